@@ -1,0 +1,302 @@
+#include "args.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+
+#include <ctype.h>
+#include <err.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net.h"
+#include "text.h"
+
+#define SECOND INT64_C(1000000000)
+#define DURATION_MAX (24 * 3600 * SECOND)
+
+struct unit {
+	const char *name;
+	uint64_t worth;
+};
+
+static const struct unit durations[] = {	/* in ns */
+	{ "", SECOND }, { "us", 1000 }, { "ms", 1000000 }, { "s", SECOND },
+	{ "m", 60 * SECOND }, { "h", 3600 * SECOND }, { NULL, 0 }
+};
+
+static const struct unit sizes[] = {		/* in bytes */
+	{ "", 1 }, { "k", 1024 }, { "K", 1024 }, { "M", 1024 * 1024 },
+	{ "G", 1024 * 1024 * 1024 }, { NULL, 0 }
+};
+
+void
+args_program(const char *name)
+{
+	/* What err(3) and warn(3) print, in glibc and in musl. */
+	program_invocation_short_name = (char *)(uintptr_t)name;
+}
+
+void
+args_usage(const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	errx(STATUS_USAGE, "%s (see %s --help)", line,
+	    program_invocation_short_name);
+}
+
+const char *
+args_shown(const char *value)
+{
+	static char text[TEXT_QUOTED];
+	size_t size = strlen(value);
+
+	return text_quote(text, value, size, size);
+}
+
+void
+args_flush(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return;
+	err(STATUS_LOCAL, "cannot write to standard output");
+}
+
+void
+args_help(const struct mode *mode)
+{
+	fputs(mode->usage, stdout);
+	fputs("\n"
+	    "exit status:\n"
+	    "  0  done; for a client: every byte came back\n"
+	    "  1  it ran and the answer is no (bytes differ, check failed, "
+	    "nothing found)\n"
+	    "  2  usage\n"
+	    "  3  name not resolved\n"
+	    "  4  connection refused\n"
+	    "  5  timed out\n"
+	    "  6  reset, closed early or unreachable\n"
+	    "  7  local trouble (no descriptor, cannot bind, cannot write)\n",
+	    stdout);
+	args_flush();
+}
+
+void
+args_version(void)
+{
+	puts("echo " ECHO_VERSION " (echo server and client, RFC 862)");
+	args_flush();
+}
+
+static bool
+is_long_option(const struct option *longs, int value)
+{
+	for (; longs->name != NULL; longs++)
+		if (longs->val == value)
+			return true;
+	return false;
+}
+
+int
+args_next(int argc, char **argv, const struct mode *mode)
+{
+	char letter[] = "-?";
+	int option;
+
+	opterr = 0;	/* getopt would name argv[0], err(3) another name */
+	option = getopt_long(argc, argv, mode->shorts, mode->longs, NULL);
+	switch (option) {
+	case 'h':
+		args_help(mode);
+		exit(STATUS_OK);
+	case 'V':
+		args_version();
+		exit(STATUS_OK);
+	case ':':
+		args_usage("option %s needs a value", args_shown(argv[optind - 1]));
+	case '?':
+		if (optopt == 0)
+			args_usage("unknown or ambiguous option %s",
+			    args_shown(argv[optind - 1]));
+		if (is_long_option(mode->longs, optopt))
+			args_usage("option %s takes no value",
+			    args_shown(argv[optind - 1]));
+		letter[1] = (char)optopt;
+		args_usage("unknown option %s", args_shown(letter));
+	default:
+		return option;
+	}
+}
+
+void
+args_no_operands(int argc, char **argv)
+{
+	if (optind < argc)
+		args_usage("unexpected argument %s", args_shown(argv[optind]));
+}
+
+/* Digits only, up to a unit; false if there are none or they overflow. */
+static bool
+digits(const char *value, uint64_t *number, const char **rest)
+{
+	*number = 0;
+	*rest = value;
+	for (; isdigit((unsigned char)**rest); ++*rest)
+		if (__builtin_mul_overflow(*number, 10, number) ||
+		    __builtin_add_overflow(*number,
+		    (uint64_t)(**rest - '0'), number))
+			return false;
+	return *rest != value;
+}
+
+static bool
+with_unit(const struct unit *units, const char *value, uint64_t *number)
+{
+	const char *rest;
+
+	if (!digits(value, number, &rest))
+		return false;
+	for (; units->name != NULL; units++)
+		if (strcmp(rest, units->name) == 0)
+			return !__builtin_mul_overflow(*number, units->worth,
+			    number);
+	return false;
+}
+
+uint64_t
+args_number(const char *what, const char *value, uint64_t low, uint64_t high)
+{
+	const char *rest;
+	uint64_t number;
+
+	if (!digits(value, &number, &rest) || *rest != '\0' || number < low ||
+	    number > high)
+		args_usage("%s: %s is not a number from %" PRIu64 " to %"
+		    PRIu64, what, args_shown(value), low, high);
+	return number;
+}
+
+/* The port of a TCP service, 0 if the system knows none of that name. */
+static uint16_t
+service(const char *name)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+	    .ai_family = AF_INET };
+	struct addrinfo *found;
+	uint16_t port;
+
+	if (!isalnum((unsigned char)*name) ||
+	    name[strspn(name, "0123456789")] == '\0' ||
+	    getaddrinfo(NULL, name, &hints, &found) != 0)
+		return 0;
+	port = ntohs(((struct sockaddr_in *)(void *)found->ai_addr)->sin_port);
+	freeaddrinfo(found);
+	return port;
+}
+
+uint16_t
+args_port(const char *what, const char *value, uint16_t low)
+{
+	const char *rest;
+	uint64_t number;
+
+	if (digits(value, &number, &rest) && *rest == '\0' && number >= low &&
+	    number <= UINT16_MAX)
+		return (uint16_t)number;
+	number = service(value);
+	if (number == 0)
+		args_usage("%s: %s is not a port from %u to 65535, nor a "
+		    "service known here", what, args_shown(value), low);
+	return (uint16_t)number;
+}
+
+int64_t
+args_duration(const char *what, const char *value, int64_t low)
+{
+	uint64_t number;
+
+	if (!with_unit(durations, value, &number) || number < (uint64_t)low ||
+	    number > DURATION_MAX)
+		args_usage("%s: %s is not a duration from %s to 24h such as "
+		    "200ms, 2s or 1m", what, args_shown(value),
+		    low == 0 ? "0" : low < 1000000 ? "1us" : "1ms");
+	return (int64_t)number;
+}
+
+size_t
+args_size(const char *what, const char *value, size_t low, size_t high)
+{
+	uint64_t number;
+
+	if (!with_unit(sizes, value, &number) || number < low || number > high)
+		args_usage("%s: %s is not a size from %zu to %zu bytes such "
+		    "as 16, 64k or 1M", what, args_shown(value), low, high);
+	return (size_t)number;
+}
+
+struct address
+args_address(const char *what, char *value, uint16_t port, uint16_t low)
+{
+	struct address address = { .host = value, .port = port };
+	struct in6_addr v6;
+	const char *all = args_shown(value);	/* before it is cut up */
+	char *colon = strchr(value, ':');
+
+	if (*value == '[') {
+		char *close = strchr(value, ']');
+
+		if (close == NULL || (close[1] != ':' && close[1] != '\0'))
+			args_usage("%s: %s lacks a ] or a : after it", what,
+			    all);
+		colon = close[1] == ':' ? close + 1 : NULL;
+		*close = '\0';
+		address.host = ++value;
+		char *zone = strchr(value, '%');
+		if (zone != NULL)
+			*zone = '\0';
+		if (inet_pton(AF_INET6, value, &v6) != 1)
+			args_usage("%s: %s has no IPv6 address in its []",
+			    what, all);
+		if (zone != NULL)
+			*zone = '%';
+	} else if (colon != NULL && strchr(colon + 1, ':') != NULL)
+		args_usage("%s: %s: an IPv6 address goes into brackets: [::1] "
+		    "or [::1]:PORT", what, all);
+	else if (*value == '\0')
+		args_usage("%s: an address is HOST, HOST:PORT, [V6]:PORT, "
+		    ":PORT or *, not \"\"", what);
+	if (colon != NULL) {
+		*colon = '\0';
+		address.port = args_port(what, colon + 1, low);
+	}
+	if (*address.host == '\0')
+		address.host = ARGS_DEFAULT_HOST;
+	if (strcmp(address.host, "*") == 0)
+		address.host = NULL;
+	else if (strlen(address.host) >= NI_MAXHOST)
+		args_usage("%s: %s is longer than a name can be", what,
+		    args_shown(address.host));
+	return address;
+}
+
+struct addrinfo *
+args_resolve(const struct address *address)
+{
+	struct addrinfo *found;
+	int error = net_resolve(address->host, address->port, &found);
+
+	if (error == EAI_SYSTEM)
+		err(STATUS_NAME, "cannot resolve %s", args_shown(address->host));
+	if (error != 0)
+		errx(STATUS_NAME, "cannot resolve %s: %s",
+		    args_shown(address->host), gai_strerror(error));
+	return found;
+}

@@ -1,0 +1,83 @@
+/*
+ * The command line, the same in every mode: help, version, and numbers,
+ * ports, durations, sizes and addresses read strictly. What is wrong with an
+ * argument ends the program with one line and STATUS_USAGE.
+ */
+#ifndef ARGS_H
+#define ARGS_H
+
+#include <getopt.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "mode.h"
+
+#define ARGS_DEFAULT_HOST "127.0.0.1"	/* as in the homework */
+#define ARGS_DEFAULT_PORT 10000
+
+/* The rows that end every mode's table of options. */
+#define ARGS_COMMON \
+	{ "help", no_argument, NULL, 'h' }, \
+	{ "version", no_argument, NULL, 'V' }, \
+	{ NULL, 0, NULL, 0 }
+
+struct address {
+	const char *host;	/* NULL: all interfaces; points into argv */
+	uint16_t port;
+};
+
+/* Sets the name that errors begin with and getopt(3) sees: "echo serve". */
+void args_program(const char *name);
+
+/* printf(3) for what ends with STATUS_USAGE; adds where help is. */
+_Noreturn void args_usage(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+
+/*
+ * getopt_long(3) over the mode's options; -1 at the end. Does --help and
+ * --version itself, and refuses what is not an option.
+ */
+int args_next(int argc, char **argv, const struct mode *);
+
+/*
+ * An argument as it may be shown: quoted, short and without control bytes.
+ * In a static buffer, until the next call.
+ */
+const char *args_shown(const char *value);
+
+/* Refuses operands from argv[optind] on. */
+void args_no_operands(int argc, char **argv);
+
+/*
+ * Each of these reads all of value, which was given for what ("--port"), and
+ * does not return if it is not of the form or not within low..high.
+ */
+uint64_t args_number(const char *what, const char *value, uint64_t low,
+    uint64_t high);
+uint16_t args_port(const char *what, const char *value, uint16_t low);
+int64_t args_duration(const char *what, const char *value,
+    int64_t low);				/* ns; at most 24h */
+size_t args_size(const char *what, const char *value, size_t low,
+    size_t high);				/* bytes */
+
+/*
+ * HOST, HOST:PORT, [V6]:PORT, :PORT or *, with the default host and the given
+ * port (>= low) for what is left out. Cuts value up.
+ */
+struct address args_address(const char *what, char *value, uint16_t port,
+    uint16_t low);
+
+/*
+ * What the address resolves to, for freeaddrinfo(3). Exits with STATUS_NAME
+ * and one line if nothing.
+ */
+struct addrinfo *args_resolve(const struct address *);
+
+/* Usage and exit statuses, the version, on standard output. */
+void args_help(const struct mode *);
+void args_version(void);
+
+/* Flushes standard output; if anything written was lost: one line, exit. */
+void args_flush(void);
+
+#endif

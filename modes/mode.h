@@ -1,0 +1,35 @@
+/*
+ * What echo.c may know of a mode, and what every mode promises its caller.
+ */
+#ifndef MODE_H
+#define MODE_H
+
+#define ECHO_VERSION "0.1.0"	/* the one place it is written */
+
+/* The exit status of every mode; args.c prints this table in each --help. */
+enum status {
+	STATUS_OK = 0,		/* done; for a client: every byte came back */
+	STATUS_NO = 1,		/* it ran and the answer is no */
+	STATUS_USAGE = 2,
+	STATUS_NAME = 3,	/* name not resolved */
+	STATUS_REFUSED = 4,
+	STATUS_TIMEOUT = 5,
+	STATUS_RESET = 6,	/* reset, closed early or unreachable */
+	STATUS_LOCAL = 7	/* no descriptor, cannot bind, cannot write */
+};
+
+struct option;
+
+struct mode {
+	const char *name;	/* echo NAME */
+	const char *link;	/* the name of a link that means `echo NAME` */
+	const char *summary;	/* its line in `echo help` */
+	const char *usage;	/* what --help prints before the statuses */
+	const char *shorts;	/* its options, as getopt_long(3) takes them */
+	const struct option *longs;
+	int (*run)(int argc, char **argv);	/* returns an enum status */
+};
+
+extern const struct mode mode_ports, mode_send, mode_serve;
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * The one socket helper, shared by servers and clients: names, listen,
+ * connect, accept, recv, send, waiting, the clock.
+ *
+ * What can fail returns -errno. No call here blocks but net_poll() and
+ * net_resolve(): not blocking is asked for call by call (MSG_DONTWAIT), and
+ * no send raises SIGPIPE. Includes nothing of ours.
+ */
+#ifndef NET_H
+#define NET_H
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NET_FOREVER INT64_C(-1)
+
+enum { NET_NAME_MAX = 80 };	/* "[v6%scope]:port" and its NUL */
+
+struct net_peer {
+	socklen_t size;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} address;
+};
+
+/*
+ * getaddrinfo(3) for a TCP port: host NULL is every interface. 0 and a list
+ * for freeaddrinfo(3), or an EAI_ code.
+ */
+int net_resolve(const char *host, uint16_t port, struct addrinfo **);
+
+/* The numeric name of an address, "127.0.0.1:7" or "[::1]:7", in out. */
+const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
+
+/*
+ * A socket that listens there, with the system's longest backlog. Its
+ * connections inherit TCP_NODELAY: Nagle's algorithm (RFC 896) against
+ * delayed ACKs costs an echo 40 ms a message.
+ */
+int net_listen(const struct sockaddr *, socklen_t);
+
+/* The address a socket is bound to, and ports in host byte order. */
+void net_self(int fd, struct net_peer *);
+uint16_t net_port(int fd);
+void net_set_port(struct sockaddr *, uint16_t port);
+
+/* The next connection and who it is from; -EAGAIN if there is none. */
+int net_accept(int fd, struct net_peer *);
+
+/*
+ * A socket that is being connected: writable means that it is, or that
+ * net_error() says why not.
+ */
+int net_connect(const struct sockaddr *, socklen_t);
+int net_error(int fd);			/* 0 or -errno (SO_ERROR) */
+
+/* recv(2) and send(2); more: the rest follows at once, fill the segment. */
+ssize_t net_recv(int fd, void *buf, size_t size);
+ssize_t net_send(int fd, const void *buf, size_t size, bool more);
+
+/* Whether there is input that recv would return at once. */
+bool net_waiting(int fd);
+
+void net_fin(int fd);			/* our FIN: shutdown(SHUT_WR) */
+void net_reset(int fd);			/* closes fd with a RST, owing nothing */
+
+/* Monotonic time in ns. */
+int64_t net_now(void);
+
+/*
+ * ppoll(2) for at most ns (NET_FOREVER: no limit) with the given signal
+ * mask (NULL: as it is). The number ready; 0 if none, also after a signal.
+ */
+int net_poll(struct pollfd *, nfds_t, int64_t ns, const sigset_t *);
+
+/* ns as select(2) and its kin take it; NULL for NET_FOREVER. */
+const struct timespec *net_timespec(struct timespec *, int64_t ns);
+
+#endif

@@ -1,0 +1,90 @@
+#include "text.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/* How long a UTF-8 character with this first byte is, 0 if none has it. */
+static size_t
+length(unsigned char first)
+{
+	return first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 :
+	    first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+}
+
+/*
+ * The length of the UTF-8 character at p, of which left bytes are there, and
+ * its code point; 0 if there is none (RFC 3629, section 3).
+ */
+static size_t
+decode(const unsigned char *p, size_t left, uint32_t *code)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n = length(*p);
+
+	if (n == 0 || n > left)
+		return 0;
+	*code = n == 1 ? *p : *p & (0xffU >> (n + 1));
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		*code = *code << 6 | (p[i] & 0x3f);
+	}
+	if (*code < least[n] || *code > 0x10ffff ||
+	    (*code >= 0xd800 && *code <= 0xdfff))
+		return 0;
+	return n;
+}
+
+static bool
+harmless(uint32_t code)
+{
+	if (code < 0x20 || (code >= 0x7f && code < 0xa0))
+		return false;
+	if (code == '"' || code == '\\')
+		return false;
+	return code != 0x061c && code != 0x200e && code != 0x200f &&
+	    !(code >= 0x2028 && code <= 0x202e) &&
+	    !(code >= 0x2066 && code <= 0x2069);
+}
+
+const char *
+text_quote(char out[TEXT_QUOTED], const void *data, size_t shown,
+    uint64_t size)
+{
+	const unsigned char *p = data;
+	char *o = out;
+	uint32_t code;
+
+	if (shown > TEXT_SHOWN)
+		shown = TEXT_SHOWN;
+	*o++ = '"';
+	for (size_t i = 0; i < shown;) {
+		size_t n = decode(p + i, shown - i, &code);
+
+		if (size > shown && length(p[i]) > shown - i)
+			break;	/* do not show half a character */
+		if (n > 0 && harmless(code)) {
+			memcpy(o, p + i, n);
+			o += n;
+		} else {
+			if (n == 0)
+				n = 1;
+			for (size_t j = 0; j < n; j++)
+				o += sprintf(o, "\\x%02x", p[i + j]);
+		}
+		i += n;
+	}
+	strcpy(o, size > shown ? "\"..." : "\"");
+	return out;
+}
+
+const char *
+text_time(char out[TEXT_TIME], int64_t ns)
+{
+	if (ns < 1000000000)
+		snprintf(out, TEXT_TIME, "%.1f ms", (double)ns / 1e6);
+	else
+		snprintf(out, TEXT_TIME, "%.1f s", (double)ns / 1e9);
+	return out;
+}

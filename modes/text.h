@@ -1,0 +1,34 @@
+/*
+ * What the program says, made safe and readable: bytes from strangers as
+ * quoted text, durations, counts. Includes nothing of ours.
+ */
+#ifndef TEXT_H
+#define TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* For "%" PRIu64 " byte%s". */
+#define PLURAL(n) ((n) == 1 ? "" : "s")
+
+enum {
+	TEXT_SHOWN = 64,			/* bytes of a text that are shown */
+	TEXT_QUOTED = 4 * TEXT_SHOWN + 6,	/* room for them, all escaped */
+	TEXT_TIME = 32
+};
+
+/*
+ * Quotes the first TEXT_SHOWN of the size bytes at data into out, which it
+ * returns: "like this"... with the dots where there was more. Control bytes,
+ * quotes, backslashes, what is not valid UTF-8 (RFC 3629), C1 controls and
+ * the characters that turn or break lines (Unicode Bidi_Control, Zl, Zp) come
+ * out as \xHH, so that no text forges a line of a log or drives a terminal.
+ * shown bytes are there to be read, of size in all: shown < size is cut off.
+ */
+const char *text_quote(char out[TEXT_QUOTED], const void *data, size_t shown,
+    uint64_t size);
+
+/* A duration in nanoseconds as a person reads it: "0.3 ms", "61.2 s". */
+const char *text_time(char out[TEXT_TIME], int64_t ns);
+
+#endif
