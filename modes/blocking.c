@@ -1,0 +1,126 @@
+/*
+ * Engine: one client at a time, a few bytes at a time, in two nested loops.
+ * This is the server of the homework; read this file first.
+ *
+ * The outer loop of server() takes a client, serves it and closes it, again
+ * and again; those who come meanwhile wait in the kernel's queue. The inner
+ * loop takes at most --chunk bytes (16) and answers them, until the message
+ * is over.
+ *
+ * When is a message over? TCP carries a stream of bytes without marks, so a
+ * read shorter than 16 bytes proves nothing: a message may come in several
+ * packets, or be 32 bytes long. It is over when the client has finished
+ * sending, or has paused for longer than --gap. The struct conn inside a
+ * client keeps that account (conn.h), and server.c does what all servers
+ * have in common; here is only the order of things.
+ *
+ * "Blocking" is what the program does, in await(), and nowhere else: a recv
+ * or send that blocks could not be ended by a timeout or a signal.
+ */
+#include "engines.h"
+#include "server.h"
+
+/* Sleeps until fd is ready, somebody's time is up, or a signal comes. */
+static void
+await(struct server *s, struct pollfd *fds, nfds_t n)
+{
+	net_poll(fds, n, server_patience(s), &s->waiting_mask);
+	server_woke(s);
+}
+
+static void
+await_client(struct server *s, const struct client *c)
+{
+	struct pollfd fd = { .fd = c->fd };
+
+	fd.events = conn_want(&c->conn) & WANT_READ ? POLLIN : POLLOUT;
+	await(s, &fd, 1);
+}
+
+/* The next client; NULL when there are to be no more. */
+static struct client *
+next_client(struct server *s)
+{
+	struct pollfd fds[SERVER_LISTENERS];
+	struct client *c;
+
+	while (server_is_open(s)) {
+		nfds_t n = 0;
+
+		if ((c = server_accept(s)) != NULL)
+			return c;
+		for (int i = 0; i < s->listening && server_may_accept(s); i++)
+			fds[n++] = (struct pollfd){ .fd = s->listeners[i],
+			    .events = POLLIN };
+		await(s, fds, n);
+	}
+	return NULL;
+}
+
+/* Takes the next bytes, at most a chunk, into s->buffer; 0: no more come. */
+static size_t
+receive(struct server *s, struct client *c)
+{
+	while (c->conn.state == CONN_ECHOING) {
+		ssize_t n;
+
+		await_client(s, c);
+		if ((n = server_recv(s, c)) > 0)
+			return (size_t)n;
+		server_expire(s);
+	}
+	return 0;
+}
+
+/* Gives size bytes of s->buffer back, however long the client takes. */
+static void
+answer(struct server *s, struct client *c, size_t size)
+{
+	bool more = server_more(s, c, (ssize_t)size);
+	const char *data = s->buffer;
+
+	while (conn_want(&c->conn) & WANT_WRITE) {
+		ssize_t n = server_send(s, c, data,
+		    (size_t)conn_owed(&c->conn), more);
+
+		if (n > 0) {
+			data += n;
+			continue;
+		}
+		await_client(s, c);
+		server_expire(s);
+	}
+}
+
+/* Waits for the client's end of file after ours, and closes. */
+static void
+part_from(struct server *s, struct client *c)
+{
+	while (conn_want(&c->conn) != 0) {
+		await_client(s, c);
+		server_recv(s, c);
+		server_expire(s);
+	}
+	server_close(s, c);
+}
+
+static void
+server(struct server *s)
+{
+	struct client *client;
+	size_t n;
+
+	while ((client = next_client(s)) != NULL) {
+		while ((n = receive(s, client)) > 0)
+			answer(s, client, n);
+		part_from(s, client);
+	}
+}
+
+int
+blocking_run(struct server *s)
+{
+	server(s);
+	server_end(s);
+	return 0;
+}

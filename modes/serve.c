@@ -1,0 +1,235 @@
+/*
+ * Mode `serve`: its options, and which engine serves.
+ */
+#include <err.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "args.h"
+#include "engines.h"
+#include "mode.h"
+#include "server.h"
+
+#define MS INT64_C(1000000)
+
+/* A way to wait, and what it takes to be meant unless the user says more. */
+struct way {
+	const char *name;
+	int (*run)(struct server *);
+	bool message;
+	size_t chunk;
+	int64_t idle;
+};
+
+static const struct way ways[] = {
+	{ "blocking", blocking_run, true, 16, 10000 * MS },
+	{ "select", select_run, false, 65536, 60000 * MS }
+};
+
+enum { WAYS = sizeof(ways) / sizeof(*ways) };
+
+enum option_value {
+	OPTION_WAY = 256,	/* and one for each way */
+	OPTION_MESSAGE = OPTION_WAY + 32,
+	OPTION_STREAM,
+	OPTION_GAP,
+	OPTION_IDLE,
+	OPTION_CHUNK,
+	OPTION_DRAIN
+};
+
+static const struct option longs[] = {
+	{ "blocking", no_argument, NULL, OPTION_WAY },
+	{ "select", no_argument, NULL, OPTION_WAY + 1 },
+	{ "address", required_argument, NULL, 'a' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "message", no_argument, NULL, OPTION_MESSAGE },
+	{ "stream", no_argument, NULL, OPTION_STREAM },
+	{ "gap", required_argument, NULL, OPTION_GAP },
+	{ "idle", required_argument, NULL, OPTION_IDLE },
+	{ "chunk", required_argument, NULL, OPTION_CHUNK },
+	{ "drain", required_argument, NULL, OPTION_DRAIN },
+	{ "max-clients", required_argument, NULL, 'm' },
+	{ "count", required_argument, NULL, 'n' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "quiet", no_argument, NULL, 'q' },
+	ARGS_COMMON
+};
+
+static const char usage[] =
+"usage: echo serve [--blocking | --select] [-a ADDRESS]... [-p PORT]\n"
+"                  [OPTION]...\n"
+"\n"
+"Sends back every byte that a client sends (RFC 862), until stopped.\n"
+"\n"
+"how to wait:\n"
+"      --blocking         one client at a time, 16 bytes at a time (default)\n"
+"      --select           many clients at once, with select(2)\n"
+"\n"
+"where to listen:\n"
+"  -a, --address=ADDRESS  HOST, HOST:PORT, [V6]:PORT, :PORT, or * for all\n"
+"                         interfaces; may be repeated (default 127.0.0.1)\n"
+"  -p, --port=PORT        port where ADDRESS has none (default 10000);\n"
+"                         0: the system chooses, the first line tells\n"
+"\n"
+"when a connection is over:\n"
+"      --message          at the client's end of file, or at a pause after\n"
+"                         its first byte (default with --blocking)\n"
+"      --stream           at the client's end of file (default otherwise)\n"
+"      --gap=DURATION     the pause that ends a message (default 500ms)\n"
+"      --idle=DURATION    end a client that neither sends nor takes anything\n"
+"                         for so long; 0: never (default 60s, --blocking 10s)\n"
+"\n"
+"limits:\n"
+"      --chunk=SIZE       most bytes one read takes (default 64k,\n"
+"                         --blocking 16)\n"
+"  -m, --max-clients=N    clients at once; more wait in the kernel's queue\n"
+"  -n, --count=N          serve N connections, then stop\n"
+"      --drain=DURATION   most that stopping may take (default 5s)\n"
+"\n"
+"  -v, --verbose          say more: a line per read\n"
+"  -q, --quiet            say less: warnings only\n"
+"  -h, --help             show this\n"
+"  -V, --version          show the version\n"
+"\n"
+"DURATION: 200ms, 2s, 1m; a bare number is seconds. SIZE: 16, 64k, 1M.\n"
+"\n"
+"signals:\n"
+"  TERM, INT  accept nobody more, finish what is under way, exit;\n"
+"             a second one exits at once, with status 1\n"
+"  USR1       say the totals so far and go on\n";
+
+/* What was asked for; addresses as given, since -p may come after -a. */
+struct request {
+	struct server server;
+	const struct way *way;
+	int end;			/* OPTION_MESSAGE, OPTION_STREAM or 0 */
+	char *addresses[SERVER_LISTENERS];
+	int given;
+	uint16_t port;
+};
+
+static void
+set_way(struct request *r, const struct way *way)
+{
+	if (r->way != NULL && r->way != way)
+		args_usage("--%s and --%s exclude each other", r->way->name,
+		    way->name);
+	r->way = way;
+}
+
+static void
+set_end(struct request *r, int end)
+{
+	if (r->end != 0 && r->end != end)
+		args_usage("--message and --stream exclude each other");
+	r->end = end;
+}
+
+static void
+add_address(struct request *r, char *address)
+{
+	if (r->given == SERVER_LISTENERS)
+		args_usage("--address: more than %d", SERVER_LISTENERS);
+	r->addresses[r->given++] = address;
+}
+
+static void
+set_option(struct request *r, int option, char *value)
+{
+	struct server *s = &r->server;
+
+	switch (option) {
+	case 'a':
+		add_address(r, value);
+		break;
+	case 'p':
+		r->port = args_port("--port", value, 0);
+		break;
+	case 'm':
+		s->max_clients = args_number("--max-clients", value, 1,
+		    1000000);
+		break;
+	case 'n':
+		s->count = args_number("--count", value, 1, INT64_MAX);
+		break;
+	case 'v':
+		s->verbosity = VERBOSE;
+		break;
+	case 'q':
+		s->verbosity = QUIET;
+		break;
+	case OPTION_MESSAGE:
+	case OPTION_STREAM:
+		set_end(r, option);
+		break;
+	case OPTION_GAP:
+		s->gap = args_duration("--gap", value, MS);
+		break;
+	case OPTION_IDLE:
+		s->idle = args_duration("--idle", value, 0);
+		break;
+	case OPTION_CHUNK:
+		s->chunk = args_size("--chunk", value, 1, 1024 * 1024);
+		break;
+	case OPTION_DRAIN:
+		s->drain = args_duration("--drain", value, 0);
+		break;
+	default:
+		set_way(r, &ways[option - OPTION_WAY]);
+		break;
+	}
+}
+
+static void
+set_defaults(struct request *r)
+{
+	struct server *s = &r->server;
+
+	if (r->way == NULL)
+		r->way = &ways[0];
+	s->message = r->end == 0 ? r->way->message : r->end == OPTION_MESSAGE;
+	if (s->chunk == 0)
+		s->chunk = r->way->chunk;
+	if (s->idle < 0)
+		s->idle = r->way->idle;
+	if (r->given == 0) {
+		static char host[] = ARGS_DEFAULT_HOST;
+
+		add_address(r, host);
+	}
+}
+
+static int
+run(int argc, char **argv)
+{
+	static struct request request = {
+		.server = { .gap = 500 * MS, .idle = -1, .drain = 5000 * MS },
+		.port = ARGS_DEFAULT_PORT
+	};
+	struct address addresses[SERVER_LISTENERS];
+	int option;
+
+	while ((option = args_next(argc, argv, &mode_serve)) != -1)
+		set_option(&request, option, optarg);
+	args_no_operands(argc, argv);
+	set_defaults(&request);
+	for (int i = 0; i < request.given; i++)
+		addresses[i] = args_address("--address", request.addresses[i],
+		    request.port, 0);
+	server_open(&request.server);
+	for (int i = 0; i < request.given; i++)
+		server_listen(&request.server, &addresses[i]);
+	server_announce(&request.server);
+	return request.way->run(&request.server);
+}
+
+const struct mode mode_serve = {
+	.name = "serve",
+	.link = "echo_server",
+	.summary = "answer clients with what they send",
+	.usage = usage,
+	.shorts = ":a:p:m:n:vqhV",
+	.longs = longs,
+	.run = run
+};

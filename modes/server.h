@@ -1,0 +1,186 @@
+/*
+ * What all servers share, whichever way they wait: listeners, clients and
+ * their limits, the order in which they fall idle, the log, the totals,
+ * stopping, and the loop of those that wait for many clients at once.
+ *
+ *	set the options in a struct server (all else zero), then
+ *	server_open, server_listen..., server_announce, and an engine:
+ *	blocking.c has a loop of its own, the others call server_loop()
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conn.h"
+#include "net.h"
+
+enum verbosity {
+	QUIET = -1,		/* warnings only */
+	NORMAL = 0,		/* at most three lines a connection */
+	VERBOSE = 1		/* and a line per read */
+};
+
+struct link {
+	struct link *next, *prev;
+};
+
+/*
+ * What a client is waiting for decides when its time is up. All in one queue
+ * have the same time, so each queue, kept in order of last activity, has the
+ * next deadline at its head: no heap, no scan.
+ */
+enum queue {
+	QUEUE_SILENT,		/* for its next bytes */
+	QUEUE_MESSAGE,		/* for more of a message, or its end (--gap) */
+	QUEUE_OWING,		/* for it to take what it is owed */
+	QUEUE_LINGERING,	/* for its FIN after ours */
+	QUEUES,
+	QUEUE_NONE = QUEUES
+};
+
+struct client {
+	struct link link;	/* first: a queue's link is its client */
+	struct conn conn;
+	int64_t since, last;	/* net_now() of its arrival, last activity */
+	char *debt;		/* what it would not take yet, ours to free */
+	char *text;		/* its first bytes, for the log, or NULL */
+	struct net_peer peer;
+	int fd;
+	uint32_t debt_at;	/* where in debt the unpaid bytes begin */
+	uint8_t queue, want;
+};
+
+struct event {
+	struct client *client;	/* NULL: a listener */
+	unsigned ready;		/* WANT_* bits */
+};
+
+/*
+ * A way to wait for many descriptors. It reports and does no more: errors
+ * and hang-ups are "ready", and the next recv or send finds them.
+ */
+struct engine {
+	const char *name;
+	int fds;		/* takes descriptors below this; 0: all */
+
+	/*
+	 * From now on report when fd is ready for want (WANT_* bits), with
+	 * client; 0 ends it, and comes before fd is closed. 0 or -errno.
+	 */
+	int (*watch)(int fd, unsigned want, struct client *);
+
+	/*
+	 * Waits for at most ns (NET_FOREVER: no limit) with the signal mask.
+	 * The number of events, at most SERVER_EVENTS; 0 also after a signal.
+	 */
+	int (*wait)(struct event *, int64_t ns, const sigset_t *);
+};
+
+enum { SERVER_EVENTS = 1024 };
+enum { SERVER_LISTENERS = 64 };
+
+struct address;
+
+struct server {
+	/* Options. Times in ns. */
+	size_t chunk;		/* most bytes one read takes */
+	bool message;		/* one message a connection */
+	int64_t gap;		/* silence that ends a message */
+	int64_t idle;		/* stillness that ends a client, 0: never */
+	int64_t drain;		/* most that stopping may wait for clients */
+	uint64_t count;		/* connections to serve, 0: no limit */
+	uint64_t max_clients;	/* at once, 0: no limit */
+	enum verbosity verbosity;
+
+	/* The rest is the server's own. */
+	char *buffer;		/* chunk bytes, lent for one read and send */
+	int listeners[SERVER_LISTENERS];
+	int listening;		/* how many */
+	int next;		/* the listener whose turn it is */
+	int reserve;		/* descriptor kept to turn a client away with */
+	const struct engine *engine;	/* NULL: nobody watches */
+	bool watching;		/* the engine watches the listeners */
+	struct {
+		struct link clients;
+		int64_t after;	/* time of this queue, 0: never */
+	} queues[QUEUES];
+	struct link over;	/* to be closed after a turn's events */
+	uint64_t clients;	/* connected now */
+	uint64_t served, bytes;	/* connections accepted, bytes echoed */
+	int64_t now;		/* net_now() at the last waking */
+	int64_t pause_until;	/* no accepting before that */
+	bool stopping;
+	int64_t finish_at;	/* stopping: no more input is echoed */
+	int64_t cut_at;		/* stopping: nobody is waited for */
+	sigset_t waiting_mask;	/* signal mask while waiting */
+	int64_t warned_at;
+	uint64_t unwarned;	/* warnings held back since */
+};
+
+/*
+ * Takes hold of the signals, the memory for a chunk and the time.
+ * Exits STATUS_LOCAL if it cannot.
+ */
+void server_open(struct server *);
+
+/*
+ * Listens on every address the name has. Exits with STATUS_NAME or
+ * STATUS_LOCAL and one line if it can on none, or if one is taken.
+ */
+void server_listen(struct server *, const struct address *);
+
+/* Says on standard output what it listens on; exits if it cannot. */
+void server_announce(const struct server *);
+
+/*
+ * Serves with that engine until stopped, and says the totals. Returns an
+ * exit status.
+ */
+int server_loop(struct server *, const struct engine *);
+
+/*
+ * The parts, for blocking.c, which has a loop of its own. In a turn comes
+ * first what is ready and only then server_expire(): bytes that lay waiting
+ * while the process could not run are not late.
+ */
+
+/* Whether there may still be new clients; once false, false for good. */
+bool server_is_open(const struct server *);
+
+/* Whether one may be accepted now. */
+bool server_may_accept(const struct server *);
+
+/* The next client, or NULL: none waits, or it could not be had. */
+struct client *server_accept(struct server *);
+
+/* How long to wait at most, in ns or NET_FOREVER. */
+int64_t server_patience(const struct server *);
+
+/* After waiting: looks at the clock and at the signals. */
+void server_woke(struct server *);
+
+/* Ends those clients whose time is up. */
+void server_expire(struct server *);
+
+/* One read into s->buffer, one write; as recv(2) and send(2), or -errno. */
+ssize_t server_recv(struct server *, struct client *);
+ssize_t server_send(struct server *, struct client *, const char *data,
+    size_t size, bool more);
+
+/*
+ * Whether more input waits behind a read of n bytes: then their answer had
+ * better leave together with that one's, in full segments.
+ */
+bool server_more(const struct server *, const struct client *, ssize_t n);
+
+/* Logs the end of a client whose connection is over, closes and frees it. */
+void server_close(struct server *, struct client *);
+
+/* Says the totals, frees what server_open and server_listen took. */
+void server_end(struct server *);
+
+#endif
