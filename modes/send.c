@@ -1,0 +1,556 @@
+/*
+ * Mode `send`: sends a message or standard input to an echo server, prints
+ * what comes back, and compares it byte by byte as it comes.
+ *
+ * Both directions move at once, so that no size makes the two sides wait for
+ * each other, and only what is under way is kept. It finishes its sending
+ * side only when everything has come back: many servers in the field drop
+ * what they owe when a client half-closes.
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "mode.h"
+#include "net.h"
+#include "text.h"
+
+#define MS INT64_C(1000000)
+
+static const int64_t GRACE = 200 * MS;	/* for what comes after the last byte */
+
+enum {
+	WINDOW = 1024 * 1024,		/* bytes under way at most */
+	PIECE = 65536			/* bytes of one read */
+};
+
+static const struct option longs[] = {
+	{ "address", required_argument, NULL, 'a' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "no-newline", no_argument, NULL, 'n' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "quiet", no_argument, NULL, 'q' },
+	ARGS_COMMON
+};
+
+static const char usage[] =
+"usage: echo send [-a ADDRESS] [-p PORT] [OPTION]... [MESSAGE]...\n"
+"\n"
+"Sends the words of MESSAGE, joined by spaces, to an echo server, prints what\n"
+"comes back, and says whether it is the same. Without MESSAGE, or with -, it\n"
+"sends standard input, of any size.\n"
+"\n"
+"  -a, --address=ADDRESS   HOST, HOST:PORT, [V6]:PORT or :PORT\n"
+"                          (default 127.0.0.1)\n"
+"  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
+"  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
+"                          to move a byte (default 5s; 0: no limit)\n"
+"  -n, --no-newline        print no newline after the reply to MESSAGE\n"
+"  -v, --verbose           say more: the connection\n"
+"  -q, --quiet             say less: errors only\n"
+"  -h, --help              show this\n"
+"  -V, --version           show the version\n"
+"\n"
+"DURATION: 200ms, 2s, 1m; a bare number is seconds.\n";
+
+struct settings {
+	char *address;
+	uint16_t port;
+	int64_t timeout;	/* ns; 0: none */
+	bool newline;
+	int verbosity;
+};
+
+/*
+ * What is sent and what came back. The bytes sent - or read and still to be
+ * sent - that have not come back are in the window: back <= sent <= filled.
+ */
+struct exchange {
+	char server[NET_NAME_MAX];
+	int fd;
+	const char *message;	/* what is left of it to be sent */
+	size_t left;
+	int input;		/* or the descriptor to send from; -1: none */
+	bool filled_up;		/* there is no more to send than is filled */
+	bool mute;		/* sending failed; there may be bytes to read */
+	uint64_t filled, sent, back;	/* bytes */
+	uint64_t printed;
+	bool differs;
+	uint64_t differs_at;	/* the first byte that did, from 0 */
+	unsigned char expected, found;
+	uint64_t surplus;	/* bytes that nobody had sent */
+	bool ended;		/* the server's end of file, or err */
+	int err;		/* errno of what broke it */
+	int64_t started, moved;	/* when; the last byte */
+	unsigned char window[WINDOW];
+	unsigned char piece[PIECE];
+};
+
+static uint64_t
+smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The bytes in a row in the window from position at on, at most to end. */
+static size_t
+stretch(uint64_t at, uint64_t end)
+{
+	return (size_t)smaller(end - at, WINDOW - at % WINDOW);
+}
+
+static unsigned char *
+place(struct exchange *x, uint64_t at)
+{
+	return x->window + at % WINDOW;
+}
+
+static bool
+has_room(const struct exchange *x)
+{
+	return !x->filled_up && x->filled - x->back < WINDOW;
+}
+
+static void
+fill_from_message(struct exchange *x)
+{
+	if (x->input >= 0)
+		return;
+	while (x->left > 0 && has_room(x)) {
+		size_t n = (size_t)smaller(x->left, stretch(x->filled,
+		    x->back + WINDOW));
+
+		memcpy(place(x, x->filled), x->message, n);
+		x->message += n;
+		x->left -= n;
+		x->filled += n;
+	}
+	x->filled_up = x->left == 0;
+}
+
+static void
+fill_from_input(struct exchange *x)
+{
+	ssize_t n = read(x->input, place(x, x->filled),
+	    stretch(x->filled, x->back + WINDOW));
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		err(STATUS_LOCAL, "cannot read standard input");
+	if (n > 0) {
+		if (x->back == x->filled)	/* the server's time starts */
+			x->moved = net_now();
+		x->filled += (uint64_t)n;
+	}
+	x->filled_up = n == 0;
+}
+
+/* Writes to standard output; a message is no good if nobody gets it. */
+static void
+print(struct exchange *x, const unsigned char *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(STDOUT_FILENO, data, size);
+		struct pollfd out = { STDOUT_FILENO, POLLOUT, 0 };
+
+		if (n < 0 && errno == EAGAIN)
+			net_poll(&out, 1, NET_FOREVER, NULL);
+		else if (n < 0 && errno != EINTR)
+			err(STATUS_LOCAL, "cannot write to standard output");
+		else if (n > 0) {
+			data += n;
+			size -= (size_t)n;
+			x->printed += (uint64_t)n;
+		}
+	}
+}
+
+static void
+send_some(struct exchange *x)
+{
+	ssize_t n = net_send(x->fd, place(x, x->sent),
+	    stretch(x->sent, x->filled), false);
+
+	if (n > 0) {
+		x->sent += (uint64_t)n;
+		x->moved = net_now();
+	} else if (n < 0 && n != -EAGAIN && n != -EINTR) {
+		x->mute = true;
+		x->err = (int)-n;
+	}
+}
+
+static void
+compare(struct exchange *x, const unsigned char *data, size_t size)
+{
+	while (size > 0 && x->back < x->sent) {
+		const unsigned char *want = place(x, x->back);
+		size_t n = (size_t)smaller(size, stretch(x->back, x->sent));
+		size_t i = 0;
+
+		if (!x->differs && memcmp(data, want, n) != 0) {
+			while (data[i] == want[i])
+				i++;
+			x->differs = true;
+			x->differs_at = x->back + i;
+			x->expected = want[i];
+			x->found = data[i];
+		}
+		data += n;
+		size -= n;
+		x->back += n;
+	}
+	x->surplus += size;
+}
+
+static void
+receive_some(struct exchange *x)
+{
+	ssize_t n = net_recv(x->fd, x->piece, sizeof(x->piece));
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n <= 0) {
+		x->ended = true;
+		if (n < 0)
+			x->err = (int)-n;
+		return;
+	}
+	compare(x, x->piece, (size_t)n);
+	print(x, x->piece, (size_t)n);
+	x->moved = net_now();
+}
+
+/* Every byte that there was to send has come back. */
+static bool
+is_complete(const struct exchange *x)
+{
+	return x->filled_up && x->back == x->filled;
+}
+
+static bool
+is_decided(const struct exchange *x)
+{
+	return is_complete(x) || x->differs || x->surplus > 0 || x->ended;
+}
+
+/* How long the server may keep us waiting, in ns; 0: its time is up. */
+static int64_t
+patience(const struct exchange *x, int64_t timeout)
+{
+	int64_t left = x->moved + timeout - net_now();
+
+	if (timeout == 0 || x->back == x->filled)
+		return NET_FOREVER;
+	return left > 0 ? left : 0;
+}
+
+/* Waits once and moves what can be moved; false: the server's time is up. */
+static bool
+move(struct exchange *x, int64_t timeout)
+{
+	struct pollfd fds[] = {
+		{ x->fd, POLLIN, 0 },
+		{ has_room(x) ? x->input : -1, POLLIN, 0 }
+	};
+
+	if (x->sent < x->filled && !x->mute)
+		fds[0].events |= POLLOUT;
+	if (net_poll(fds, 2, patience(x, timeout), NULL) == 0)
+		return patience(x, timeout) != 0;
+	if (fds[0].revents & POLLOUT)
+		send_some(x);
+	if (fds[0].revents & ~POLLOUT)
+		receive_some(x);
+	if (fds[1].revents != 0)
+		fill_from_input(x);
+	return true;
+}
+
+/* Both directions until it is decided; false: the server's time is up. */
+static bool
+converse(struct exchange *x, int64_t timeout)
+{
+	struct pollfd input = { x->input, POLLIN, 0 };
+
+	x->started = x->moved = net_now();
+	for (;;) {
+		fill_from_message(x);
+		if (is_decided(x))
+			break;
+		if (!move(x, timeout))
+			return false;
+	}
+	/* The server may have closed at the end of an input not yet seen. */
+	if (x->ended && has_room(x) && net_poll(&input, 1, 0, NULL) > 0)
+		fill_from_input(x);
+	return true;
+}
+
+/* For a moment: what else the server sends, up to its end of file. */
+static void
+linger(struct exchange *x)
+{
+	int64_t until = net_now() + GRACE, now;
+
+	net_fin(x->fd);
+	while (!x->ended && (now = net_now()) < until) {
+		struct pollfd server = { x->fd, POLLIN, 0 };
+
+		if (net_poll(&server, 1, until - now, NULL) > 0)
+			receive_some(x);
+	}
+}
+
+static const char *
+total(char *out, size_t size, const struct exchange *x)
+{
+	if (x->filled_up || x->input < 0)
+		snprintf(out, size, "%" PRIu64 " of %" PRIu64 " bytes",
+		    x->back, x->filled + x->left);
+	else
+		snprintf(out, size, "%" PRIu64 " byte%s, before the end of "
+		    "standard input", x->back, PLURAL(x->back));
+	return out;
+}
+
+/* Says what is wrong, the first thing first. */
+static enum status
+complain(const struct exchange *x, bool in_time, int64_t timeout)
+{
+	char bytes[96], time[TEXT_TIME];
+
+	total(bytes, sizeof(bytes), x);
+	if (x->differs) {
+		warnx("%s differs at byte %" PRIu64 ": sent 0x%02x, got "
+		    "0x%02x", x->server, x->differs_at + 1, x->expected,
+		    x->found);
+		return STATUS_NO;
+	}
+	if (x->surplus > 0) {
+		warnx("%s sent %" PRIu64 " byte%s too many after %" PRIu64,
+		    x->server, x->surplus, PLURAL(x->surplus), x->back);
+		return STATUS_NO;
+	}
+	if (!in_time) {
+		warnx("%s timed out: nothing moved for %s after %s",
+		    x->server, text_time(time, timeout), bytes);
+		return STATUS_TIMEOUT;
+	}
+	if (x->err != 0 && x->err != EPIPE) {
+		warnx("%s broke off after %s: %s", x->server, bytes,
+		    strerror(x->err));
+		return x->err == ETIMEDOUT ? STATUS_TIMEOUT : STATUS_RESET;
+	}
+	warnx("%s closed after %s", x->server, bytes);
+	return STATUS_RESET;
+}
+
+/* The client of the homework: sends, receives, compares. */
+static enum status
+client(struct exchange *x, const struct settings *set)
+{
+	bool in_time = converse(x, set->timeout);
+	int64_t took = x->moved - x->started;
+	bool good = in_time && is_complete(x);
+	char time[TEXT_TIME];
+
+	if (in_time)
+		linger(x);
+	good = good && !x->differs && x->surplus == 0;
+	if (set->newline && x->input < 0 && (good || x->printed > 0))
+		print(x, (const unsigned char *)"\n", 1);
+	if (!good)
+		return complain(x, in_time, set->timeout);
+	if (set->verbosity >= 0)
+		fprintf(stderr, "%s returned %" PRIu64 " byte%s, identical, in "
+		    "%s\n", x->server, x->back, PLURAL(x->back),
+		    text_time(time, took));
+	return STATUS_OK;
+}
+
+/*
+ * On loopback, a connection to a port where nobody listens may be given that
+ * same port as its own, and so meet itself (RFC 9293, 3.5: simultaneous open).
+ */
+static bool
+met_itself(int fd, const struct sockaddr *to)
+{
+	char self[NET_NAME_MAX], peer[NET_NAME_MAX];
+	struct net_peer name;
+
+	net_self(fd, &name);
+	return strcmp(net_name(self, &name.address.any),
+	    net_name(peer, to)) == 0;
+}
+
+/* Connects to one address within the time: a socket or -errno. */
+static int
+dial(const struct addrinfo *to, int64_t timeout)
+{
+	int fd = net_connect(to->ai_addr, to->ai_addrlen), error;
+	struct pollfd writable = { fd, POLLOUT, 0 };
+
+	if (fd < 0)
+		return fd;
+	if (net_poll(&writable, 1, timeout > 0 ? timeout : NET_FOREVER,
+	    NULL) == 0)
+		error = -ETIMEDOUT;
+	else
+		error = net_error(fd);
+	if (error == 0 && met_itself(fd, to->ai_addr))
+		error = -ECONNREFUSED;
+	if (error == 0)
+		return fd;
+	close(fd);
+	return error;
+}
+
+static enum status
+status_of(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return STATUS_REFUSED;
+	case ETIMEDOUT:
+		return STATUS_TIMEOUT;
+	case EACCES:
+	case EADDRNOTAVAIL:
+	case EAFNOSUPPORT:
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EPERM:
+		return STATUS_LOCAL;
+	default:
+		return STATUS_RESET;
+	}
+}
+
+/* Connects to the first of the addresses that answers, or exits. */
+static void
+connect_to_any(struct exchange *x, const struct addrinfo *found,
+    int64_t timeout)
+{
+	int fd = 0;
+
+	for (; found != NULL; found = found->ai_next) {
+		net_name(x->server, found->ai_addr);
+		if ((fd = dial(found, timeout)) >= 0)
+			break;
+	}
+	if (fd < 0)
+		errx((int)status_of(-fd), "cannot connect to %s: %s%s",
+		    x->server, strerror(-fd), fd == -ECONNREFUSED ?
+		    " (is a server running there? try: echo serve)" : "");
+	x->fd = fd;
+}
+
+static void
+say_connected(const struct exchange *x)
+{
+	char name[NET_NAME_MAX];
+	struct net_peer self;
+
+	net_self(x->fd, &self);
+	fprintf(stderr, "connected to %s from %s\n", x->server,
+	    net_name(name, &self.address.any));
+}
+
+/* The words joined by single spaces, as echo(1) does; ours to free. */
+static char *
+join(int n, char **words)
+{
+	size_t size = 1;
+	char *message, *end;
+
+	for (int i = 0; i < n; i++)
+		size += strlen(words[i]) + 1;
+	if ((message = end = malloc(size)) == NULL)
+		err(STATUS_LOCAL, "no memory for the message");
+	*end = '\0';
+	for (int i = 0; i < n; i++) {
+		if (i > 0)
+			*end++ = ' ';
+		end = stpcpy(end, words[i]);
+	}
+	return message;
+}
+
+static void
+set_option(struct settings *set, int option)
+{
+	switch (option) {
+	case 'a':
+		set->address = optarg;
+		break;
+	case 'p':
+		set->port = args_port("--port", optarg, 1);
+		break;
+	case 't':
+		set->timeout = args_duration("--timeout", optarg, 0);
+		break;
+	case 'n':
+		set->newline = false;
+		break;
+	case 'v':
+		set->verbosity = 1;
+		break;
+	case 'q':
+		set->verbosity = -1;
+		break;
+	}
+}
+
+static int
+run(int argc, char **argv)
+{
+	static char host[] = ARGS_DEFAULT_HOST;
+	static struct exchange x;	/* its window is too large for a stack */
+	struct settings set = { host, ARGS_DEFAULT_PORT, 5000 * MS, true, 0 };
+	struct addrinfo *found;
+	struct address address;
+	char *message = NULL;
+	enum status status;
+	int option, words;
+
+	while ((option = args_next(argc, argv, &mode_send)) != -1)
+		set_option(&set, option);
+	x.input = -1;
+	address = args_address("--address", set.address, set.port, 1);
+	if (address.host == NULL)
+		args_usage("--address: * is no address to connect to");
+	words = argc - optind;
+	if (words == 0 || (words == 1 && strcmp(argv[optind], "-") == 0))
+		x.input = STDIN_FILENO;
+	else {
+		x.message = message = join(words, argv + optind);
+		x.left = strlen(message);
+	}
+	found = args_resolve(&address);
+	connect_to_any(&x, found, set.timeout);
+	freeaddrinfo(found);
+	if (set.verbosity > 0)
+		say_connected(&x);
+	status = client(&x, &set);
+	close(x.fd);
+	free(message);
+	return (int)status;
+}
+
+const struct mode mode_send = {
+	.name = "send",
+	.link = "echo_client",
+	.summary = "send a message, print what comes back",
+	.usage = usage,
+	.shorts = ":a:p:t:nvqhV",
+	.longs = longs,
+	.run = run
+};
