@@ -20,10 +20,11 @@
 static const int64_t LINGER = SECOND;	/* most we drop input after our FIN */
 static const int64_t PAUSE = 500 * MS;	/* no accepting after it failed */
 static const int64_t WARN_EVERY = SECOND;
+static const int64_t SIGNALS_EVERY = 10 * MS;
 
 enum { TURN = 65536 };			/* bytes a client may echo in a row */
 
-/* Set by the signal handlers, which only run while we wait. */
+/* Set by the signal handlers, which run while we wait, and now and then. */
 static volatile sig_atomic_t stops, totals_wanted;
 
 /*
@@ -514,10 +515,28 @@ server_patience(const struct server *s)
 	return until > s->now ? until - s->now : 0;
 }
 
+/*
+ * A wait that finds something ready lets no signal through (ppoll, pselect
+ * and epoll_pwait look at the descriptors first), and on a busy server each
+ * one does.
+ */
+static void
+let_signals_in(struct server *s)
+{
+	sigset_t blocked;
+
+	if (s->now - s->signals_at < SIGNALS_EVERY)
+		return;
+	s->signals_at = s->now;
+	sigprocmask(SIG_SETMASK, &s->waiting_mask, &blocked);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
+
 void
 server_woke(struct server *s)
 {
 	s->now = net_now();
+	let_signals_in(s);
 	if (totals_wanted) {
 		totals_wanted = 0;
 		say_totals(s);
@@ -559,7 +578,7 @@ on_totals(int signal)
 	totals_wanted = 1;
 }
 
-/* Signals come only while we wait, so that none is lost before the wait. */
+/* Signals come while we wait, so that none is lost just before. */
 static void
 catch_signals(sigset_t *waiting_mask)
 {

@@ -117,6 +117,7 @@ struct server {
 	int64_t finish_at;	/* stopping: no more input is echoed */
 	int64_t cut_at;		/* stopping: nobody is waited for */
 	sigset_t waiting_mask;	/* signal mask while waiting */
+	int64_t signals_at;	/* when they were last let in */
 	int64_t warned_at;
 	uint64_t unwarned;	/* warnings held back since */
 };

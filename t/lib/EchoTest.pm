@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw($DEADLINE engines program in_tree slurp run_echo start_server
-    start_command dial put get get_all exchange pattern random_bytes show);
+    start_command dial spawn put get get_all exchange pattern random_bytes show);
 
 our $DEADLINE = 15;		# seconds that any one step may take
 my $FILE_DEADLINE = 240;	# seconds that a test file may take
@@ -195,13 +195,16 @@ sub EchoTest::Server::pid { $_[0]{pid} }
 sub EchoTest::Server::log { slurp($_[0]{log}) }
 sub EchoTest::Server::signal { kill $_[1] => $_[0]{pid} }
 
-# Waits until the log matches; false if it does not in time.
+# Waits until the log matches, so many times if n is given; false if it does
+# not in time.
 sub EchoTest::Server::wait_log {
-	my ($self, $what) = @_;
+	my ($self, $what, $n) = (@_, 1);
 	for (my $until = time + $DEADLINE; time < $until; sleep 0.005) {
-		return 1 if $self->log =~ $what;
+		my $found = () = $self->log =~ /$what/g;
+		return 1 if $found >= $n;
 	}
-	diag "no $what in the log of $self->{name}:\n", $self->log;
+	diag "not $n times $what in the log of $self->{name}:\n",
+	    show($self->log, 3000);
 	return 0;
 }
 
@@ -268,6 +271,17 @@ sub EchoTest::Server::DESTROY {
 	return if defined $self->{status} || !$self->{life};
 	close $self->{life};
 	waitpid $self->{keeper}, 0;
+}
+
+# A child process of the test that ends with it, or by its own alarm.
+sub spawn {
+	my ($work) = @_;
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid;
+	$SIG{ALRM} = 'DEFAULT';
+	alarm $FILE_DEADLINE;
+	eval { $work->(); 1 } or print STDERR $@;
+	POSIX::_exit($@ ? 1 : 0);
 }
 
 # A connection to "host:port" or a server.
