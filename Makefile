@@ -77,11 +77,12 @@ lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
 	    cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
 	    --enable=warning,style,performance,portability \
-	    --suppress=missingIncludeSystem -D_GNU_SOURCE -I. \
+	    --suppress=missingIncludeSystem --suppress=variableScope \
+	    -D_GNU_SOURCE -I. \
 	    $(SOURCES) $(UNITS); \
 	else echo 'lint: no cppcheck here'; fi
 	@if command -v clang-tidy >/dev/null; then set -x; \
-	    clang-tidy --quiet $(SOURCES) $(UNITS) -- \
+	    clang-tidy --quiet --warnings-as-errors="*" $(SOURCES) $(UNITS) -- \
 	    -std=c11 -D_GNU_SOURCE -I.; \
 	else echo 'lint: no clang-tidy here'; fi
 

@@ -34,10 +34,10 @@ static const struct unit sizes[] = {		/* in bytes */
 };
 
 void
-args_program(const char *name)
+args_program(char *name)
 {
 	/* What err(3) and warn(3) print, in glibc and in musl. */
-	program_invocation_short_name = (char *)(uintptr_t)name;
+	program_invocation_short_name = name;
 }
 
 void
@@ -242,46 +242,71 @@ args_size(const char *what, const char *value, size_t low, size_t high)
 	return (size_t)number;
 }
 
+static bool
+is_ipv6(char *host)
+{
+	struct in6_addr ignored;
+	char *zone = strchr(host, '%');
+	bool good;
+
+	if (zone != NULL)
+		*zone = '\0';
+	good = inet_pton(AF_INET6, host, &ignored) == 1;
+	if (zone != NULL)
+		*zone = '%';
+	return good;
+}
+
+/* Cuts [V6] or [V6]:PORT in two: where the port begins, or NULL. */
+static char *
+cut_bracketed(const char *what, char *value)
+{
+	const char *all = args_shown(value);
+	char *end = strchr(value, ']');
+
+	if (end == NULL)
+		args_usage("%s: %s lacks a ]", what, all);
+	*end++ = '\0';
+	if (!is_ipv6(value + 1))
+		args_usage("%s: %s has no IPv6 address in its []", what, all);
+	if (*end != '\0' && *end != ':')
+		args_usage("%s: %s has no : after its ]", what, all);
+	return *end == ':' ? end + 1 : NULL;
+}
+
+/* Cuts HOST, HOST:PORT or :PORT in two. */
+static char *
+cut_plain(const char *what, char *value)
+{
+	char *colon = strchr(value, ':');
+
+	if (*value == '\0')
+		args_usage("%s: an address is HOST, HOST:PORT, [V6]:PORT, "
+		    ":PORT or *, not \"\"", what);
+	if (colon == NULL)
+		return NULL;
+	if (strchr(colon + 1, ':') != NULL)
+		args_usage("%s: %s: an IPv6 address goes into brackets: [::1] "
+		    "or [::1]:PORT", what, args_shown(value));
+	*colon = '\0';
+	return colon + 1;
+}
+
 struct address
 args_address(const char *what, char *value, uint16_t port, uint16_t low)
 {
-	struct address address = { .host = value, .port = port };
-	struct in6_addr v6;
-	const char *all = args_shown(value);	/* before it is cut up */
-	char *colon = strchr(value, ':');
+	bool bracketed = *value == '[';
+	const char *own_port = bracketed ? cut_bracketed(what, value) :
+	    cut_plain(what, value);
+	struct address address = {
+		.host = bracketed ? value + 1 :
+		    *value == '\0' ? ARGS_DEFAULT_HOST :
+		    strcmp(value, "*") == 0 ? NULL : value,
+		.port = own_port == NULL ? port :
+		    args_port(what, own_port, low)
+	};
 
-	if (*value == '[') {
-		char *close = strchr(value, ']');
-
-		if (close == NULL || (close[1] != ':' && close[1] != '\0'))
-			args_usage("%s: %s lacks a ] or a : after it", what,
-			    all);
-		colon = close[1] == ':' ? close + 1 : NULL;
-		*close = '\0';
-		address.host = ++value;
-		char *zone = strchr(value, '%');
-		if (zone != NULL)
-			*zone = '\0';
-		if (inet_pton(AF_INET6, value, &v6) != 1)
-			args_usage("%s: %s has no IPv6 address in its []",
-			    what, all);
-		if (zone != NULL)
-			*zone = '%';
-	} else if (colon != NULL && strchr(colon + 1, ':') != NULL)
-		args_usage("%s: %s: an IPv6 address goes into brackets: [::1] "
-		    "or [::1]:PORT", what, all);
-	else if (*value == '\0')
-		args_usage("%s: an address is HOST, HOST:PORT, [V6]:PORT, "
-		    ":PORT or *, not \"\"", what);
-	if (colon != NULL) {
-		*colon = '\0';
-		address.port = args_port(what, colon + 1, low);
-	}
-	if (*address.host == '\0')
-		address.host = ARGS_DEFAULT_HOST;
-	if (strcmp(address.host, "*") == 0)
-		address.host = NULL;
-	else if (strlen(address.host) >= NI_MAXHOST)
+	if (address.host != NULL && strlen(address.host) >= NI_MAXHOST)
 		args_usage("%s: %s is longer than a name can be", what,
 		    args_shown(address.host));
 	return address;

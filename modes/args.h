@@ -27,11 +27,11 @@ struct address {
 };
 
 /* Sets the name that errors begin with and getopt(3) sees: "echo serve". */
-void args_program(const char *name);
+void args_program(char *name);
 
 /* printf(3) for what ends with STATUS_USAGE; adds where help is. */
-_Noreturn void args_usage(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2)));
+void args_usage(const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 1, 2)));
 
 /*
  * getopt_long(3) over the mode's options; -1 at the end. Does --help and

@@ -75,7 +75,9 @@ text_quote(char out[TEXT_QUOTED], const void *data, size_t shown,
 		}
 		i += n;
 	}
-	strcpy(o, size > shown ? "\"..." : "\"");
+	memcpy(o, "\"...", sizeof("\"..."));
+	if (size <= shown)
+		o[1] = '\0';
 	return out;
 }
 
