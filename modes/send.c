@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "args.h"
+#include "dial.h"
 #include "mode.h"
 #include "net.h"
 #include "text.h"
@@ -73,7 +74,7 @@ struct settings {
  * sent - that have not come back are in the window: back <= sent <= filled.
  */
 struct exchange {
-	char server[NET_NAME_MAX];
+	struct server_address server;
 	int fd;
 	const char *message;	/* what is left of it to be sent */
 	size_t left;
@@ -329,26 +330,26 @@ complain(const struct exchange *x, bool in_time, int64_t timeout)
 	total(bytes, sizeof(bytes), x);
 	if (x->differs) {
 		warnx("%s differs at byte %" PRIu64 ": sent 0x%02x, got "
-		    "0x%02x", x->server, x->differs_at + 1, x->expected,
+		    "0x%02x", x->server.name, x->differs_at + 1, x->expected,
 		    x->found);
 		return STATUS_NO;
 	}
 	if (x->surplus > 0) {
 		warnx("%s sent %" PRIu64 " byte%s too many after %" PRIu64,
-		    x->server, x->surplus, PLURAL(x->surplus), x->back);
+		    x->server.name, x->surplus, PLURAL(x->surplus), x->back);
 		return STATUS_NO;
 	}
 	if (!in_time) {
 		warnx("%s timed out: nothing moved for %s after %s",
-		    x->server, text_time(time, timeout), bytes);
+		    x->server.name, text_time(time, timeout), bytes);
 		return STATUS_TIMEOUT;
 	}
 	if (x->err != 0 && x->err != EPIPE) {
-		warnx("%s broke off after %s: %s", x->server, bytes,
+		warnx("%s broke off after %s: %s", x->server.name, bytes,
 		    strerror(x->err));
 		return x->err == ETIMEDOUT ? STATUS_TIMEOUT : STATUS_RESET;
 	}
-	warnx("%s closed after %s", x->server, bytes);
+	warnx("%s closed after %s", x->server.name, bytes);
 	return STATUS_RESET;
 }
 
@@ -370,87 +371,9 @@ client(struct exchange *x, const struct settings *set)
 		return complain(x, in_time, set->timeout);
 	if (set->verbosity >= 0)
 		fprintf(stderr, "%s returned %" PRIu64 " byte%s, identical, in "
-		    "%s\n", x->server, x->back, PLURAL(x->back),
+		    "%s\n", x->server.name, x->back, PLURAL(x->back),
 		    text_time(time, took));
 	return STATUS_OK;
-}
-
-/*
- * On loopback, a connection to a port where nobody listens may be given that
- * same port as its own, and so meet itself (RFC 9293, 3.5: simultaneous open).
- */
-static bool
-met_itself(int fd, const struct sockaddr *to)
-{
-	char self[NET_NAME_MAX], peer[NET_NAME_MAX];
-	struct net_peer name;
-
-	net_self(fd, &name);
-	return strcmp(net_name(self, &name.address.any),
-	    net_name(peer, to)) == 0;
-}
-
-/* Connects to one address within the time: a socket or -errno. */
-static int
-dial(const struct addrinfo *to, int64_t timeout)
-{
-	int fd = net_connect(to->ai_addr, to->ai_addrlen), error;
-	struct pollfd writable = { fd, POLLOUT, 0 };
-
-	if (fd < 0)
-		return fd;
-	if (net_poll(&writable, 1, timeout > 0 ? timeout : NET_FOREVER,
-	    NULL) == 0)
-		error = -ETIMEDOUT;
-	else
-		error = net_error(fd);
-	if (error == 0 && met_itself(fd, to->ai_addr))
-		error = -ECONNREFUSED;
-	if (error == 0)
-		return fd;
-	close(fd);
-	return error;
-}
-
-static enum status
-status_of(int error)
-{
-	switch (error) {
-	case ECONNREFUSED:
-		return STATUS_REFUSED;
-	case ETIMEDOUT:
-		return STATUS_TIMEOUT;
-	case EACCES:
-	case EADDRNOTAVAIL:
-	case EAFNOSUPPORT:
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-	case EPERM:
-		return STATUS_LOCAL;
-	default:
-		return STATUS_RESET;
-	}
-}
-
-/* Connects to the first of the addresses that answers, or exits. */
-static void
-connect_to_any(struct exchange *x, const struct addrinfo *found,
-    int64_t timeout)
-{
-	int fd = 0;
-
-	for (; found != NULL; found = found->ai_next) {
-		net_name(x->server, found->ai_addr);
-		if ((fd = dial(found, timeout)) >= 0)
-			break;
-	}
-	if (fd < 0)
-		errx((int)status_of(-fd), "cannot connect to %s: %s%s",
-		    x->server, strerror(-fd), fd == -ECONNREFUSED ?
-		    " (is a server running there? try: echo serve)" : "");
-	x->fd = fd;
 }
 
 static void
@@ -460,7 +383,7 @@ say_connected(const struct exchange *x)
 	struct net_peer self;
 
 	net_self(x->fd, &self);
-	fprintf(stderr, "connected to %s from %s\n", x->server,
+	fprintf(stderr, "connected to %s from %s\n", x->server.name,
 	    net_name(name, &self.address.any));
 }
 
@@ -515,7 +438,6 @@ run(int argc, char **argv)
 	static char host[] = ARGS_DEFAULT_HOST;
 	static struct exchange x;	/* its window is too large for a stack */
 	struct settings set = { host, ARGS_DEFAULT_PORT, 5000 * MS, true, 0 };
-	struct addrinfo *found;
 	struct address address;
 	char *message = NULL;
 	enum status status;
@@ -524,9 +446,7 @@ run(int argc, char **argv)
 	while ((option = args_next(argc, argv, &mode_send)) != -1)
 		set_option(&set, option);
 	x.input = -1;
-	address = args_address("--address", set.address, set.port, 1);
-	if (address.host == NULL)
-		args_usage("--address: * is no address to connect to");
+	address = dial_address("--address", set.address, set.port);
 	words = argc - optind;
 	if (words == 0 || (words == 1 && strcmp(argv[optind], "-") == 0))
 		x.input = STDIN_FILENO;
@@ -534,9 +454,10 @@ run(int argc, char **argv)
 		x.message = message = join(words, argv + optind);
 		x.left = strlen(message);
 	}
-	found = args_resolve(&address);
-	connect_to_any(&x, found, set.timeout);
-	freeaddrinfo(found);
+	x.fd = dial_any(&address, set.timeout, &x.server);
+	if (x.fd < 0)
+		errx((int)dial_status(-x.fd), "cannot connect to %s: %s%s",
+		    x.server.name, strerror(-x.fd), dial_hint(-x.fd));
 	if (set.verbosity > 0)
 		say_connected(&x);
 	status = client(&x, &set);

@@ -1,0 +1,103 @@
+#include "dial.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+struct address
+dial_address(const char *what, char *value, uint16_t port)
+{
+	struct address address = args_address(what, value, port, 1);
+
+	if (address.host == NULL)
+		args_usage("%s: * is no address to connect to", what);
+	return address;
+}
+
+/*
+ * On loopback, a connection to a port where nobody listens may be given that
+ * same port as its own, and so meet itself (RFC 9293, 3.5: simultaneous open).
+ */
+static bool
+met_itself(int fd, const struct server_address *server)
+{
+	char name[NET_NAME_MAX];
+	struct net_peer self;
+
+	net_self(fd, &self);
+	return strcmp(net_name(name, &self.address.any), server->name) == 0;
+}
+
+int
+dial(const struct server_address *server, int64_t timeout)
+{
+	int fd = net_connect(&server->peer.address.any, server->peer.size);
+	struct pollfd writable = { fd, POLLOUT, 0 };
+	int error;
+
+	if (fd < 0)
+		return fd;
+	if (net_poll(&writable, 1, timeout > 0 ? timeout : NET_FOREVER,
+	    NULL) == 0)
+		error = -ETIMEDOUT;
+	else
+		error = net_error(fd);
+	if (error == 0 && met_itself(fd, server))
+		error = -ECONNREFUSED;
+	if (error == 0)
+		return fd;
+	close(fd);
+	return error;
+}
+
+int
+dial_any(const struct address *address, int64_t timeout,
+    struct server_address *reached)
+{
+	struct addrinfo *found = args_resolve(address);
+	int fd = -EAFNOSUPPORT;
+
+	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
+		memcpy(&reached->peer.address, a->ai_addr, a->ai_addrlen);
+		reached->peer.size = a->ai_addrlen;
+		net_name(reached->name, a->ai_addr);
+		fd = dial(reached, timeout);
+	}
+	freeaddrinfo(found);
+	return fd;
+}
+
+enum status
+dial_status(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return STATUS_REFUSED;
+	case ETIMEDOUT:
+		return STATUS_TIMEOUT;
+	case EACCES:
+	case EADDRNOTAVAIL:
+	case EAFNOSUPPORT:
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EPERM:
+		return STATUS_LOCAL;
+	default:
+		return STATUS_RESET;
+	}
+}
+
+const char *
+dial_hint(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return " (is a server running there? try: echo serve)";
+	case EMFILE:
+		return " (try: ulimit -n 1024)";
+	default:
+		return "";
+	}
+}
