@@ -9,6 +9,7 @@ EXEC_PREFIX ?= $(PREFIX)
 bindir ?= $(EXEC_PREFIX)/bin
 libexecdir ?= $(EXEC_PREFIX)/libexec
 INSTALL ?= install
+LN_SR ?= ln -srf
 PROVE ?= prove
 
 # Where the program and its links go, and what the compiler leaves behind.
@@ -92,8 +93,8 @@ install: all
 	$(INSTALL) -d $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(bindir)
 	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(libexecdir)/echo/echo
 	for link in $(LINKS); do \
-	    ln -sf $(libexecdir)/echo/echo $(DESTDIR)$(bindir)/$$link || \
-	    exit; done
+	    $(LN_SR) $(DESTDIR)$(libexecdir)/echo/echo \
+	    $(DESTDIR)$(bindir)/$$link || exit; done
 
 uninstall:
 	cd $(DESTDIR)$(bindir) && rm -f $(LINKS)

@@ -699,8 +699,10 @@ server_listen(struct server *s, const struct address *address)
 			    hint(-error));
 		freeaddrinfo(found);
 		if (error == 0)
-			return;
+			break;
 	}
+	if (s->reserve < 0)
+		s->reserve = fcntl(s->listeners[0], F_DUPFD_CLOEXEC, 0);
 }
 
 void
