@@ -59,6 +59,8 @@ $(OBJ)/%.o: %.c Makefile
 $(OBJ)/t/%: $(OBJ)/t/%.o $(OBJ)/modes/%.o
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+.SECONDARY:
+
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)
 
 demo: all

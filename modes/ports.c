@@ -170,13 +170,18 @@ bound(const char *what, const char *value)
 static void
 read_range(int n, char **operands, uint16_t *low, uint16_t *high)
 {
-	char *dash = n > 0 ? strchr(operands[0], '-') : NULL;
+	char *dash;
 
-	if (n > 2 || (n == 2 && dash != NULL))
-		args_usage("a range is LOW, LOW HIGH or LOW-HIGH, not %d "
-		    "words", n);
 	if (n == 0)
 		return;
+	/* A dash in front is no range but a number below 0. */
+	dash = operands[0][0] == '\0' ? NULL : strchr(operands[0] + 1, '-');
+	if (n > 1 && dash != NULL)
+		args_usage("%s is a range by itself: nothing may follow",
+		    args_shown(operands[0]));
+	if (n > 2)
+		args_usage("a range is LOW, LOW HIGH or LOW-HIGH, not %d "
+		    "words", n);
 	if (dash != NULL)
 		*dash = '\0';
 	*low = bound("LOW", operands[0]);
