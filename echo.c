@@ -2,6 +2,7 @@
  * echo: finds the mode, by the name it was called by or by its first word.
  * What a mode does is in modes/; blocking.c there is the place to start.
  */
+#include <ctype.h>
 #include <err.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ distance(const char *a, const char *b)
 {
 	if (*a == '\0' || *b == '\0')
 		return (int)(strlen(a) + strlen(b));
-	if (*a == *b)
+	if (tolower((unsigned char)*a) == tolower((unsigned char)*b))
 		return distance(a + 1, b + 1);
 	return 1 + least(distance(a + 1, b + 1),
 	    least(distance(a + 1, b), distance(a, b + 1)));

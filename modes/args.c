@@ -306,6 +306,11 @@ args_address(const char *what, char *value, uint16_t port, uint16_t low)
 		    args_port(what, own_port, low)
 	};
 
+	/* inet_aton(3) would take 7 for the address 0.0.0.7. */
+	if (address.host != NULL &&
+	    address.host[strspn(address.host, "0123456789")] == '\0')
+		args_usage("%s: %s is a number; a port without a host is "
+		    ":PORT", what, args_shown(address.host));
 	if (address.host != NULL && strlen(address.host) >= NI_MAXHOST)
 		args_usage("%s: %s is longer than a name can be", what,
 		    args_shown(address.host));

@@ -208,8 +208,8 @@ run(int argc, char **argv)
 	read_range(argc - optind, argv + optind, &low, &high);
 	list = find(low, high, tcp ? "tcp" : udp ? "udp" : NULL);
 	if (list.n == 0) {
-		warnx("nothing is assigned to %u-%u%s", low, high,
-		    tcp ? " with tcp" : udp ? " with udp" : "");
+		warnx("no service is assigned to the ports %u to %u%s", low,
+		    high, tcp ? " of TCP" : udp ? " of UDP" : "");
 		return STATUS_NO;
 	}
 	print(&list);

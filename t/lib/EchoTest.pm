@@ -67,8 +67,8 @@ sub _exec {
 
 # Runs the program with arguments to its end: { status, signal, out, err,
 # time }. First may come a reference to: in (bytes for stdin), out and err
-# (paths instead of being caught), program (a link), command (another one),
-# name (argv[0]), wrap (a command in front, such as prlimit).
+# (paths or handles instead of being caught), program (a link), command
+# (another one), wrap (a command in front, such as prlimit), deadline (s).
 sub run_echo {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = @_;
