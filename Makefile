@@ -1,6 +1,6 @@
 # make            the program and its links, here
 # make test       its tests (or: prove t/)
-# make help       everything else
+# make demo, asan, lint, install, uninstall, clean: see README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -43,21 +43,26 @@ PROGRAM = $(OUT)/echo
 LINKS = echo_server echo_client echo_ports
 TESTS = $(UNITS:t/%.c=$(OBJ)/t/%)
 
+# A line a file, unless V=1 asks for the commands, or -s for nothing.
+ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS)))$(V))
+say = @printf '  %-4s %s\n' $(1) $@;
+endif
+
 all: $(PROGRAM) $(LINKS:%=$(OUT)/%) $(TESTS)
 
 $(PROGRAM): $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
 
 $(LINKS:%=$(OUT)/%): $(PROGRAM)
-	ln -sf echo $@
+	$(call say,LN)ln -sf echo $@
 
 $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # A unit test is linked with what it is about: t/conn.c with modes/conn.c.
 $(OBJ)/t/%: $(OBJ)/t/%.o $(OBJ)/modes/%.o
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .SECONDARY:
 
