@@ -312,12 +312,9 @@ linger(struct exchange *x)
 static const char *
 total(char *out, size_t size, const struct exchange *x)
 {
-	if (x->filled_up || x->input < 0)
-		snprintf(out, size, "%" PRIu64 " of %" PRIu64 " bytes",
-		    x->back, x->filled + x->left);
-	else
-		snprintf(out, size, "%" PRIu64 " byte%s, before the end of "
-		    "standard input", x->back, PLURAL(x->back));
+	snprintf(out, size, "%" PRIu64 " of %" PRIu64 " bytes%s", x->back,
+	    x->filled + x->left, x->filled_up || x->left > 0 ? "" :
+	    ", before the end of standard input");
 	return out;
 }
 
