@@ -16,6 +16,7 @@ use File::Temp ();
 use IO::Select ();
 use IO::Socket::IP ();
 use POSIX qw(:sys_wait_h);
+use Scalar::Util qw(refaddr weaken);
 use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -26,11 +27,17 @@ our @EXPORT = qw($DEADLINE engines program in_tree slurp run_echo start_server
 our $DEADLINE = 15;		# seconds that any one step may take
 my $FILE_DEADLINE = 240;	# seconds that a test file may take
 
+my %running;			# servers, by address, weakly
+
 my $tree = abs_path(dirname(__FILE__) . '/../..');
 my $dir = abs_path($ENV{ECHO_DIR} // $tree);
 
 $SIG{PIPE} = 'IGNORE';
-$SIG{ALRM} = sub { die "the whole test took more than $FILE_DEADLINE s\n" };
+# Not by die, which an eval or a destructor would catch.
+$SIG{ALRM} = sub {
+	print STDERR "the whole test took more than $FILE_DEADLINE s\n";
+	POSIX::_exit(255);
+};
 alarm $FILE_DEADLINE;
 
 sub in_tree { "$tree/$_[0]" }
@@ -130,16 +137,23 @@ sub start_command {
 	my $keeper = fork // die "fork: $!";
 	if ($keeper == 0) {
 		alarm 0;
-		close $self->{$_} for qw(life out result);
+		close $self->{$_} for qw(out result);
+		let_go($self);
 		_keep($life, $out, $result, $log, @command);
 		POSIX::_exit(0);
 	}
 	$self->{keeper} = $keeper;
+	weaken($running{refaddr $self} = $self);
 	$self->{pid} = $self->_line($self->{result}) + 0;
 	close $out;
 	return $self if $how{no_wait};
 	$self->wait_listening($how{listeners} // 1);
 	return $self;
+}
+
+# In a child: what keeps servers alive is the test's to hold, not ours.
+sub let_go {
+	close $_->{life} for grep { $_ && $_->{life} } @_, values %running;
 }
 
 sub _keep {
@@ -268,7 +282,8 @@ sub EchoTest::Server::allow { push @{ $_[0]{allowed} }, $_[1] }
 sub EchoTest::Server::DESTROY {
 	my ($self) = @_;
 	local ($?, $!);
-	return if defined $self->{status} || !$self->{life};
+	delete $running{refaddr $self};
+	return if defined $self->{status} || !$self->{keeper};
 	close $self->{life};
 	waitpid $self->{keeper}, 0;
 }
@@ -278,6 +293,7 @@ sub spawn {
 	my ($work) = @_;
 	my $pid = fork // die "fork: $!";
 	return $pid if $pid;
+	let_go();
 	$SIG{ALRM} = 'DEFAULT';
 	alarm $FILE_DEADLINE;
 	eval { $work->(); 1 } or print STDERR $@;
