@@ -37,10 +37,11 @@ dial(const struct server_address *server, int64_t timeout)
 
 	if (fd < 0)
 		return fd;
-	if (net_poll(&writable, 1, timeout > 0 ? timeout : NET_FOREVER,
-	    NULL) == 0)
+	error = net_poll(&writable, 1, timeout > 0 ? timeout : NET_FOREVER,
+	    NULL);
+	if (error == 0)
 		error = -ETIMEDOUT;
-	else
+	else if (error > 0)
 		error = net_error(fd);
 	if (error == 0 && met_itself(fd, server))
 		error = -ECONNREFUSED;

@@ -22,9 +22,7 @@
 #include "net.h"
 #include "text.h"
 
-#define MS INT64_C(1000000)
-
-static const int64_t GRACE = 200 * MS;	/* for what comes after the last byte */
+static const int64_t GRACE = 200 * NET_MS;	/* for what comes after the last byte */
 
 enum {
 	WINDOW = 1024 * 1024,		/* bytes under way at most */
@@ -79,8 +77,8 @@ struct exchange {
 	const char *message;	/* what is left of it to be sent */
 	size_t left;
 	int input;		/* or the descriptor to send from; -1: none */
-	bool filled_up;		/* there is no more to send than is filled */
-	bool mute;		/* sending failed; there may be bytes to read */
+	bool input_ended;	/* there is no more to send than is filled */
+	bool cannot_send;	/* any more; there may be bytes to read */
 	uint64_t filled, sent, back;	/* bytes */
 	uint64_t printed;
 	bool differs;
@@ -116,7 +114,7 @@ place(struct exchange *x, uint64_t at)
 static bool
 has_room(const struct exchange *x)
 {
-	return !x->filled_up && x->filled - x->back < WINDOW;
+	return !x->input_ended && x->filled - x->back < WINDOW;
 }
 
 static void
@@ -133,7 +131,7 @@ fill_from_message(struct exchange *x)
 		x->left -= n;
 		x->filled += n;
 	}
-	x->filled_up = x->left == 0;
+	x->input_ended = x->left == 0;
 }
 
 static void
@@ -149,7 +147,7 @@ fill_from_input(struct exchange *x)
 			x->moved = net_now();
 		x->filled += (uint64_t)n;
 	}
-	x->filled_up = n == 0;
+	x->input_ended = n == 0;
 }
 
 /* Writes to standard output; a message is no good if nobody gets it. */
@@ -178,11 +176,10 @@ send_some(struct exchange *x)
 	ssize_t n = net_send(x->fd, place(x, x->sent),
 	    stretch(x->sent, x->filled), false);
 
-	if (n > 0) {
+	if (n > 0)
 		x->sent += (uint64_t)n;
-		x->moved = net_now();
-	} else if (n < 0 && n != -EAGAIN && n != -EINTR) {
-		x->mute = true;
+	else if (n < 0 && n != -EAGAIN && n != -EINTR) {
+		x->cannot_send = true;
 		x->err = (int)-n;
 	}
 }
@@ -232,13 +229,14 @@ receive_some(struct exchange *x)
 static bool
 is_complete(const struct exchange *x)
 {
-	return x->filled_up && x->back == x->filled;
+	return x->input_ended && x->back == x->filled;
 }
 
 static bool
 is_decided(const struct exchange *x)
 {
-	return is_complete(x) || x->differs || x->surplus > 0 || x->ended;
+	return is_complete(x) || x->differs || x->surplus > 0 || x->ended ||
+	    (x->cannot_send && x->back == x->sent);
 }
 
 /* How long the server may keep us waiting, in ns; 0: its time is up. */
@@ -261,9 +259,9 @@ move(struct exchange *x, int64_t timeout)
 		{ has_room(x) ? x->input : -1, POLLIN, 0 }
 	};
 
-	if (x->sent < x->filled && !x->mute)
+	if (x->sent < x->filled && !x->cannot_send)
 		fds[0].events |= POLLOUT;
-	if (net_poll(fds, 2, patience(x, timeout), NULL) == 0)
+	if (net_poll(fds, 2, patience(x, timeout), NULL) <= 0)
 		return patience(x, timeout) != 0;
 	if (fds[0].revents & POLLOUT)
 		send_some(x);
@@ -313,7 +311,7 @@ static const char *
 total(char *out, size_t size, const struct exchange *x)
 {
 	snprintf(out, size, "%" PRIu64 " of %" PRIu64 " bytes%s", x->back,
-	    x->filled + x->left, x->filled_up || x->left > 0 ? "" :
+	    x->filled + x->left, x->input_ended || x->left > 0 ? "" :
 	    ", before the end of standard input");
 	return out;
 }
@@ -336,15 +334,15 @@ complain(const struct exchange *x, bool in_time, int64_t timeout)
 		    x->server.name, x->surplus, PLURAL(x->surplus), x->back);
 		return STATUS_NO;
 	}
+	if (x->err != 0 && x->err != EPIPE) {
+		warnx("%s broke off after %s: %s", x->server.name, bytes,
+		    strerror(x->err));
+		return dial_status(x->err);
+	}
 	if (!in_time) {
 		warnx("%s timed out: nothing moved for %s after %s",
 		    x->server.name, text_time(time, timeout), bytes);
 		return STATUS_TIMEOUT;
-	}
-	if (x->err != 0 && x->err != EPIPE) {
-		warnx("%s broke off after %s: %s", x->server.name, bytes,
-		    strerror(x->err));
-		return x->err == ETIMEDOUT ? STATUS_TIMEOUT : STATUS_RESET;
 	}
 	warnx("%s closed after %s", x->server.name, bytes);
 	return STATUS_RESET;
@@ -434,7 +432,7 @@ run(int argc, char **argv)
 {
 	static char host[] = ARGS_DEFAULT_HOST;
 	static struct exchange x;	/* its window is too large for a stack */
-	struct settings set = { host, ARGS_DEFAULT_PORT, 5000 * MS, true, 0 };
+	struct settings set = { host, ARGS_DEFAULT_PORT, 5 * NET_SECOND, true, 0 };
 	struct address address;
 	char *message = NULL;
 	enum status status;

@@ -21,12 +21,6 @@ my $MEMORY = 16 * $MiB;		# most that the client may ever take
 my $message = 'A' x 24;
 my $identical = 'ADDR returned \d+ bytes?, identical, in \d[\d.]* m?s';
 
-# A sanitizer takes what memory it likes.
-my $sanitized = do {
-	local $ENV{ASAN_OPTIONS} = 'help=1';
-	run_echo('--version')->{err} =~ /Sanitizer/;
-};
-
 my $tmp = File::Temp->newdir;
 my $complaints = '';		# of the servers here, which should have none
 
@@ -311,7 +305,7 @@ is $complaints, '', 'the servers here work as they should';
 	my $fifo = "$tmp/fifo";
 	mkfifo $fifo, 0600 or die "mkfifo: $!";
 	SKIP: {
-		skip 'a sanitizer wants to be loaded first', 1 if $sanitized;
+		skip 'a sanitizer wants to be loaded first', 1 if sanitized();
 		my $client = session({ env => {
 			LD_PRELOAD => "libc.so.6 $fifo"
 		} }, $server, 'x');
@@ -436,6 +430,15 @@ quick(start_wrong('stays-open'), 1, 'also with a server that never closes');
 	is $got, 'more', 'a pause of stdin beyond -t is not the server\'s';
 	ends $client->finish, 0, $server, $identical, '', 'then it ends well';
 
+	my $mute = start_wrong('mute');
+	$client = session({}, $mute, '-t', '500ms');
+	my $until = time + 5;
+	1 while time < $until && put($client->{sock}, 'x') &&
+	    !IO::Select->new($client->{sock})->can_read(0.1);
+	cmp_ok time, '<', $until, 'a stdin that trickles buys a mute server ' .
+	    'no time';
+	ends $client->finish, 5, $mute, 'ADDR .*timed out.*', '', 'beyond -t';
+
 	$client = session({}, $server);
 	for my $piece (map { chr(65 + $_) x $_ } 1 .. 15) {
 		put($client->{sock}, $piece);
@@ -468,7 +471,7 @@ my $path = file('big', substr $big, 0, 16 * $MiB);
 sub flat {
 	my ($client, $name) = @_;
 	SKIP: {
-		skip 'a sanitizer takes what memory it likes', 1 if $sanitized;
+		skip 'a sanitizer takes what memory it likes', 1 if sanitized();
 		my $peak = $client->peak;
 		cmp_ok $peak, '<', $MEMORY, "$name: flat memory";
 	}
