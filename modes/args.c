@@ -15,8 +15,7 @@
 #include "net.h"
 #include "text.h"
 
-#define SECOND INT64_C(1000000000)
-#define DURATION_MAX (24 * 3600 * SECOND)
+#define DURATION_MAX (24 * 3600 * NET_SECOND)
 
 struct unit {
 	const char *name;
@@ -24,8 +23,9 @@ struct unit {
 };
 
 static const struct unit durations[] = {	/* in ns */
-	{ "", SECOND }, { "us", 1000 }, { "ms", 1000000 }, { "s", SECOND },
-	{ "m", 60 * SECOND }, { "h", 3600 * SECOND }, { NULL, 0 }
+	{ "", NET_SECOND }, { "us", 1000 }, { "ms", NET_MS },
+	{ "s", NET_SECOND }, { "m", 60 * NET_SECOND },
+	{ "h", 3600 * NET_SECOND }, { NULL, 0 }
 };
 
 static const struct unit sizes[] = {		/* in bytes */
@@ -57,9 +57,8 @@ const char *
 args_shown(const char *value)
 {
 	static char text[TEXT_QUOTED];
-	size_t size = strlen(value);
 
-	return text_quote(text, value, size, size);
+	return text_quote(text, value, strlen(value));
 }
 
 void
@@ -227,7 +226,7 @@ args_duration(const char *what, const char *value, int64_t low)
 	    number > DURATION_MAX)
 		args_usage("%s: %s is not a duration from %s to 24h such as "
 		    "200ms, 2s or 1m", what, args_shown(value),
-		    low == 0 ? "0" : low < 1000000 ? "1us" : "1ms");
+		    low == 0 ? "0" : low < NET_MS ? "1us" : "1ms");
 	return (int64_t)number;
 }
 
@@ -321,12 +320,14 @@ struct addrinfo *
 args_resolve(const struct address *address)
 {
 	struct addrinfo *found;
+	const char *host = address->host == NULL ? "*" : address->host;
 	int error = net_resolve(address->host, address->port, &found);
 
 	if (error == EAI_SYSTEM)
-		err(STATUS_NAME, "cannot resolve %s", args_shown(address->host));
+		err(STATUS_LOCAL, "cannot resolve %s", args_shown(host));
 	if (error != 0)
-		errx(STATUS_NAME, "cannot resolve %s: %s",
-		    args_shown(address->host), gai_strerror(error));
+		errx(error == EAI_MEMORY ? STATUS_LOCAL : STATUS_NAME,
+		    "cannot resolve %s: %s", args_shown(host),
+		    gai_strerror(error));
 	return found;
 }

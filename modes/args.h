@@ -68,8 +68,8 @@ struct address args_address(const char *what, char *value, uint16_t port,
     uint16_t low);
 
 /*
- * What the address resolves to, for freeaddrinfo(3). Exits with STATUS_NAME
- * and one line if nothing.
+ * What the address resolves to, for freeaddrinfo(3). Exits with one line and
+ * STATUS_NAME if nothing, STATUS_LOCAL if it cannot ask.
  */
 struct addrinfo *args_resolve(const struct address *);
 

@@ -14,27 +14,41 @@
  * client keeps that account (conn.h), and server.c does what all servers
  * have in common; here is only the order of things.
  *
- * "Blocking" is what the program does, in await(), and nowhere else: a recv
- * or send that blocks could not be ended by a timeout or a signal.
+ * What blocks is await(), and nothing else: a recv or send that did could not
+ * be ended by a timeout or a signal.
  */
+#include <err.h>
+#include <string.h>
+
 #include "engines.h"
+#include "mode.h"
 #include "server.h"
 
-/* Sleeps until fd is ready, somebody's time is up, or a signal comes. */
+/* Sleeps until one of them is ready, a time is up, or a signal comes. */
 static void
 await(struct server *s, struct pollfd *fds, nfds_t n)
 {
-	net_poll(fds, n, server_patience(s), &s->waiting_mask);
-	server_woke(s);
+	int ready = net_poll(fds, n, server_patience(s), &s->waiting_mask);
+
+	if (ready < 0)
+		errx(STATUS_LOCAL, "cannot wait: %s", strerror(-ready));
 }
 
+/*
+ * Between one try to read or write and the next: ends the client if its time
+ * is up, and sleeps until it is worth trying, unless the last try moved
+ * something.
+ */
 static void
-await_client(struct server *s, const struct client *c)
+rest(struct server *s, struct client *c, bool moved)
 {
 	struct pollfd fd = { .fd = c->fd };
 
+	server_expire(s);
 	fd.events = conn_want(&c->conn) & WANT_READ ? POLLIN : POLLOUT;
-	await(s, &fd, 1);
+	if (!moved && conn_want(&c->conn) != 0)
+		await(s, &fd, 1);
+	server_woke(s);
 }
 
 /* The next client; NULL when there are to be no more. */
@@ -53,6 +67,7 @@ next_client(struct server *s)
 			fds[n++] = (struct pollfd){ .fd = s->listeners[i],
 			    .events = POLLIN };
 		await(s, fds, n);
+		server_woke(s);
 	}
 	return NULL;
 }
@@ -62,12 +77,11 @@ static size_t
 receive(struct server *s, struct client *c)
 {
 	while (c->conn.state == CONN_ECHOING) {
-		ssize_t n;
+		ssize_t n = server_recv(s, c);
 
-		await_client(s, c);
-		if ((n = server_recv(s, c)) > 0)
+		if (n > 0)
 			return (size_t)n;
-		server_expire(s);
+		rest(s, c, false);
 	}
 	return 0;
 }
@@ -83,12 +97,9 @@ answer(struct server *s, struct client *c, size_t size)
 		ssize_t n = server_send(s, c, data,
 		    (size_t)conn_owed(&c->conn), more);
 
-		if (n > 0) {
+		if (n > 0)
 			data += n;
-			continue;
-		}
-		await_client(s, c);
-		server_expire(s);
+		rest(s, c, n > 0);
 	}
 }
 
@@ -96,11 +107,8 @@ answer(struct server *s, struct client *c, size_t size)
 static void
 part_from(struct server *s, struct client *c)
 {
-	while (conn_want(&c->conn) != 0) {
-		await_client(s, c);
-		server_recv(s, c);
-		server_expire(s);
-	}
+	while (conn_want(&c->conn) != 0)
+		rest(s, c, server_recv(s, c) > 0);
 	server_close(s, c);
 }
 
@@ -122,5 +130,5 @@ blocking_run(struct server *s)
 {
 	server(s);
 	server_end(s);
-	return 0;
+	return STATUS_OK;
 }

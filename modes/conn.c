@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+const char CONN_EOF[] = "end of file";
+
 static int
 nothing_happened(ssize_t n)
 {
@@ -17,10 +19,10 @@ ends(struct conn *c, const char *why)
 }
 
 static void
-breaks(struct conn *c, ssize_t n)
+breaks(struct conn *c, int error)
 {
 	if (c->err == 0)
-		c->err = (int)-n;
+		c->err = error;
 	c->state = CONN_OVER;
 }
 
@@ -59,7 +61,7 @@ conn_got(struct conn *c, ssize_t n)
 	if (c->state == CONN_OVER || nothing_happened(n))
 		return;
 	if (n < 0) {
-		breaks(c, n);
+		breaks(c, (int)-n);
 		return;
 	}
 	if (n > 0) {
@@ -67,7 +69,7 @@ conn_got(struct conn *c, ssize_t n)
 			c->in += (uint64_t)n;
 		return;
 	}
-	ends(c, "end of file");
+	ends(c, CONN_EOF);
 	c->state = CONN_LAST;
 	settle(c);
 }
@@ -78,7 +80,7 @@ conn_sent(struct conn *c, ssize_t n)
 	if (c->state == CONN_OVER || nothing_happened(n))
 		return;
 	if (n < 0) {
-		breaks(c, n);
+		breaks(c, (int)-n);
 		return;
 	}
 	c->out += (uint64_t)n < conn_owed(c) ? (uint64_t)n : conn_owed(c);
@@ -93,4 +95,15 @@ conn_finish(struct conn *c, const char *why)
 	ends(c, why);
 	c->state = CONN_FINISHING;
 	settle(c);
+}
+
+void
+conn_cut(struct conn *c, const char *why)
+{
+	if (c->state == CONN_OVER)
+		return;
+	ends(c, why);
+	if (conn_owed(c) > 0)
+		breaks(c, ETIMEDOUT);
+	c->state = CONN_OVER;
 }

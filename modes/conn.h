@@ -45,6 +45,9 @@ conn_owed(const struct conn *c)
 	return c->in - c->out;
 }
 
+/* The cause when the peer finished first. */
+extern const char CONN_EOF[];
+
 /* What to do next: WANT_* bits. 0: it is over, close it. */
 unsigned conn_want(const struct conn *);
 
@@ -64,5 +67,8 @@ void conn_sent(struct conn *, ssize_t n);
  * that destroys bytes under way (RFC 2525, 2.17). why must outlive c.
  */
 void conn_finish(struct conn *, const char *why);
+
+/* The server gives it up: it is over, whatever is owed (err: ETIMEDOUT). */
+void conn_cut(struct conn *, const char *why);
 
 #endif

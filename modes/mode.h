@@ -9,7 +9,7 @@
 /* The exit status of every mode; args.c prints this table in each --help. */
 enum status {
 	STATUS_OK = 0,		/* done; for a client: every byte came back */
-	STATUS_NO = 1,		/* it ran and the answer is no */
+	STATUS_NO = 1,		/* it ran and the answer is no (or was cut) */
 	STATUS_USAGE = 2,
 	STATUS_NAME = 3,	/* name not resolved */
 	STATUS_REFUSED = 4,

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <time.h>
@@ -26,7 +27,7 @@ give_up(int fd)
 }
 
 static void
-set(int fd, int level, int option)
+turn_on(int fd, int level, int option)
 {
 	setsockopt(fd, level, option, &(int){ 1 }, sizeof(int));
 }
@@ -75,10 +76,11 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 
 	if (fd < 0)
 		return -errno;
-	set(fd, SOL_SOCKET, SO_REUSEADDR);	/* in spite of TIME_WAIT */
-	set(fd, IPPROTO_TCP, TCP_NODELAY);
+	turn_on(fd, SOL_SOCKET, SO_REUSEADDR);	/* in spite of TIME_WAIT */
+	turn_on(fd, SOL_SOCKET, SO_OOBINLINE);
+	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
 	if (sa->sa_family == AF_INET6)		/* IPv4 has its own socket */
-		set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+		turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	if (bind(fd, sa, size) < 0 || listen(fd, SOMAXCONN) < 0)
 		return give_up(fd);
 	return fd;
@@ -126,7 +128,7 @@ net_connect(const struct sockaddr *sa, socklen_t size)
 
 	if (fd < 0)
 		return -errno;
-	set(fd, IPPROTO_TCP, TCP_NODELAY);
+	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
 	if (connect(fd, sa, size) < 0 && errno != EINPROGRESS &&
 	    errno != EINTR)
 		return give_up(fd);
@@ -165,6 +167,14 @@ net_waiting(int fd)
 	return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
+int
+net_unacknowledged(int fd)
+{
+	int bytes;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
 void
 net_fin(int fd)
 {
@@ -186,7 +196,7 @@ net_now(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return now.tv_sec * NET_SECOND + now.tv_nsec;
 }
 
 const struct timespec *
@@ -194,8 +204,8 @@ net_timespec(struct timespec *time, int64_t ns)
 {
 	if (ns < 0)
 		return NULL;
-	time->tv_sec = (time_t)(ns / 1000000000);
-	time->tv_nsec = (long)(ns % 1000000000);
+	time->tv_sec = (time_t)(ns / NET_SECOND);
+	time->tv_nsec = (long)(ns % NET_SECOND);
 	return time;
 }
 
@@ -205,5 +215,7 @@ net_poll(struct pollfd *fds, nfds_t n, int64_t ns, const sigset_t *mask)
 	struct timespec time;
 	int ready = ppoll(fds, n, net_timespec(&time, ns), mask);
 
-	return ready < 0 ? 0 : ready;
+	if (ready < 0)
+		return errno == EINTR ? 0 : -errno;
+	return ready;
 }

@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define NET_MS INT64_C(1000000)		/* in ns */
+#define NET_SECOND (1000 * NET_MS)
 #define NET_FOREVER INT64_C(-1)
 
 enum { NET_NAME_MAX = 80 };	/* "[v6%scope]:port" and its NUL */
@@ -43,8 +45,9 @@ const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
 
 /*
  * A socket that listens there, with the system's longest backlog. Its
- * connections inherit TCP_NODELAY: Nagle's algorithm (RFC 896) against
- * delayed ACKs costs an echo 40 ms a message.
+ * connections inherit TCP_NODELAY, for Nagle's algorithm (RFC 896) against
+ * delayed ACKs costs an echo 40 ms a message, and SO_OOBINLINE, for an urgent
+ * byte (RFC 6093) is a byte to be echoed.
  */
 int net_listen(const struct sockaddr *, socklen_t);
 
@@ -70,6 +73,9 @@ ssize_t net_send(int fd, const void *buf, size_t size, bool more);
 /* Whether there is input that recv would return at once. */
 bool net_waiting(int fd);
 
+/* Bytes sent that the peer's system has not acknowledged (SIOCOUTQ). */
+int net_unacknowledged(int fd);
+
 void net_fin(int fd);			/* our FIN: shutdown(SHUT_WR) */
 void net_reset(int fd);			/* closes fd with a RST, owing nothing */
 
@@ -78,7 +84,8 @@ int64_t net_now(void);
 
 /*
  * ppoll(2) for at most ns (NET_FOREVER: no limit) with the given signal
- * mask (NULL: as it is). The number ready; 0 if none, also after a signal.
+ * mask (NULL: as it is). The number ready; 0 if none, also after a signal;
+ * or -errno.
  */
 int net_poll(struct pollfd *, nfds_t, int64_t ns, const sigset_t *);
 

@@ -38,7 +38,7 @@ watch(int fd, unsigned want, struct client *client)
 }
 
 static int
-wait_for_any(struct event *events, int64_t ns, const sigset_t *mask)
+wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 {
 	fd_set readable = readers, writable = writers;
 	struct timespec time;
@@ -46,24 +46,15 @@ wait_for_any(struct event *events, int64_t ns, const sigset_t *mask)
 
 	left = pselect(top, &readable, &writable, NULL,
 	    net_timespec(&time, ns), mask);
-	for (int fd = 0; fd < top && left > 0; fd++) {
-		unsigned ready = 0;
-
-		if (FD_ISSET(fd, &readable))
-			ready |= WANT_READ;
-		if (FD_ISSET(fd, &writable))
-			ready |= WANT_WRITE;
-		if (ready == 0)
-			continue;
-		events[n].client = clients[fd];
-		events[n++].ready = ready;
-		left--;
-	}
+	if (left < 0)
+		return errno == EINTR ? 0 : -errno;
+	for (int fd = 0; fd < top && n < left; fd++)
+		if (FD_ISSET(fd, &readable) || FD_ISSET(fd, &writable))
+			ready[n++] = clients[fd];
 	return n;
 }
 
 static const struct engine engine = {
-	.name = "select",
 	.fds = FD_SETSIZE,
 	.watch = watch,
 	.wait = wait_for_any

@@ -10,8 +10,6 @@
 #include "mode.h"
 #include "server.h"
 
-#define MS INT64_C(1000000)
-
 /* A way to wait, and what it takes to be meant unless the user says more. */
 struct way {
 	const char *name;
@@ -22,8 +20,8 @@ struct way {
 };
 
 static const struct way ways[] = {
-	{ "blocking", blocking_run, true, 16, 10000 * MS },
-	{ "select", select_run, false, 65536, 60000 * MS }
+	{ "blocking", blocking_run, true, 16, 10 * NET_SECOND },
+	{ "select", select_run, false, 65536, 60 * NET_SECOND }
 };
 
 enum { WAYS = sizeof(ways) / sizeof(*ways) };
@@ -84,7 +82,7 @@ static const char usage[] =
 "      --chunk=SIZE       most bytes one read takes (default 64k,\n"
 "                         --blocking 16)\n"
 "  -m, --max-clients=N    clients at once; more wait in the kernel's queue\n"
-"  -n, --count=N          serve N connections, then stop\n"
+"  -n, --count=N          take N connections and stop when they are over\n"
 "      --drain=DURATION   most that stopping may take (default 5s)\n"
 "\n"
 "  -v, --verbose          say more: a line per read\n"
@@ -164,7 +162,7 @@ set_option(struct request *r, int option, char *value)
 		set_end(r, option);
 		break;
 	case OPTION_GAP:
-		s->gap = args_duration("--gap", value, MS);
+		s->gap = args_duration("--gap", value, NET_MS);
 		break;
 	case OPTION_IDLE:
 		s->idle = args_duration("--idle", value, 0);
@@ -204,7 +202,7 @@ static int
 run(int argc, char **argv)
 {
 	static struct request request = {
-		.server = { .gap = 500 * MS, .idle = -1, .drain = 5000 * MS },
+		.server = { .gap = 500 * NET_MS, .idle = -1, .drain = 5 * NET_SECOND },
 		.port = ARGS_DEFAULT_PORT
 	};
 	struct address addresses[SERVER_LISTENERS];
@@ -217,9 +215,9 @@ run(int argc, char **argv)
 	for (int i = 0; i < request.given; i++)
 		addresses[i] = args_address("--address", request.addresses[i],
 		    request.port, 0);
-	server_open(&request.server);
 	for (int i = 0; i < request.given; i++)
 		server_listen(&request.server, &addresses[i]);
+	server_open(&request.server);
 	server_announce(&request.server);
 	return request.way->run(&request.server);
 }

@@ -1,153 +1,34 @@
 #include "server.h"
 
+#include <sys/resource.h>
+
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "args.h"
+#include "log.h"
 #include "mode.h"
-#include "text.h"
 
-#define MS INT64_C(1000000)
-#define SECOND (1000 * MS)
+static const int64_t LINGER = NET_SECOND;	/* for its FIN after ours */
+static const int64_t PAUSE = 500 * NET_MS;	/* after accepting failed */
+static const int64_t SIGNALS_EVERY = 10 * NET_MS;
 
-static const int64_t LINGER = SECOND;	/* most we drop input after our FIN */
-static const int64_t PAUSE = 500 * MS;	/* no accepting after it failed */
-static const int64_t WARN_EVERY = SECOND;
-static const int64_t SIGNALS_EVERY = 10 * MS;
+const char SERVER_MESSAGE_OVER[] = "end of message";
 
-enum { TURN = 65536 };			/* bytes a client may echo in a row */
+/*
+ * What a client may echo in a row before others have their turn: so many
+ * bytes, where a small read costs as much as a larger one.
+ */
+enum { TURN = 65536, READ_COST = 1024 };
+
+/* Baseline of what the peer has not acknowledged: not yet asked for. */
+enum { UNKNOWN = -1 };
 
 /* Set by the signal handlers, which run while we wait, and now and then. */
 static volatile sig_atomic_t stops, totals_wanted;
-
-/*
- * The log. A line is one write(2), so that lines of several processes do not
- * mix. A log that cannot be written is no reason to stop serving.
- */
-
-static void
-write_line(char *line, int length, size_t size)
-{
-	size_t n = (size_t)length < size - 1 ? (size_t)length : size - 2;
-
-	line[n] = '\n';
-	if (write(STDERR_FILENO, line, n + 1) < 0)
-		return;
-}
-
-static void
-say(const struct client *c, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-say(const struct client *c, const char *fmt, ...)
-{
-	char line[1024], name[NET_NAME_MAX];
-	va_list ap;
-	int n;
-
-	n = snprintf(line, sizeof(line), "%s ",
-	    net_name(name, &c->peer.address.any));
-	va_start(ap, fmt);
-	n += vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
-	va_end(ap);
-	write_line(line, n, sizeof(line));
-}
-
-/* What goes wrong again and again is said once a second. */
-static void
-warn_seldom(struct server *s, const char *what, int error)
-{
-	char line[512];
-	int n;
-
-	if (s->now - s->warned_at < WARN_EVERY) {
-		s->unwarned++;
-		return;
-	}
-	n = snprintf(line, sizeof(line), "%s: %s: %s",
-	    program_invocation_short_name, what, strerror(error));
-	if (s->unwarned > 0)
-		n += snprintf(line + n, sizeof(line) - (size_t)n,
-		    " (%" PRIu64 " more such since)", s->unwarned);
-	write_line(line, n, sizeof(line));
-	s->warned_at = s->now;
-	s->unwarned = 0;
-}
-
-static void
-say_totals(const struct server *s)
-{
-	char line[128];
-	int n = snprintf(line, sizeof(line), "served %" PRIu64 " client%s, %"
-	    PRIu64 " byte%s", s->served, PLURAL(s->served), s->bytes,
-	    PLURAL(s->bytes));
-
-	write_line(line, n, sizeof(line));
-}
-
-static void
-say_received(const struct client *c, uint64_t bytes, const char *text,
-    uint64_t shown)
-{
-	char quoted[TEXT_QUOTED];
-
-	say(c, "received %" PRIu64 " byte%s %s", bytes, PLURAL(bytes),
-	    text_quote(quoted, text, shown < TEXT_SHOWN ? (size_t)shown :
-	    TEXT_SHOWN, bytes));
-}
-
-/* The first bytes of a message, which is logged when it is over. */
-static void
-keep_text(struct client *c, const char *data, size_t n)
-{
-	uint64_t have = c->conn.in - n;
-
-	if (have >= TEXT_SHOWN)
-		return;
-	if (c->text == NULL && (c->text = malloc(TEXT_SHOWN)) == NULL)
-		return;
-	memcpy(c->text + have, data,
-	    n < TEXT_SHOWN - have ? n : TEXT_SHOWN - (size_t)have);
-}
-
-static void
-log_read(const struct server *s, struct client *c, const char *data, size_t n)
-{
-	char quoted[TEXT_QUOTED];
-
-	if (s->verbosity >= VERBOSE)
-		say(c, "read %zu byte%s %s", n, PLURAL(n),
-		    text_quote(quoted, data, n, n));
-	if (s->message)
-		keep_text(c, data, n);
-	else if (c->conn.in == n)
-		say_received(c, n, data, n);
-}
-
-static void
-log_close(const struct server *s, const struct client *c)
-{
-	const struct conn *conn = &c->conn;
-	const char *why = conn->end != NULL ? conn->end : strerror(conn->err);
-	char lost[64] = "", time[TEXT_TIME];
-
-	if (s->message && c->text != NULL)
-		say_received(c, conn->in, c->text, conn->in);
-	if (conn_owed(conn) > 0)
-		snprintf(lost, sizeof(lost), "; %" PRIu64 " byte%s not taken",
-		    conn_owed(conn), PLURAL(conn_owed(conn)));
-	say(c, "closed after %" PRIu64 " byte%s, %s: %s%s", conn->out,
-	    PLURAL(conn->out), text_time(time, net_now() - c->since), why,
-	    lost);
-}
 
 /*
  * Queues, in order of last activity.
@@ -206,8 +87,9 @@ enqueue(struct server *s, struct client *c)
 	link_remove(&c->link);
 	link_append(queue == QUEUE_NONE ? &s->over :
 	    &s->queues[queue].clients, &c->link);
-	c->queue = (uint8_t)queue;
+	c->queue = queue;
 	c->last = s->now;
+	c->unacknowledged = UNKNOWN;
 }
 
 /* Has the engine watch for what the client wants now. */
@@ -220,7 +102,7 @@ watch(struct server *s, struct client *c)
 	if (s->engine == NULL || want == c->want)
 		return;
 	error = s->engine->watch(c->fd, want, c);
-	c->want = (uint8_t)want;
+	c->want = want;
 	if (error < 0 && want != 0) {
 		conn_got(&c->conn, error);
 		enqueue(s, c);
@@ -244,6 +126,28 @@ server_may_accept(const struct server *s)
 	    (s->max_clients == 0 || s->clients < s->max_clients);
 }
 
+static void
+watch_listeners(struct server *s, bool on)
+{
+	if (s->engine == NULL || on == s->watching)
+		return;
+	for (int i = 0; i < s->listening; i++)
+		s->engine->watch(s->listeners[i], on ? WANT_READ : 0, NULL);
+	s->watching = on;
+}
+
+static void
+close_listeners(struct server *s)
+{
+	watch_listeners(s, false);
+	for (int i = 0; i < s->listening; i++)
+		close(s->listeners[i]);
+	s->listening = 0;
+	if (s->reserve >= 0)
+		close(s->reserve);
+	s->reserve = -1;
+}
+
 static struct client *
 new_client(struct server *s, int fd, const struct net_peer *peer)
 {
@@ -259,8 +163,7 @@ new_client(struct server *s, int fd, const struct net_peer *peer)
 	s->clients++;
 	s->served++;
 	enqueue(s, c);
-	if (s->verbosity >= NORMAL)
-		say(c, "connected");
+	log_connected(s, c);
 	return c;
 }
 
@@ -268,45 +171,59 @@ new_client(struct server *s, int fd, const struct net_peer *peer)
  * Out of descriptors, a waiting client can neither be served nor told so.
  * The reserve is given up to accept one and close it; the pause that follows
  * keeps the rest from waking us all the time. (libev's manual, "The special
- * problem of accept()ing when you can't".)
+ * problem of accept()ing when you can't".) False: there was nobody; accept(2)
+ * looks for a descriptor first.
  */
-static void
+static bool
 turn_away(struct server *s, int listener)
 {
 	struct net_peer peer;
+	int fd = -EMFILE;
 
 	if (s->reserve >= 0) {
-		int fd;
-
 		close(s->reserve);
 		if ((fd = net_accept(listener, &peer)) >= 0)
 			close(fd);
 	}
 	s->reserve = fcntl(listener, F_DUPFD_CLOEXEC, 0);
+	return fd != -EAGAIN;
 }
 
-/* accept(2) failed. What it documents as transient is survived. */
+/*
+ * accept(2) failed. What it documents as transient is survived: an error of
+ * the connection that it took is no matter, any other is waited out, lest
+ * the listener stay ready and wake us all the time.
+ */
 static void
 accept_failed(struct server *s, int listener, int error)
 {
 	switch (error) {
-	case EMFILE:
-	case ENFILE:
-		turn_away(s, listener);
-		/* FALLTHROUGH */
-	case ENOBUFS:
-	case ENOMEM:
-		warn_seldom(s, "cannot accept, pausing", error);
-		s->pause_until = s->now + PAUSE;
-		break;
+	case ECONNABORTED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EINTR:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EPROTO:
+		return;
 	case EBADF:
 	case EFAULT:
 	case EINVAL:
 	case ENOTSOCK:
 		errx(STATUS_LOCAL, "cannot accept: %s", strerror(error));
-	default:		/* that connection is gone, others are not */
+	case EMFILE:
+	case ENFILE:
+		if (!turn_away(s, listener))
+			return;
+		break;
+	default:		/* ENOBUFS, ENOMEM, EPERM, ... */
 		break;
 	}
+	log_cannot_accept(s, error);
+	s->pause_until = s->now + PAUSE;
 }
 
 struct client *
@@ -320,8 +237,11 @@ server_accept(struct server *s)
 		int fd = net_accept(listener, &peer);
 
 		s->next = (s->next + 1) % s->listening;
-		if (fd >= 0 && (c = new_client(s, fd, &peer)) != NULL)
+		if (fd >= 0 && (c = new_client(s, fd, &peer)) != NULL) {
+			if (!server_is_open(s))
+				close_listeners(s);
 			return c;
+		}
 		if (fd >= 0) {
 			close(fd);
 			fd = -ENOMEM;
@@ -343,10 +263,8 @@ server_recv(struct server *s, struct client *c)
 	uint64_t before = c->conn.in;
 	ssize_t n = net_recv(c->fd, s->buffer, s->chunk);
 
-	if (n == 0 && s->message)
-		conn_finish(&c->conn, "end of message");
 	conn_got(&c->conn, n);
-	if (c->conn.in > before && s->verbosity >= NORMAL)
+	if (c->conn.in > before)
 		log_read(s, c, s->buffer, (size_t)n);
 	if (n != -EAGAIN)
 		enqueue(s, c);
@@ -376,8 +294,7 @@ server_more(const struct server *s, const struct client *c, ssize_t n)
 void
 server_close(struct server *s, struct client *c)
 {
-	if (s->verbosity >= NORMAL)
-		log_close(s, c);
+	log_closed(s, c);
 	link_remove(&c->link);
 	if (conn_owed(&c->conn) > 0)
 		net_reset(c->fd);	/* it must not look complete */
@@ -395,28 +312,56 @@ server_close(struct server *s, struct client *c)
  * the same queues with shorter times.
  */
 
-static void
-time_is_up(struct server *s, struct client *c)
+/*
+ * Whether the peer has acknowledged any of what we sent since the last time
+ * we asked; the first time it gets the benefit of the doubt. send(2) tells
+ * nothing of that for long: it takes megabytes, and then nothing more until a
+ * third of them is gone.
+ */
+static bool
+still_takes(struct client *c)
 {
-	switch ((enum queue)c->queue) {
+	int before = c->unacknowledged;
+
+	c->unacknowledged = net_unacknowledged(c->fd);
+	return c->unacknowledged > 0 &&
+	    (before == UNKNOWN || c->unacknowledged < before);
+}
+
+static void
+end_client(struct server *s, struct client *c)
+{
+	const char *why = s->stopping ? "server stopping" : "idle";
+
+	switch (c->queue) {
 	case QUEUE_MESSAGE:
-		conn_finish(&c->conn, "end of message");
+		conn_finish(&c->conn, SERVER_MESSAGE_OVER);
 		break;
 	case QUEUE_SILENT:
-		conn_finish(&c->conn, s->stopping ? "server stopping" : "idle");
+		conn_finish(&c->conn, why);
 		break;
 	case QUEUE_OWING:
-		conn_finish(&c->conn, s->stopping ? "server stopping" : "idle");
-		conn_sent(&c->conn, -ETIMEDOUT);
-		break;
 	case QUEUE_LINGERING:
-		conn_got(&c->conn, 0);
+		conn_cut(&c->conn, why);
 		break;
 	case QUEUE_NONE:
 		break;
 	}
 	enqueue(s, c);
 	watch(s, c);
+}
+
+/* A pause ends a message; anything else waits for one who still takes. */
+static void
+time_is_up(struct server *s, struct client *c)
+{
+	if (c->queue == QUEUE_MESSAGE || !still_takes(c)) {
+		end_client(s, c);
+		return;
+	}
+	link_remove(&c->link);
+	link_append(&s->queues[c->queue].clients, &c->link);
+	c->last = s->now;
 }
 
 /* When the next of that queue has had its time; INT64_MAX: never. */
@@ -429,36 +374,14 @@ deadline(const struct server *s, enum queue queue)
 	return c == NULL || after == 0 ? INT64_MAX : c->last + after;
 }
 
-/* All of that queue get the end that their time would bring. */
+/* All of that queue get the end that their time would bring, now. */
 static void
 end_all(struct server *s, enum queue queue)
 {
 	struct client *c;
 
 	while ((c = first(&s->queues[queue].clients)) != NULL)
-		time_is_up(s, c);
-}
-
-static void
-watch_listeners(struct server *s, bool on)
-{
-	if (s->engine == NULL || on == s->watching)
-		return;
-	for (int i = 0; i < s->listening; i++)
-		s->engine->watch(s->listeners[i], on ? WANT_READ : 0, NULL);
-	s->watching = on;
-}
-
-static void
-close_listeners(struct server *s)
-{
-	watch_listeners(s, false);
-	for (int i = 0; i < s->listening; i++)
-		close(s->listeners[i]);
-	s->listening = 0;
-	if (s->reserve >= 0)
-		close(s->reserve);
-	s->reserve = -1;
+		end_client(s, c);
 }
 
 /*
@@ -539,7 +462,7 @@ server_woke(struct server *s)
 	let_signals_in(s);
 	if (totals_wanted) {
 		totals_wanted = 0;
-		say_totals(s);
+		log_totals(s);
 	}
 	if (stops > 0 && !s->stopping)
 		stop(s);
@@ -612,117 +535,17 @@ server_open(struct server *s)
 	s->queues[QUEUE_MESSAGE].after =
 	    s->idle != 0 && s->idle < s->gap ? s->idle : s->gap;
 	s->queues[QUEUE_LINGERING].after = LINGER;
-	s->reserve = -1;
+	s->reserve = fcntl(s->listeners[0], F_DUPFD_CLOEXEC, 0);
 	s->now = net_now();
-	s->warned_at = s->now - WARN_EVERY;
+	s->warned_at = INT64_MIN / 2;
 	s->finish_at = s->cut_at = INT64_MAX;
-}
-
-static const char *
-hint(int error)
-{
-	switch (error) {
-	case EACCES:
-		return " (ports below 1024 need CAP_NET_BIND_SERVICE; "
-		    "try --port 10000)";
-	case EADDRINUSE:
-		return " (somebody listens there already; --port 0 finds a "
-		    "free port)";
-	case EADDRNOTAVAIL:
-		return " (no interface here has that address)";
-	default:
-		return "";
-	}
-}
-
-static bool
-is_repeated(const struct addrinfo *list, const struct addrinfo *one)
-{
-	for (; list != one; list = list->ai_next)
-		if (list->ai_addrlen == one->ai_addrlen &&
-		    memcmp(list->ai_addr, one->ai_addr, one->ai_addrlen) == 0)
-			return true;
-	return false;
-}
-
-/*
- * Listens on each of them, with the same port where the system is to choose
- * one. A kind of address that this machine lacks is passed over if there is
- * another. 0, or -errno with the address in *failed.
- */
-static int
-listen_on(struct server *s, struct addrinfo *found,
-    const struct addrinfo **failed)
-{
-	int before = s->listening, error = 0;
-	uint16_t port = 0;
-
-	for (struct addrinfo *a = found; a != NULL; a = a->ai_next) {
-		int fd;
-
-		if (port != 0)
-			net_set_port(a->ai_addr, port);
-		if (is_repeated(found, a))
-			continue;
-		fd = s->listening < SERVER_LISTENERS ?
-		    net_listen(a->ai_addr, a->ai_addrlen) : -EMFILE;
-		if (fd >= 0) {
-			s->listeners[s->listening++] = fd;
-			port = net_port(fd);
-			net_set_port(a->ai_addr, port);
-			continue;
-		}
-		*failed = a;
-		error = fd;
-		if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
-			continue;
-		while (s->listening > before)
-			close(s->listeners[--s->listening]);
-		break;
-	}
-	return s->listening > before ? 0 : error;
-}
-
-void
-server_listen(struct server *s, const struct address *address)
-{
-	/* A port free on one address may be taken on the next: choose again. */
-	for (int tries = address->port == 0 ? 16 : 1;; tries--) {
-		struct addrinfo *found = args_resolve(address);
-		const struct addrinfo *failed = found;
-		int error = listen_on(s, found, &failed);
-		char name[NET_NAME_MAX];
-
-		if (error != 0 && (error != -EADDRINUSE || tries == 1))
-			errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
-			    net_name(name, failed->ai_addr), strerror(-error),
-			    hint(-error));
-		freeaddrinfo(found);
-		if (error == 0)
-			break;
-	}
-	if (s->reserve < 0)
-		s->reserve = fcntl(s->listeners[0], F_DUPFD_CLOEXEC, 0);
-}
-
-void
-server_announce(const struct server *s)
-{
-	char name[NET_NAME_MAX];
-	struct net_peer self;
-
-	for (int i = 0; i < s->listening; i++) {
-		net_self(s->listeners[i], &self);
-		printf("listening on %s\n", net_name(name, &self.address.any));
-	}
-	args_flush();
 }
 
 void
 server_end(struct server *s)
 {
 	if (s->verbosity >= NORMAL)
-		say_totals(s);
+		log_totals(s);
 	close_listeners(s);
 	free(s->buffer);
 }
@@ -790,7 +613,7 @@ turn(struct server *s, struct client *c)
 		pay(s, c);
 	while (conn_want(&c->conn) & WANT_READ && echoed < TURN &&
 	    (n = echo(s, c)) > 0)
-		echoed += n;
+		echoed += n > READ_COST ? n : READ_COST;
 	watch(s, c);
 }
 
@@ -810,15 +633,19 @@ accept_all(struct server *s)
 static void
 limit_clients(struct server *s, int fds)
 {
+	struct rlimit own;
 	uint64_t fit = 0;
 
 	if (fds == 0)
 		return;
+	if (getrlimit(RLIMIT_NOFILE, &own) == 0 && own.rlim_cur < (rlim_t)fds)
+		fds = (int)own.rlim_cur;
 	for (int fd = 0; fd < fds; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
 			fit++;
 	if (fit == 0)
-		errx(STATUS_LOCAL, "no descriptor below %d is free", fds);
+		errx(STATUS_LOCAL, "no descriptor below %d is free for a "
+		    "client (see ulimit -n)", fds);
 	if (s->max_clients == 0 || fit < s->max_clients)
 		s->max_clients = fit;
 }
@@ -826,7 +653,7 @@ limit_clients(struct server *s, int fds)
 int
 server_loop(struct server *s, const struct engine *engine)
 {
-	static struct event events[SERVER_EVENTS];
+	static struct client *ready[SERVER_EVENTS];
 	struct client *c;
 
 	s->engine = engine;
@@ -835,13 +662,15 @@ server_loop(struct server *s, const struct engine *engine)
 		int n;
 
 		watch_listeners(s, server_may_accept(s));
-		n = engine->wait(events, server_patience(s), &s->waiting_mask);
+		n = engine->wait(ready, server_patience(s), &s->waiting_mask);
+		if (n < 0)
+			errx(STATUS_LOCAL, "cannot wait: %s", strerror(-n));
 		server_woke(s);
 		for (int i = 0; i < n; i++) {
-			if (events[i].client == NULL)
+			if (ready[i] == NULL)
 				accept_all(s);
 			else
-				turn(s, events[i].client);
+				turn(s, ready[i]);
 		}
 		server_expire(s);
 		while ((c = first(&s->over)) != NULL)

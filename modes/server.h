@@ -4,7 +4,7 @@
  * stopping, and the loop of those that wait for many clients at once.
  *
  *	set the options in a struct server (all else zero), then
- *	server_open, server_listen..., server_announce, and an engine:
+ *	server_listen..., server_open, server_announce, and an engine:
  *	blocking.c has a loop of its own, the others call server_loop()
  */
 #ifndef SERVER_H
@@ -46,17 +46,14 @@ struct client {
 	struct link link;	/* first: a queue's link is its client */
 	struct conn conn;
 	int64_t since, last;	/* net_now() of its arrival, last activity */
+	int unacknowledged;	/* bytes on their way when last asked */
 	char *debt;		/* what it would not take yet, ours to free */
 	char *text;		/* its first bytes, for the log, or NULL */
 	struct net_peer peer;
 	int fd;
 	uint32_t debt_at;	/* where in debt the unpaid bytes begin */
-	uint8_t queue, want;
-};
-
-struct event {
-	struct client *client;	/* NULL: a listener */
-	unsigned ready;		/* WANT_* bits */
+	enum queue queue;
+	unsigned want;		/* what the engine watches it for */
 };
 
 /*
@@ -64,20 +61,21 @@ struct event {
  * and hang-ups are "ready", and the next recv or send finds them.
  */
 struct engine {
-	const char *name;
 	int fds;		/* takes descriptors below this; 0: all */
 
 	/*
-	 * From now on report when fd is ready for want (WANT_* bits), with
-	 * client; 0 ends it, and comes before fd is closed. 0 or -errno.
+	 * From now on reports client when fd is ready for want (WANT_* bits),
+	 * NULL for listeners; 0 ends it, and comes before fd is closed.
+	 * 0 or -errno.
 	 */
 	int (*watch)(int fd, unsigned want, struct client *);
 
 	/*
 	 * Waits for at most ns (NET_FOREVER: no limit) with the signal mask.
-	 * The number of events, at most SERVER_EVENTS; 0 also after a signal.
+	 * How many are ready, at most SERVER_EVENTS; 0 also after a signal;
+	 * or -errno.
 	 */
-	int (*wait)(struct event *, int64_t ns, const sigset_t *);
+	int (*wait)(struct client **ready, int64_t ns, const sigset_t *);
 };
 
 enum { SERVER_EVENTS = 1024 };
@@ -118,21 +116,25 @@ struct server {
 	int64_t cut_at;		/* stopping: nobody is waited for */
 	sigset_t waiting_mask;	/* signal mask while waiting */
 	int64_t signals_at;	/* when they were last let in */
-	int64_t warned_at;
-	uint64_t unwarned;	/* warnings held back since */
+	int64_t warned_at;	/* that it cannot accept */
+	uint64_t unwarned;	/* such warnings held back since */
 };
 
-/*
- * Takes hold of the signals, the memory for a chunk and the time.
- * Exits STATUS_LOCAL if it cannot.
- */
-void server_open(struct server *);
+/* Why a message that paused was ended. */
+extern const char SERVER_MESSAGE_OVER[];
 
 /*
  * Listens on every address the name has. Exits with STATUS_NAME or
  * STATUS_LOCAL and one line if it can on none, or if one is taken.
  */
 void server_listen(struct server *, const struct address *);
+
+/*
+ * Takes hold of the signals, the memory for a chunk and the time; not before
+ * the names are resolved, which may take a while and want to be interrupted.
+ * Exits STATUS_LOCAL if it cannot.
+ */
+void server_open(struct server *);
 
 /* Says on standard output what it listens on; exits if it cannot. */
 void server_announce(const struct server *);
@@ -144,9 +146,9 @@ void server_announce(const struct server *);
 int server_loop(struct server *, const struct engine *);
 
 /*
- * The parts, for blocking.c, which has a loop of its own. In a turn comes
- * first what is ready and only then server_expire(): bytes that lay waiting
- * while the process could not run are not late.
+ * The parts, for blocking.c, which has a loop of its own. After server_woke()
+ * comes first what is ready and only then server_expire(): bytes that lay
+ * waiting while the process could not run are not late.
  */
 
 /* Whether there may still be new clients; once false, false for good. */

@@ -49,15 +49,13 @@ harmless(uint32_t code)
 }
 
 const char *
-text_quote(char out[TEXT_QUOTED], const void *data, size_t shown,
-    uint64_t size)
+text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size)
 {
 	const unsigned char *p = data;
+	size_t shown = size < TEXT_SHOWN ? (size_t)size : TEXT_SHOWN;
 	char *o = out;
 	uint32_t code;
 
-	if (shown > TEXT_SHOWN)
-		shown = TEXT_SHOWN;
 	*o++ = '"';
 	for (size_t i = 0; i < shown;) {
 		size_t n = decode(p + i, shown - i, &code);
@@ -84,7 +82,7 @@ text_quote(char out[TEXT_QUOTED], const void *data, size_t shown,
 const char *
 text_time(char out[TEXT_TIME], int64_t ns)
 {
-	if (ns < 1000000000)
+	if (ns < INT64_C(1000000000))
 		snprintf(out, TEXT_TIME, "%.1f ms", (double)ns / 1e6);
 	else
 		snprintf(out, TEXT_TIME, "%.1f s", (double)ns / 1e9);

@@ -18,15 +18,13 @@ enum {
 };
 
 /*
- * Quotes the first TEXT_SHOWN of the size bytes at data into out, which it
- * returns: "like this"... with the dots where there was more. Control bytes,
+ * Quotes the size bytes at data into out, which it returns: "like this", or
+ * "the first TEXT_SHOWN of them"... where there are more; no others are read. Control bytes,
  * quotes, backslashes, what is not valid UTF-8 (RFC 3629), C1 controls and
  * the characters that turn or break lines (Unicode Bidi_Control, Zl, Zp) come
  * out as \xHH, so that no text forges a line of a log or drives a terminal.
- * shown bytes are there to be read, of size in all: shown < size is cut off.
  */
-const char *text_quote(char out[TEXT_QUOTED], const void *data, size_t shown,
-    uint64_t size);
+const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
 /* A duration in nanoseconds as a person reads it: "0.3 ms", "61.2 s". */
 const char *text_time(char out[TEXT_TIME], int64_t ns);

@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use EchoTest;
-use Socket qw(SHUT_WR);
+use Socket qw(MSG_OOB SHUT_WR);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -51,6 +51,41 @@ for my $engine (@parallel) {
 	$server->stop;
 }
 
+# Urgent bytes (telnet sends them at ^C) are bytes.
+for my $engine (engines()) {
+	my $server = start_server($engine, '--stream');
+	my $sock = dial($server);
+	put($sock, 'abc');
+	send $sock, 'U', MSG_OOB;
+	is exchange($sock, 'def', undef, half_close => 1), 'abcUdef',
+	    "$engine: an urgent byte comes back in its place";
+	$server->stop;
+}
+
+# With small reads a busy client does not keep the others waiting either.
+for my $engine (@parallel) {
+	my $server = start_server($engine, '--chunk=1', '-q');
+	my $other = dial($server);
+	my @floods = map {
+		my $sock = dial($server);
+		$sock->blocking(1);
+		my $block = 'x' x 65536;
+		map { spawn($_) } sub { 1 while syswrite $sock, $block },
+		    sub { 1 while sysread $sock, $block, 65536 };
+	} 1 .. 4;
+	my @took;
+	for (1 .. 11) {
+		my $start = time;
+		exchange($other, 'x', 1);
+		push @took, time - $start;
+	}
+	cmp_ok((sort { $a <=> $b } @took)[5], '<', 0.25,
+	    "$engine: --chunk=1: four floods, and another is answered");
+	kill KILL => @floods;
+	waitpid $_, 0 for @floods;
+	$server->stop;
+}
+
 # A client that writes and does not read: its input is no longer taken, at
 # most one chunk of it is kept, and nobody waits for it.
 for my $engine (@parallel) {
@@ -71,7 +106,7 @@ for my $engine (@parallel) {
 	SKIP: {
 		skip 'memory is told by /proc', 1 unless defined $before;
 		skip 'a sanitizer keeps memory of its own', 1
-		    if ($ENV{ECHO_DIR} // '') =~ /asan/;
+		    if sanitized();
 		cmp_ok $server->memory - $before, '<=', 65536 + 65536,
 		    "$engine: and costs one chunk of memory";
 	}
@@ -176,6 +211,15 @@ for my $engine (engines()) {
 	$server->stop(undef);
 	like $server->log, qr/^served 3 clients, 9 bytes$/m,
 	    "$engine: after which it stops by itself";
+
+	$server = start_server($engine, '--stream', '--count=1');
+	my $last = dial($server);
+	$server->wait_log(qr/connected/);
+	ok !IO::Socket::IP->new(PeerHost => '127.0.0.1',
+	    PeerPort => $server->port, Timeout => $DEADLINE),
+	    "$engine: beyond --count nobody is let in to wait";
+	close $last;
+	$server->stop(undef);
 }
 
 # Several addresses: each is served, also when another is busy.

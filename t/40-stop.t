@@ -98,6 +98,16 @@ for my $engine (engines()) {
 	}
 	is exchange($sock, 'y', 1), 'y', "$engine: one that moves is kept";
 	close $sock;
+	# Bytes that wait while the server cannot run are not late.
+	$sock = dial($server);
+	exchange($sock, 'x', 1);
+	$server->signal('STOP');
+	put($sock, 'still here');
+	sleep 0.6;
+	$server->signal('CONT');
+	is get($sock, 10), 'still here', "$engine: stopped beyond --idle";
+	close $sock;
+
 	$sock = dial($server);
 	setsockopt $sock, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096;
 	my $chunk = 'z' x 65536;
@@ -145,6 +155,17 @@ for my $engine (engines()) {
 	$server->signal('TERM');
 	is $server->wait, 1 << 8, "$engine: the second signal: status 1";
 	between time - $start, 0, 1, "$engine: at once";
+	kill KILL => @floods;
+	waitpid $_, 0 for @floods;
+
+	# And without a second one, they are cut when the time is over.
+	$server = start_server($engine, '--stream', '--drain=1500ms');
+	@floods = map { flood_hard($server) } 1 .. 3;
+	$server->wait_log(qr/received/);
+	$start = time;
+	$server->stop;
+	between time - $start, 0.4, 3, "$engine: TERM in a flood: it is over " .
+	    'after --drain';
 	kill KILL => @floods;
 	waitpid $_, 0 for @floods;
 

@@ -85,6 +85,19 @@ for my $engine (engines()) {
 	is scalar(() = $server->log =~ / read (?:16|8) bytes "x+"$/mg), 3,
 	    "$engine: -v: a line per read";
 
+	# A log that nobody reads: lines are lost, and counted; nothing waits.
+	pipe my $reader, my $writer or die $!;
+	$writer->blocking(0);
+	1 while syswrite $writer, 'x' x 4096;
+	$writer->blocking(1);
+	$server = start_server({ log => $writer }, $engine);
+	is exchange(dial($server), 'hush', undef, half_close => 1), 'hush',
+	    "$engine: nobody reads the log" for 1 .. 3;
+	$server->stop;
+	close $writer;
+	my $late = do { local $/; readline $reader };
+	unlike $late, qr/connected|received/, "$engine: so it says nothing";
+
 	# A log that cannot be written, or is not there at all.
 	for my $log ([ '2>/dev/full', 'full' ], [ '2>&-', 'closed' ]) {
 		$server = start_server({ wrap => [ 'sh', '-c',
@@ -106,8 +119,14 @@ for my $engine (engines()) {
 # Out of descriptors: a few clients are turned away, none of those there
 # suffers, the processor rests, and it recovers when one leaves.
 for my $engine (@parallel) {
-	my $server = start_server({ wrap => [ 'sh', '-c',
-	    'ulimit -n 32; exec "$@"', 'sh' ] }, $engine);
+	SKIP: {
+	# The limit falls when it has started: one that it knows of it keeps.
+	my $server = start_server($engine);
+	exchange(dial($server), 'x', 1);
+	if (system('prlimit', '--nofile=32', '--pid', $server->pid) != 0) {
+		$server->stop;
+		skip 'no prlimit(1) here', 7;
+	}
 	$server->allow(qr/^echo serve: cannot accept, pausing: Too many open/);
 	my @socks = map { dial($server) } 1 .. 80;
 	ok $server->wait_log(qr/Too many open/),
@@ -118,6 +137,9 @@ for my $engine (@parallel) {
 	    "$engine: it does not spin";
 	my $warnings = () = $server->log =~ /Too many/g;
 	cmp_ok $warnings, '<=', 3, "$engine: nor fill the log";
+	my $away = grep { IO::Select->new($_)->can_read(0) } @socks;
+	ok $away >= 1 && $away <= 10, "$engine: and turns few away" or
+	    diag "$away of 80";
 	my $served = grep { exchange($_, 'x', 1) eq 'x' } @socks[0 .. 9];
 	is $served, 10, "$engine: those who are there are served";
 	close $_ for splice @socks;
@@ -126,6 +148,33 @@ for my $engine (@parallel) {
 	    "$engine: when they have left";
 	cmp_ok time - $start, '<', 1, "$engine: new ones are, within 1 s";
 	$server->stop;
+    }
+}
+
+# A limit that is there from the start is known: who is beyond it waits.
+{
+	my $server = start_server({ wrap => [ 'sh', '-c',
+	    'ulimit -n 16; exec "$@"', 'sh' ] }, '--select');
+	my @socks = map { dial($server) } 1 .. 40;
+	put($_, 'x') for @socks;
+	my $exact = 0;
+	for (@socks) {
+		$exact += get($_, 1) eq 'x';
+		close $_;
+	}
+	is $exact, 40, '--select: 40 clients with 16 descriptors, none dropped';
+	$server->stop;
+
+	SKIP: {
+		skip 'a sanitizer needs descriptors at its end', 2
+		    if sanitized();
+		my $run = run_echo({ wrap => [ 'sh', '-c',
+		    'ulimit -n 5; exec "$@"', 'sh' ] }, 'serve', '--select',
+		    '-p0');
+		is $run->{status}, 7, 'no room for a single client: exit 7';
+		like $run->{err}, qr/\A[^\n]*descriptor[^\n]*\n\z/,
+		    'and one line';
+	}
 }
 
 done_testing;

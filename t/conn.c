@@ -55,7 +55,7 @@ test_end_of_file(void)
 
 	conn_got(&c, 0);
 	ok(is(&c, CONN_OVER, 0, 0), "an end of file with nothing owed: over");
-	ok(strcmp(c.end, "end of file") == 0, "and that is its cause");
+	ok(c.end == CONN_EOF, "and that is its cause");
 
 	c = (struct conn){ .in = 100, .out = 40 };
 	conn_got(&c, 0);
@@ -64,7 +64,7 @@ test_end_of_file(void)
 	ok(is(&c, CONN_LAST, WANT_WRITE, 60), "that a finish does not change");
 	conn_sent(&c, 60);
 	ok(is(&c, CONN_OVER, 0, 0), "paid, it is over");
-	ok(strcmp(c.end, "end of file") == 0, "the first cause stays");
+	ok(c.end == CONN_EOF, "the first cause stays");
 }
 
 static void
@@ -95,6 +95,22 @@ test_finish(void)
 	conn_sent(&c, 7);
 	ok(is(&c, CONN_OVER, 0, 0),
 	    "a peer that finished meanwhile is not waited for");
+}
+
+static void
+test_cut(void)
+{
+	struct conn c = { .in = 7 };
+
+	conn_cut(&c, "idle");
+	ok(is(&c, CONN_OVER, 0, 7), "cut, it is over, whatever is owed");
+	ok(strcmp(c.end, "idle") == 0 && c.err == ETIMEDOUT,
+	    "which is an error, with its cause");
+	c = (struct conn){ 0 };
+	conn_finish(&c, "gap");
+	conn_cut(&c, "idle");
+	ok(is(&c, CONN_OVER, 0, 0) && strcmp(c.end, "gap") == 0 && c.err == 0,
+	    "with nothing owed it is none, and the first cause stays");
 }
 
 static void
@@ -154,6 +170,8 @@ random_step(struct conn *c, uint64_t *seed)
 		n = 0;
 	if ((r & 0x3f) == 0)
 		conn_finish(c, "finish");
+	else if ((r & 0x3ff) == 2)
+		conn_cut(c, "cut");
 	else if (r & 1)
 		conn_got(c, n);
 	else
@@ -204,6 +222,7 @@ main(void)
 	test_echoing();
 	test_end_of_file();
 	test_finish();
+	test_cut();
 	test_errors();
 	test_counts();
 	test_properties();

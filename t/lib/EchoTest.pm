@@ -21,7 +21,7 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines program in_tree slurp run_echo start_server
+our @EXPORT = qw($DEADLINE engines program sanitized in_tree slurp run_echo start_server
     start_command dial spawn put get get_all exchange pattern random_bytes show);
 
 our $DEADLINE = 15;		# seconds that any one step may take
@@ -51,6 +51,13 @@ sub engines {
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
 	return split / \| /, $1;
+}
+
+# Whether it is built with a sanitizer, which takes memory and descriptors of
+# its own.
+sub sanitized {
+	local $ENV{ASAN_OPTIONS} = 'help=1';
+	return run_echo('--version')->{err} =~ /Sanitizer/;
 }
 
 sub slurp {
@@ -133,7 +140,7 @@ sub start_command {
 	pipe my $life, $self->{life} or die $!;
 	pipe $self->{out}, my $out or die $!;
 	pipe $self->{result}, my $result or die $!;
-	my $log = $how{log} // $self->{log};
+	my $log = $how{log} // $self->{log};	# a path or a handle
 	my $keeper = fork // die "fork: $!";
 	if ($keeper == 0) {
 		alarm 0;
@@ -206,7 +213,7 @@ sub EchoTest::Server::address { $_[0]{address} }
 sub EchoTest::Server::addresses { @{ $_[0]{addresses} } }
 sub EchoTest::Server::port { $_[0]{port} }
 sub EchoTest::Server::pid { $_[0]{pid} }
-sub EchoTest::Server::log { slurp($_[0]{log}) }
+sub EchoTest::Server::log { -e $_[0]{log} ? slurp($_[0]{log}) : '' }
 sub EchoTest::Server::signal { kill $_[1] => $_[0]{pid} }
 
 # Waits until the log matches, so many times if n is given; false if it does

@@ -1,0 +1,111 @@
+/*
+ * Where servers listen: every address that a name has.
+ */
+#include <err.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "mode.h"
+#include "server.h"
+
+static const char *
+hint(int error)
+{
+	switch (error) {
+	case EACCES:
+		return " (ports below 1024 need CAP_NET_BIND_SERVICE; "
+		    "try --port 10000)";
+	case EADDRINUSE:
+		return " (somebody listens there already; --port 0 finds a "
+		    "free port)";
+	case EADDRNOTAVAIL:
+		return " (no interface here has that address)";
+	default:
+		return "";
+	}
+}
+
+static bool
+is_repeated(const struct addrinfo *list, const struct addrinfo *one)
+{
+	for (; list != one; list = list->ai_next)
+		if (list->ai_addrlen == one->ai_addrlen &&
+		    memcmp(list->ai_addr, one->ai_addr, one->ai_addrlen) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Listens on each of them, with the same port where the system is to choose
+ * one. A kind of address that this machine lacks is passed over if there is
+ * another. 0, or -errno with the address in *failed.
+ */
+static int
+listen_on(struct server *s, struct addrinfo *found,
+    const struct addrinfo **failed)
+{
+	int before = s->listening, error = 0;
+	uint16_t port = 0;
+
+	for (struct addrinfo *a = found; a != NULL; a = a->ai_next) {
+		int fd;
+
+		if (port != 0)
+			net_set_port(a->ai_addr, port);
+		if (is_repeated(found, a))
+			continue;
+		fd = s->listening < SERVER_LISTENERS ?
+		    net_listen(a->ai_addr, a->ai_addrlen) : -EMFILE;
+		if (fd >= 0) {
+			s->listeners[s->listening++] = fd;
+			port = net_port(fd);
+			net_set_port(a->ai_addr, port);
+			continue;
+		}
+		*failed = a;
+		error = fd;
+		if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+			continue;
+		while (s->listening > before)
+			close(s->listeners[--s->listening]);
+		break;
+	}
+	return s->listening > before ? 0 : error;
+}
+
+void
+server_listen(struct server *s, const struct address *address)
+{
+	/* A port free on one address may be taken on the next: choose again. */
+	for (int tries = address->port == 0 ? 16 : 1;; tries--) {
+		struct addrinfo *found = args_resolve(address);
+		const struct addrinfo *failed = found;
+		int error = listen_on(s, found, &failed);
+		char name[NET_NAME_MAX];
+
+		if (error != 0 && (error != -EADDRINUSE || tries == 1))
+			errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
+			    net_name(name, failed->ai_addr), strerror(-error),
+			    hint(-error));
+		freeaddrinfo(found);
+		if (error == 0)
+			return;
+	}
+}
+
+void
+server_announce(const struct server *s)
+{
+	char name[NET_NAME_MAX];
+	struct net_peer self;
+
+	for (int i = 0; i < s->listening; i++) {
+		net_self(s->listeners[i], &self);
+		printf("listening on %s\n", net_name(name, &self.address.any));
+	}
+	args_flush();
+}
+

@@ -1,0 +1,164 @@
+#include "log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server.h"
+#include "text.h"
+
+static const int64_t WARN_EVERY = NET_SECOND;
+
+static uint64_t dropped;	/* lines, since the last that was written */
+
+static bool
+would_block(void)
+{
+	struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
+
+	return net_poll(&log, 1, 0, NULL) == 0;
+}
+
+static void
+write_line(char *line, size_t n, size_t room)
+{
+	if (n > room - 2)
+		n = room - 2;
+	line[n] = '\n';
+	if (would_block() || write(STDERR_FILENO, line, n + 1) < 0)
+		dropped++;
+}
+
+static void
+say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void
+say(const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	if (dropped > 0 && !would_block()) {
+		int n = snprintf(line, sizeof(line), "%s: %" PRIu64 " line%s "
+		    "of the log lost", program_invocation_short_name, dropped,
+		    PLURAL(dropped));
+
+		dropped = 0;
+		write_line(line, (size_t)n, sizeof(line));
+	}
+	va_start(ap, fmt);
+	write_line(line, (size_t)vsnprintf(line, sizeof(line), fmt, ap),
+	    sizeof(line));
+	va_end(ap);
+}
+
+static const char *
+peer(const struct client *c)
+{
+	static char name[NET_NAME_MAX];
+
+	return net_name(name, &c->peer.address.any);
+}
+
+void
+log_connected(const struct server *s, const struct client *c)
+{
+	if (s->verbosity >= NORMAL)
+		say("%s connected", peer(c));
+}
+
+static void
+say_received(const struct client *c, const char *text, uint64_t bytes)
+{
+	char quoted[TEXT_QUOTED];
+
+	say("%s received %" PRIu64 " byte%s %s", peer(c), bytes,
+	    PLURAL(bytes), text_quote(quoted, text, bytes));
+}
+
+/* The first bytes of a message, which is logged when it is over. */
+static void
+keep_text(struct client *c, const char *data, size_t n)
+{
+	uint64_t have = c->conn.in - n;
+
+	if (have >= TEXT_SHOWN || (have > 0 && c->text == NULL))
+		return;
+	if (c->text == NULL && (c->text = malloc(TEXT_SHOWN)) == NULL)
+		return;
+	memcpy(c->text + have, data,
+	    n < TEXT_SHOWN - have ? n : TEXT_SHOWN - (size_t)have);
+}
+
+void
+log_read(const struct server *s, struct client *c, const char *data, size_t n)
+{
+	char quoted[TEXT_QUOTED];
+
+	if (s->verbosity < NORMAL)
+		return;
+	if (s->verbosity >= VERBOSE)
+		say("%s read %zu byte%s %s", peer(c), n, PLURAL(n),
+		    text_quote(quoted, data, n));
+	if (s->message)
+		keep_text(c, data, n);
+	else if (c->conn.in == n)
+		say_received(c, data, n);
+}
+
+static const char *
+cause(const struct server *s, const struct conn *conn)
+{
+	if (conn->end == NULL)
+		return strerror(conn->err);
+	if (conn->end == CONN_EOF && s->message)
+		return SERVER_MESSAGE_OVER;
+	return conn->end;
+}
+
+void
+log_closed(const struct server *s, const struct client *c)
+{
+	const struct conn *conn = &c->conn;
+	char lost[64] = "", time[TEXT_TIME];
+
+	if (s->verbosity < NORMAL)
+		return;
+	if (s->message && c->text != NULL)
+		say_received(c, c->text, conn->in);
+	if (conn_owed(conn) > 0)
+		snprintf(lost, sizeof(lost), "; %" PRIu64 " byte%s not taken",
+		    conn_owed(conn), PLURAL(conn_owed(conn)));
+	say("%s closed after %" PRIu64 " byte%s, %s: %s%s", peer(c), conn->out,
+	    PLURAL(conn->out), text_time(time, net_now() - c->since),
+	    cause(s, conn), lost);
+}
+
+void
+log_totals(const struct server *s)
+{
+	say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", s->served,
+	    PLURAL(s->served), s->bytes, PLURAL(s->bytes));
+}
+
+void
+log_cannot_accept(struct server *s, int error)
+{
+	char before[64] = "";
+
+	if (s->now - s->warned_at < WARN_EVERY) {
+		s->unwarned++;
+		return;
+	}
+	if (s->unwarned > 0)
+		snprintf(before, sizeof(before), " (%" PRIu64 " more such "
+		    "before)", s->unwarned);
+	say("%s: cannot accept, pausing: %s%s", program_invocation_short_name,
+	    strerror(error), before);
+	s->warned_at = s->now;
+	s->unwarned = 0;
+}

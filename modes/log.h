@@ -1,0 +1,31 @@
+/*
+ * What servers say on standard error: at most three lines a connection,
+ * totals, and warnings not more often than once a second.
+ *
+ * A line is one write(2), so that lines of several processes do not mix. A
+ * log that cannot be written, or that nobody reads, is no reason to stop
+ * serving: its lines are dropped and counted.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stddef.h>
+
+struct client;
+struct server;
+
+void log_connected(const struct server *, const struct client *);
+
+/* n bytes at data have just been taken from the client. */
+void log_read(const struct server *, struct client *, const char *data,
+    size_t n);
+
+/* The connection is over, and why. */
+void log_closed(const struct server *, const struct client *);
+
+void log_totals(const struct server *);
+
+/* accept(2) failed for want of something: errno error. */
+void log_cannot_accept(struct server *, int error);
+
+#endif
