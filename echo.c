@@ -15,7 +15,7 @@
 #include "modes/mode.h"
 
 static const struct mode *const modes[] = {
-	&mode_serve, &mode_send, &mode_ports
+	&mode_serve, &mode_send, &mode_ports, &mode_check
 };
 
 enum { MODES = sizeof(modes) / sizeof(*modes) };

@@ -30,6 +30,6 @@ struct mode {
 	int (*run)(int argc, char **argv);	/* returns an enum status */
 };
 
-extern const struct mode mode_ports, mode_send, mode_serve;
+extern const struct mode mode_check, mode_ports, mode_send, mode_serve;
 
 #endif

@@ -1,0 +1,339 @@
+/*
+ * Mode `check`: is what listens there a right echo server? Any server, in any
+ * language. Which tests, and what they say, as TAP (testanything.org); the
+ * tests themselves are in check_tests.c.
+ */
+#include "check.h"
+
+#include <err.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "dial.h"
+#include "mode.h"
+#include "net.h"
+#include "text.h"
+
+enum { OPTION_PROFILE = 256, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
+
+static const struct option longs[] = {
+	{ "address", required_argument, NULL, 'a' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "profile", required_argument, NULL, OPTION_PROFILE },
+	{ "only", required_argument, NULL, OPTION_ONLY },
+	{ "skip", required_argument, NULL, OPTION_SKIP },
+	{ "list", no_argument, NULL, OPTION_LIST },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "quiet", no_argument, NULL, 'q' },
+	ARGS_COMMON
+};
+
+static const char usage[] =
+"usage: echo check [ADDRESS] [-p PORT] [OPTION]...\n"
+"\n"
+"Tests whether what listens at ADDRESS is a right echo server; says in TAP\n"
+"which byte went wrong and what the mistake may be. Each profile includes the\n"
+"one before it: homework (one short message per connection), rfc862 (every\n"
+"byte of a stream, up to its end), robust (many clients, rude ones, bulk).\n"
+"\n"
+"  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT or\n"
+"                          :PORT (default 127.0.0.1)\n"
+"  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
+"      --profile=PROFILE   homework, rfc862 or robust (default rfc862)\n"
+"      --only=NAME[,...]   these tests and no others, of whatever profile\n"
+"      --skip=NAME[,...]   not these tests\n"
+"      --list              print the names of all tests and what they show\n"
+"  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
+"                          to move a byte (default 5s); spent once, not once\n"
+"                          a test\n"
+"  -v, --verbose           say more: how long each test took\n"
+"  -q, --quiet             say less: no progress on a terminal\n"
+"  -h, --help              show this\n"
+"  -V, --version           show the version\n"
+"\n"
+"DURATION: 200ms, 2s, 1m; a bare number is seconds.\n";
+
+static const char *const profiles[] = { "homework", "rfc862", "robust" };
+
+enum { MOST = 64 };		/* tests that there may be */
+
+struct settings {
+	char *address;
+	uint16_t port;
+	int64_t timeout;	/* ns */
+	enum profile profile;
+	bool some;		/* only those that are named */
+	bool named[MOST], skipped[MOST];
+	bool list;
+	int verbosity;
+};
+
+static enum profile
+read_profile(const char *value)
+{
+	for (int i = HOMEWORK; i <= ROBUST; i++)
+		if (strcmp(value, profiles[i]) == 0)
+			return (enum profile)i;
+	args_usage("--profile: %s is not homework, rfc862 or robust",
+	    args_shown(value));
+}
+
+static int
+test_named(const char *what, const char *name)
+{
+	for (int i = 0; check_tests[i].name != NULL; i++)
+		if (strcmp(check_tests[i].name, name) == 0)
+			return i;
+	args_usage("%s: there is no test %s (echo check --list names them)",
+	    what, args_shown(name));
+}
+
+/* Marks those of NAME[,NAME]...; cuts the names up. */
+static void
+read_names(const char *what, char *names, bool marks[MOST])
+{
+	char *name;
+
+	while ((name = strsep(&names, ",")) != NULL)
+		marks[test_named(what, name)] = true;
+}
+
+static void
+set_option(struct settings *set, int option)
+{
+	switch (option) {
+	case 'a':
+		set->address = optarg;
+		break;
+	case 'p':
+		set->port = args_port("--port", optarg, 1);
+		break;
+	case 't':
+		set->timeout = args_duration("--timeout", optarg, NET_MS);
+		break;
+	case OPTION_PROFILE:
+		set->profile = read_profile(optarg);
+		break;
+	case OPTION_ONLY:
+		set->some = true;
+		read_names("--only", optarg, set->named);
+		break;
+	case OPTION_SKIP:
+		read_names("--skip", optarg, set->skipped);
+		break;
+	case OPTION_LIST:
+		set->list = true;
+		break;
+	case 'v':
+		set->verbosity = 1;
+		break;
+	case 'q':
+		set->verbosity = -1;
+		break;
+	}
+}
+
+static void
+list(void)
+{
+	for (const struct test *t = check_tests; t->name != NULL; t++)
+		printf("%-13s  %-8s  %s\n", t->name, profiles[t->profile],
+		    t->shows);
+	args_flush();
+}
+
+static bool
+is_wanted(const struct settings *set, int test)
+{
+	return set->some ? set->named[test] :
+	    check_tests[test].profile <= set->profile;
+}
+
+static int
+count_wanted(const struct settings *set)
+{
+	int n = 0;
+
+	for (int i = 0; check_tests[i].name != NULL; i++)
+		n += is_wanted(set, i);
+	return n;
+}
+
+/* Ends a run that cannot be made, in the words of TAP and in ours. */
+static void
+bail_out(enum status, const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
+
+static void
+bail_out(enum status status, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	printf("Bail out! %s\n", why);
+	args_flush();
+	errx((int)status, "%s", why);
+}
+
+/* The first connection, which the first test will have. */
+static void
+reach(struct check *c, const struct address *address)
+{
+	struct target *target = &c->target;
+	struct addrinfo *found;
+	int error = net_resolve(address->host, address->port, &found);
+
+	/* dial_any() would end the program, and nobody bail out. */
+	if (error != 0)
+		bail_out(STATUS_NAME, "cannot resolve %s: %s",
+		    args_shown(address->host), error == EAI_SYSTEM ?
+		    strerror(errno) : gai_strerror(error));
+	freeaddrinfo(found);
+	target->fd = dial_any(address, target->timeout, &target->server);
+	if (target->fd < 0)
+		bail_out(dial_status(-target->fd), "cannot connect to %s: %s%s",
+		    target->server.name, strerror(-target->fd),
+		    dial_hint(-target->fd));
+}
+
+/* YAML, as TAP has it under a test that failed. */
+static void
+print_report(const struct report *r)
+{
+	char time[TEXT_TIME];
+
+	printf("  ---\n"
+	    "  message: \"%s\"\n", r->message);
+	if (r->ended != NULL)
+		printf("  sent: \"%s\"\n"
+		    "  expected: %s\n"
+		    "  got: %s\n"
+		    "  offset: %" PRIu64 "\n"
+		    "  ended: \"%s\"\n"
+		    "  after: %s\n", r->sent, r->expected, r->got, r->offset,
+		    r->ended, text_time(time, r->after));
+	puts("  ...");
+}
+
+static void
+print_outcome(int number, const char *name, enum outcome outcome,
+    const struct report *r)
+{
+	printf("%sok %d - %s%s%s\n", outcome == FAIL ? "not " : "", number,
+	    name, outcome == SKIP ? " # SKIP " : "",
+	    outcome == SKIP ? r->message : "");
+	if (outcome == FAIL)
+		print_report(r);
+	args_flush();
+}
+
+/* On a terminal, which test is being made; NULL takes it away again. */
+static void
+show_progress(const struct settings *set, int number, int n, const char *name)
+{
+	if (set->verbosity < 0 || !isatty(STDERR_FILENO))
+		return;
+	if (name != NULL)
+		fprintf(stderr, "\r%d of %d: %-20s", number, n, name);
+	else
+		fprintf(stderr, "\r%-40s\r", "");
+}
+
+static enum outcome
+make(struct check *c, const struct settings *set, int test)
+{
+	const char *name = check_tests[test].name;
+	int64_t started = net_now();
+	char time[TEXT_TIME];
+	enum outcome outcome;
+
+	if (set->skipped[test]) {
+		strcpy(c->report.message, "left out by --skip");
+		return SKIP;
+	}
+	outcome = check_make(c, &check_tests[test]);
+	if (set->verbosity > 0)
+		fprintf(stderr, "%s took %s\n", name,
+		    text_time(time, net_now() - started));
+	return outcome;
+}
+
+/* The tests that are wanted, n of them; how many failed. */
+static int
+make_all(struct check *c, const struct settings *set, int n)
+{
+	int number = 0, failed = 0;
+
+	for (int i = 0; check_tests[i].name != NULL; i++) {
+		const char *name = check_tests[i].name;
+		enum outcome outcome;
+
+		if (!is_wanted(set, i))
+			continue;
+		number++;
+		show_progress(set, number, n, name);
+		outcome = make(c, set, i);
+		show_progress(set, number, n, NULL);
+		print_outcome(number, name, outcome, &c->report);
+		failed += outcome == FAIL;
+	}
+	return failed;
+}
+
+static int
+run(int argc, char **argv)
+{
+	static char host[] = ARGS_DEFAULT_HOST;
+	static struct check c;
+	struct settings set = { .address = host, .port = ARGS_DEFAULT_PORT,
+	    .timeout = 5 * NET_SECOND, .profile = RFC862 };
+	struct address address;
+	int option, n, failed;
+
+	while ((option = args_next(argc, argv, &mode_check)) != -1)
+		set_option(&set, option);
+	if (optind < argc && set.address != host)
+		args_usage("two addresses: --address and %s",
+		    args_shown(argv[optind]));
+	address = optind < argc ?
+	    dial_address("ADDRESS", argv[optind++], set.port) :
+	    dial_address("--address", set.address, set.port);
+	args_no_operands(argc, argv);
+	if (set.list) {
+		list();
+		return STATUS_OK;
+	}
+	n = count_wanted(&set);
+	printf("TAP version 13\n"
+	    "1..%d\n", n);
+	args_flush();
+	c.target.timeout = c.target.answer = c.target.end = set.timeout;
+	reach(&c, &address);
+	failed = make_all(&c, &set, n);
+	printf("# %s: %d of %d test%s failed\n", c.target.server.name, failed,
+	    n, PLURAL(n));
+	args_flush();
+	return failed > 0 ? STATUS_NO : STATUS_OK;
+}
+
+const struct mode mode_check = {
+	.name = "check",
+	.link = "echo_check",
+	.summary = "tell whether a server echoes, and how not",
+	.usage = usage,
+	.shorts = ":a:p:t:vqhV",
+	.longs = longs,
+	.run = run
+};
