@@ -16,6 +16,14 @@ use Test::More;
 # Every option that takes a value: what kind of value, and what else is wrong
 # for it. A new option belongs here; a test below asks for it.
 my %options = (
+	check => {
+		address => ['address', ':0', '*'],
+		port => ['port', '0'],
+		timeout => ['duration', '0'],
+		profile => ['name', 'rfc', 'Robust', 'homework,rfc862'],
+		only => ['name', 'line,', 'line,,text'],
+		skip => ['name', 'line,nosuch', ' line']
+	},
 	serve => {
 		address => ['address'],
 		port => ['port'],
@@ -35,7 +43,8 @@ my %options = (
 );
 
 # Without these a value wrongly accepted would do something on port 10000.
-my %harmless = (serve => ['--port=0'], send => ['--port=1']);
+my %harmless = (serve => ['--port=0'], send => ['--port=1'],
+    check => ['--port=1']);
 
 my $huge = '9' x 100_000;
 my @no_number = ('', '-1', '+1', ' 7', '7 ', '7x', '0x10', '1e9', "7\n",
@@ -54,6 +63,7 @@ my %bad = (
 	    '127.0.0.1:70000', ':99999', ':-1', ':+7', ': 7', ':7x', ':0x10',
 	    ":$huge", "[$huge", 'x' x 100_000, "[\e[31m]", ":7\e[31m\n"]
 );
+$bad{name} = ['', 'nosuch', '-1', "line\e[31m", $huge];
 my %good = (
 	number => [1, 7],
 	duration => [qw(200ms 2s 1m 3)],
@@ -131,7 +141,7 @@ for my $mode (@modes) {
 			# The value, as far as it can be shown, and the range.
 			push @named, $value =~ /^[\x20-\x7e]{0,64}\z/ ?
 			    qr/"\Q$value\E"/ : (), qr/ \d+\S* to \d+/
-			    unless $kind eq 'address';
+			    unless $kind eq 'address' || $kind eq 'name';
 			refused($mode, ["--$name=$value"], \@named);
 			refused($mode, ["-$short", $value], \@named)
 			    if $short;
@@ -141,7 +151,8 @@ for my $mode (@modes) {
 		refused($mode, ["--$name=3"], [qr/--$name\b/]);
 	}
 }
-refused($_, ["--address=::1:7"], [qr/\[\S+\]:PORT/]) for 'serve', 'send';
+refused($_, ["--address=::1:7"], [qr/\[\S+\]:PORT/])
+    for 'serve', 'send', 'check';
 
 # Options that there are not, operands that nobody asked for.
 for my $mode (@modes) {

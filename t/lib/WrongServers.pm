@@ -12,11 +12,13 @@ use warnings;
 
 use Cwd qw(abs_path);
 use Exporter qw(import);
+use IO::Select ();
 use IO::Socket::INET ();
 use POSIX ();
 use Socket qw(:all);
 
-our @EXPORT = qw(full_backlog right_servers start_wrong wrong_servers);
+our @EXPORT = qw(full_backlog right_servers start_wrong subtle_servers
+    wrong_servers);
 
 my $file = abs_path(__FILE__);
 
@@ -140,13 +142,97 @@ my %wrong = (
 	}
 );
 
-my %servers = (%right, %wrong);
+# Wrong in ways that one short message need not show.
+my %subtle = (
+	'resets-at-eof' => sub {
+		my ($c) = @_;
+		answering(sub { $_[0] })->($c);
+		setsockopt $c, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
+	},
+
+	# One recv per connection, and a close with input unread.
+	'one-recv' => sub {
+		my ($c, $most) = (@_, 100);
+		give($c, take($c, $most));
+	},
+
+	# Bytes that it has no use for.
+	'ascii' => answering(sub { $_[0] =~ tr/\x80-\xff//dr }),
+	'nul' => answering(sub { $_[0] =~ tr/\0//dr }),
+	'utf8' => answering(sub {
+		utf8::decode(my $text = $_[0]) and return $_[0];
+		return $_[0] =~ s/[\x80-\xff]/\xef\xbf\xbd/gr;
+	}),
+
+	# Lines, and the last one when the client has finished.
+	'lines' => sub {
+		my ($c) = @_;
+		my ($line, $bytes) = ('');
+		while (($bytes = take($c)) ne '') {
+			$line .= $bytes;
+			next unless $bytes =~ /\n/;
+			give($c, $1) if $line =~ s/\A(.*\n)//s;
+		}
+		give($c, $line);
+	},
+
+	# In blocks; what is left of one comes as it is, after a moment.
+	'loses' => answering(sub {
+		my ($bytes, $from, undef, $at, $n) = (@_, 4096, 16);
+		my $i = $at - $from;
+		substr $bytes, $i, $n, '' if $i >= 0 && $i < length $bytes;
+		return $bytes;
+	}),
+	'doubles' => in_blocks(sub { $_[1] == 1 ? $_[0] x 2 : $_[0] }),
+	'reverses' => in_blocks(sub { scalar reverse $_[0] }),
+	'swaps' => in_blocks(sub {
+		my $half = length($_[0]) / 2;
+		return substr($_[0], $half) . substr $_[0], 0, $half;
+	}),
+
+	# It does not answer any more once nothing has come for a while.
+	'stops-at-pause' => sub {
+		my ($c) = @_;
+		my $bytes;
+		while (($bytes = take($c)) ne '') {
+			give($c, $bytes);
+			last unless ready($c, 0, 0.12);
+		}
+		drain($c);
+	},
+
+	'one-at-a-time' => answering(sub { $_[0] }),
+	'one-client-only' => sub {
+		answering(sub { $_[0] })->($_[0]);
+		POSIX::_exit(0);
+	}
+);
+
+# One process for all clients, as an event loop: told a client and what it has
+# sent, these answer.
+my %loops = (
+	# In a blocking way: who does not read keeps everybody waiting.
+	'blocking-write' => sub {
+		my ($c, $bytes) = @_;
+		$c->blocking(1);
+		give($c, $bytes);
+		$c->blocking(0);
+	},
+	# With one write, whatever became of it.
+	'short-write' => sub {
+		my ($c, $bytes) = @_;
+		syswrite $c, $bytes;
+	}
+);
+
+my %servers = (%right, %wrong, %subtle, %loops);
 
 # These serve one client after the other; the rest serve all at once.
-my %serial = (homework => 1);
+my %serial = map { $_ => 1 } qw(homework one-at-a-time one-client-only);
 
 sub right_servers { sort keys %right }
 sub wrong_servers { sort keys %wrong }
+sub subtle_servers { sort keys %subtle, keys %loops }
 
 # A running one, which ends with the test; ->address says where.
 sub start_wrong {
@@ -188,6 +274,27 @@ sub answering {
 		while ((my $bytes = take($c)) ne '') {
 			give($c, $answer->($bytes, $from, $c, @args));
 			$from += length $bytes;
+		}
+	};
+}
+
+# One that answers whole blocks of $size bytes by what the sub makes of them,
+# told the block and its number, and what comes in less as it is.
+sub in_blocks {
+	my ($answer) = @_;
+	return sub {
+		my ($c, $size) = (@_, 65536);
+		my ($n, $bytes) = (0);
+		while (($bytes = take($c, $size)) ne '') {
+			while (length $bytes < $size &&
+			    length $bytes > $size / 4 && ready($c, 0, 0.1)) {
+				my $more = take($c, $size - length $bytes);
+				last if $more eq '';
+				$bytes .= $more;
+			}
+			$bytes = $answer->($bytes, ++$n)
+			    if length $bytes == $size;
+			give($c, $bytes);
 		}
 	};
 }
@@ -247,16 +354,42 @@ sub listener {
 
 sub address { $_[0]->sockhost . ':' . $_[0]->sockport }
 
+# Serves all clients of the listener in one loop.
+sub loop {
+	my ($listener, $answer) = @_;
+	my $all = IO::Select->new($life, $listener);
+	while (1) {
+		for my $c ($all->can_read) {
+			POSIX::_exit(0) if $c == $life;
+			if ($c == $listener) {
+				my $new = $listener->accept or next;
+				$new->blocking(0);
+				$all->add($new);
+				next;
+			}
+			my $n = sysread $c, my $bytes, 65536;
+			if ($n) {
+				$answer->($c, $bytes);
+			} elsif (defined $n || !$!{EAGAIN}) {
+				$all->remove($c);
+				close $c;
+			}
+		}
+	}
+}
+
 sub run {
 	my ($name, @args) = @_;
 	my $serve = $servers{$name // ''} // die
 	    "usage: $0 NAME [ARG]..., with NAME one of\n",
-	    map { "  $_\n" } right_servers(), wrong_servers();
+	    map { "  $_\n" } right_servers(), wrong_servers(),
+	    subtle_servers();
 	$SIG{$_} = 'IGNORE' for qw(CHLD PIPE);
 	pipe $life, my $alive or die "pipe: $!";
 	my $listener = listener(SOMAXCONN);
 	$| = 1;
 	print 'listening on ', address($listener), "\n";
+	loop($listener, $loops{$name}) if $loops{$name};
 	while (1) {
 		my $c = $listener->accept or next;
 		my $pid = $serial{$name} ? undef : fork // die "fork: $!";
