@@ -22,7 +22,7 @@
 #include "net.h"
 #include "text.h"
 
-static const int64_t GRACE = 200 * NET_MS;	/* for what comes after the last byte */
+static const int64_t GRACE = 200 * NET_MS;	/* for what comes after it */
 
 enum {
 	WINDOW = 1024 * 1024,		/* bytes under way at most */
