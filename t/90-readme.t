@@ -83,7 +83,7 @@ for (sort keys %table) {
 
 # What the tree is said to hold is there.
 my ($tree) = $readme =~ /^## The tree\n\n((?:    .*\n)+)/m;
-for my $files ($tree =~ /^    (.*?)  /mg) {
+for my $files ($tree =~ /^    (\S.*?)(?:  |$)/mg) {
 	for (split ' ', $files) {
 		ok -e in_tree($_) || -e in_tree("modes/$_"), "$_ is there";
 	}
