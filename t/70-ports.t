@@ -7,7 +7,7 @@ use lib "$FindBin::Bin/lib";
 
 use EchoTest;
 use File::Temp ();
-use List::Util qw(first min);
+use List::Util qw(first sum);
 use Test::More;
 
 # Runs ports: its exit status, how many lines it said on stderr, and its list
@@ -129,8 +129,11 @@ SKIP: {
 	}
 	is_deeply \%listed, \%looked_up, 'every port, as getservbyport has it';
 
-	my $best = min map { run_echo('ports', '0-65535')->{time} } 1 .. 5;
-	cmp_ok $best, '<', 0.1, 'all ports in one pass';
+	# By the processor's time, since others may be using it too.
+	my $used = sub { my (undef, undef, @children) = times; sum @children };
+	my $before = $used->();
+	run_echo('ports', '0-65535') for 1 .. 5;
+	cmp_ok(($used->() - $before) / 5, '<', 0.1, 'all ports in one pass');
 
 	# A list that nobody can read is not a success.
 	pipe my $reader, my $broken or die $!;
