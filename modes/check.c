@@ -93,7 +93,7 @@ test_named(const char *what, const char *name)
 	for (int i = 0; check_tests[i].name != NULL; i++)
 		if (strcmp(check_tests[i].name, name) == 0)
 			return i;
-	args_usage("%s: there is no test %s (echo check --list names them)",
+	args_usage("%s: there is no test %s; --list names them",
 	    what, args_shown(name));
 }
 

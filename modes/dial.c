@@ -95,7 +95,7 @@ dial_hint(int error)
 {
 	switch (error) {
 	case ECONNREFUSED:
-		return " (is a server running there? try: echo serve)";
+		return " (is a server running there? echo_server is one)";
 	case EMFILE:
 		return " (try: ulimit -n 1024)";
 	default:

@@ -139,6 +139,17 @@ log_closed(const struct server *s, const struct client *c)
 }
 
 void
+log_stopping(const struct server *s)
+{
+	char time[TEXT_TIME];
+
+	if (s->verbosity >= NORMAL && s->clients > 0)
+		say("stopping: %" PRIu64 " client%s under way, for at most %s; "
+		    "a second signal stops at once", s->clients,
+		    PLURAL(s->clients), text_time(time, s->drain));
+}
+
+void
 log_totals(const struct server *s)
 {
 	say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", s->served,

@@ -23,6 +23,9 @@ void log_read(const struct server *, struct client *, const char *data,
 /* The connection is over, and why. */
 void log_closed(const struct server *, const struct client *);
 
+/* It has been told to stop, which may take a while. */
+void log_stopping(const struct server *);
+
 void log_totals(const struct server *);
 
 /* accept(2) failed for want of something: errno error. */

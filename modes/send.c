@@ -44,7 +44,7 @@ static const char usage[] =
 "\n"
 "Sends the words of MESSAGE, joined by spaces, to an echo server, prints what\n"
 "comes back, and says whether it is the same. Without MESSAGE, or with -, it\n"
-"sends standard input, of any size.\n"
+"sends standard input, of any size (at a terminal Ctrl-D ends it).\n"
 "\n"
 "  -a, --address=ADDRESS   HOST, HOST:PORT, [V6]:PORT or :PORT\n"
 "                          (default 127.0.0.1)\n"
@@ -344,7 +344,9 @@ complain(const struct exchange *x, bool in_time, int64_t timeout)
 		    x->server.name, text_time(time, timeout), bytes);
 		return STATUS_TIMEOUT;
 	}
-	warnx("%s closed after %s", x->server.name, bytes);
+	warnx("%s closed after %s%s", x->server.name, bytes,
+	    x->input >= 0 && !x->input_ended ?
+	    " (does it end a message at a pause? see serve --stream)" : "");
 	return STATUS_RESET;
 }
 
@@ -453,7 +455,8 @@ run(int argc, char **argv)
 	if (x.fd < 0)
 		errx((int)dial_status(-x.fd), "cannot connect to %s: %s%s",
 		    x.server.name, strerror(-x.fd), dial_hint(-x.fd));
-	if (set.verbosity > 0)
+	if (set.verbosity > 0 || (set.verbosity == 0 && x.input >= 0 &&
+	    isatty(x.input)))
 		say_connected(&x);
 	status = client(&x, &set);
 	close(x.fd);

@@ -328,10 +328,12 @@ still_takes(struct client *c)
 	    (before == UNKNOWN || c->unacknowledged < before);
 }
 
+static const char STOPPING[] = "server stopping";
+
 static void
 end_client(struct server *s, struct client *c)
 {
-	const char *why = s->stopping ? "server stopping" : "idle";
+	const char *why = s->stopping ? STOPPING : "idle";
 
 	switch (c->queue) {
 	case QUEUE_MESSAGE:
@@ -395,8 +397,21 @@ stop(struct server *s)
 	s->stopping = true;
 	s->finish_at = s->now + (s->drain > LINGER ? s->drain - LINGER : 0);
 	s->cut_at = s->now + s->drain;
+	log_stopping(s);
 	if (s->idle == 0 || s->gap < s->idle)
 		s->queues[QUEUE_SILENT].after = s->gap;
+}
+
+static void
+finish_queue(struct server *s, enum queue queue)
+{
+	struct client *c;
+
+	while ((c = first(&s->queues[queue].clients)) != NULL) {
+		conn_finish(&c->conn, STOPPING);
+		enqueue(s, c);
+		watch(s, c);
+	}
 }
 
 static void
@@ -405,10 +420,10 @@ finish_all(struct server *s)
 	const struct link *owing = &s->queues[QUEUE_OWING].clients;
 
 	s->finish_at = INT64_MAX;
-	end_all(s, QUEUE_SILENT);
-	end_all(s, QUEUE_MESSAGE);
+	finish_queue(s, QUEUE_SILENT);
+	finish_queue(s, QUEUE_MESSAGE);
 	for (struct link *l = owing->next; l != owing; l = l->next)
-		conn_finish(&((struct client *)l)->conn, "server stopping");
+		conn_finish(&((struct client *)l)->conn, STOPPING);
 }
 
 static void

@@ -74,7 +74,7 @@ sub _exec {
 	open STDOUT, ref $out ? '>&' : '>', $out or POSIX::_exit(126);
 	open STDERR, ref $err ? '>&' : '>', $err or POSIX::_exit(126);
 	$SIG{PIPE} = 'DEFAULT';
-	no warnings 'exec';
+	no warnings "exec";
 	exec { $command[0] } @command;
 	POSIX::_exit(127);
 }
@@ -279,6 +279,7 @@ sub EchoTest::Server::stop {
 # Lines of the log that are as they should be; allow() adds to them.
 sub EchoTest::Server::_expects {
 	my ($self, $line) = @_;
+	return 1 if $line =~ /^stopping: \d+ clients? under way, for at most /;
 	return 1 if $line =~ /^served \d+ clients?, \d+ bytes?$/;
 	return 1 if $line =~ /^\S+:\d+ (connected$|received |read |closed )/;
 	return grep { $line =~ $_ } @{ $self->{allowed} };
