@@ -24,8 +24,9 @@ my %kinds = (
 		my ($sock, $message) = @_;
 		put($sock, $message) or return "not sent: $!";
 		my $back = '';
+		my $flags = whole($sock, $message);
 		while (1) {
-			my $chunk = recv_once($sock, 16) // return 'late';
+			my $chunk = recv_once($sock, 16, $flags) // return 'late';
 			$back .= $chunk;
 			return $back if length $chunk < 16;
 		}
@@ -50,13 +51,10 @@ my %kinds = (
 		}
 		return $back;
 	},
-	# Beyond a segment (64 KiB here) one recv can only be whole if it is
-	# told to wait for all.
 	'one single recv' => sub {
 		my ($sock, $message) = @_;
 		put($sock, $message) or return "not sent: $!";
-		my $flags = length $message > 5000 ? MSG_WAITALL : 0;
-		$sock->blocking(1);
+		my $flags = whole($sock, $message);
 		return recv_once($sock, length($message) + !$flags, $flags);
 	},
 	'half-closes first' => sub {
@@ -66,6 +64,14 @@ my %kinds = (
 		return $end eq 'eof' ? $back : "$back and then $end";
 	}
 );
+
+# Beyond a segment (64 KiB here), which ends where it ends, one recv can only
+# be whole if it is told to wait for all.
+sub whole {
+	my ($sock, $message) = @_;
+	$sock->blocking(1);
+	return length $message > 5000 ? MSG_WAITALL : 0;
+}
 
 sub recv_once {
 	my ($sock, $size, $flags) = @_;
