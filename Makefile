@@ -94,7 +94,7 @@ lint:
 	else echo 'lint: no cppcheck here'; fi
 	@if command -v clang-tidy >/dev/null; then set -x; \
 	    clang-tidy --quiet --warnings-as-errors="*" $(SOURCES) $(UNITS) -- \
-	    -std=c11 -D_GNU_SOURCE -I.; \
+	    -std=c11 -D_GNU_SOURCE -I. 2>/dev/null; \
 	else echo 'lint: no clang-tidy here'; fi
 
 # The program is not installed as "echo" where a shell looks for commands:
@@ -109,7 +109,7 @@ install: all
 uninstall:
 	cd $(DESTDIR)$(bindir) && rm -f $(LINKS)
 	rm -f $(DESTDIR)$(libexecdir)/echo/echo
-	-rmdir $(DESTDIR)$(libexecdir)/echo
+	rmdir $(DESTDIR)$(libexecdir)/echo 2>/dev/null || :
 
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
