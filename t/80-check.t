@@ -351,7 +351,7 @@ print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)/m
 # Nobody there.
 sub bails_out {
 	my ($to, $status, $why, @args) = @_;
-	my $run = check($to, @args);
+	my $run = check(ref $args[0] ? shift @args : {}, $to, @args);
 	my $v = verdict($run);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	ok $run->{status} == $status && $v->{plan} == @rfc862 &&
@@ -373,6 +373,14 @@ sub bails_out {
 	SKIP: {
 		skip 'the backlog cannot be filled here', 1 if !$full;
 		bails_out($full->{address}, 5, qr/timed out/, '-t300ms');
+	}
+	# In a network of our own, which leads nowhere.
+	my @nowhere = ('unshare', '-rn');
+	SKIP: {
+		skip 'no network of our own here', 1
+		    if system("@nowhere true >/dev/null 2>&1") != 0;
+		bails_out('192.0.2.1:7', 6, qr/unreachable/,
+		    { wrap => \@nowhere });
 	}
 }
 
