@@ -74,7 +74,7 @@ demo: all
 # The one that waits most goes first, the others beside it.
 LONGEST = t/80-check.t
 test check: all
-	ECHO_DIR=$(OUT) $(PROVE) -j4 $(LONGEST) \
+	@ECHO_DIR=$(OUT) $(PROVE) -j4 $(LONGEST) \
 	    $(filter-out $(LONGEST),$(sort $(wildcard t/*.t)))
 
 # The same tests, with a program that looks at every access it makes.
