@@ -116,7 +116,8 @@ my %arguments = ('starts-slowly' => 0.2);	# seconds
 judged(check(start_wrong($_, $arguments{$_} // ()), '--profile=homework'), 0,
     [], "server that $_: homework") for right_servers();
 
-# Wrong servers: how each is started, what fails, and what is said of it: a
+# Wrong servers: how each is started, what fails (with a question mark: what
+# may fail, as the machine is busy or not), and what is said of it: a
 # pattern for the message of the first that fails, or for those of some.
 my @stream = but(@homework, qw(no-banner empty));
 my @bulk = qw(bytes-65536 bytes-1M fin-1M write-first no-stall odd-pieces
@@ -177,7 +178,9 @@ my @wrong = (
 	    { 'no-banner' => qr/^connection refused: has the server ended/ } ],
 	[ [ 'stops-at-pause' ], [ 'two-bursts' ], qr/ after a pause$/ ],
 	[ [ 'blocking-write' ], [ 'no-stall' ], qr/does it wait for each\?$/ ],
-	[ [ 'short-write' ], [ qw(write-first no-stall) ], qr/lost/ ],
+	# How much fits without waiting is up to the kernel.
+	[ [ 'short-write' ], [ qw(write-first no-stall bytes-1M? fin-1M?
+	    odd-pieces? bytes-64M?) ], { 'write-first' => qr/lost/ } ],
 	[ [ 'extra' ], [ but(qw(no-banner empty)) ],
 	    qr/^1 byte too many came after the end$/ ]
 );
@@ -200,8 +203,9 @@ sub finish {
 	my ($command, $failed, @says) = @{ $begun->{case} };
 	waitpid $begun->{pid}, 0;
 	my $run = retrieve($begun->{result});
-	my %in_order = map { $_ => 1 } @$failed;
-	my @failed = grep { $in_order{$_} } @tests;
+	my %did = map { $_ => 1 } @{ verdict($run)->{failed} };
+	my %may = map { s/\?\z//r => scalar /\?\z/ } @$failed;
+	my @failed = grep { exists $may{$_} && ($did{$_} || !$may{$_}) } @tests;
 	my $name = "server that @$command";
 	my $v = judged($run, @failed ? 1 : 0, \@failed, $name);
 	for my $says (@says) {
