@@ -178,7 +178,7 @@ main(int argc, char **argv)
 	const struct mode *mode;
 
 	take_standard_descriptors();
-	signal(SIGPIPE, SIG_IGN);	/* a broken stdout is an error instead */
+	signal(SIGPIPE, SIG_IGN);	/* a broken stdout is an error */
 	if (argc < 1)
 		argv = nothing;
 	argv[0] = base_name(argv[0]);

@@ -120,7 +120,8 @@ args_next(int argc, char **argv, const struct mode *mode)
 		args_version();
 		exit(STATUS_OK);
 	case ':':
-		args_usage("option %s needs a value", args_shown(argv[optind - 1]));
+		args_usage("option %s needs a value",
+		    args_shown(argv[optind - 1]));
 	case '?':
 		if (optopt == 0)
 			args_usage("unknown or ambiguous option %s",

@@ -25,9 +25,7 @@
 enum { OPTION_PROFILE = 256, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
 
 static const struct option longs[] = {
-	{ "address", required_argument, NULL, 'a' },
-	{ "port", required_argument, NULL, 'p' },
-	{ "timeout", required_argument, NULL, 't' },
+	DIAL_OPTIONS,
 	{ "profile", required_argument, NULL, OPTION_PROFILE },
 	{ "only", required_argument, NULL, OPTION_ONLY },
 	{ "skip", required_argument, NULL, OPTION_SKIP },
@@ -67,9 +65,7 @@ static const char *const profiles[] = { "homework", "rfc862", "robust" };
 enum { MOST = 64 };		/* tests that there may be */
 
 struct settings {
-	char *address;
-	uint16_t port;
-	int64_t timeout;	/* ns */
+	struct dial_options server;
 	enum profile profile;
 	bool some;		/* only those that are named */
 	bool named[MOST], skipped[MOST];
@@ -110,16 +106,9 @@ read_names(const char *what, char *names, bool marks[MOST])
 static void
 set_option(struct settings *set, int option)
 {
+	if (dial_option(&set->server, option, NET_MS))
+		return;
 	switch (option) {
-	case 'a':
-		set->address = optarg;
-		break;
-	case 'p':
-		set->port = args_port("--port", optarg, 1);
-		break;
-	case 't':
-		set->timeout = args_duration("--timeout", optarg, NET_MS);
-		break;
 	case OPTION_PROFILE:
 		set->profile = read_profile(optarg);
 		break;
@@ -295,21 +284,19 @@ make_all(struct check *c, const struct settings *set, int n)
 static int
 run(int argc, char **argv)
 {
-	static char host[] = ARGS_DEFAULT_HOST;
 	static struct check c;
-	struct settings set = { .address = host, .port = ARGS_DEFAULT_PORT,
-	    .timeout = 5 * NET_SECOND, .profile = RFC862 };
+	struct settings set = { .server = DIAL_DEFAULTS, .profile = RFC862 };
 	struct address address;
 	int option, n, failed;
 
 	while ((option = args_next(argc, argv, &mode_check)) != -1)
 		set_option(&set, option);
-	if (optind < argc && set.address != host)
+	if (optind < argc && set.server.address != NULL)
 		args_usage("two addresses: --address and %s",
 		    args_shown(argv[optind]));
 	address = optind < argc ?
-	    dial_address("ADDRESS", argv[optind++], set.port) :
-	    dial_address("--address", set.address, set.port);
+	    dial_address("ADDRESS", argv[optind++], set.server.port) :
+	    dial_address("--address", set.server.address, set.server.port);
 	args_no_operands(argc, argv);
 	if (set.list) {
 		list();
@@ -319,7 +306,7 @@ run(int argc, char **argv)
 	printf("TAP version 13\n"
 	    "1..%d\n", n);
 	args_flush();
-	c.target.timeout = c.target.answer = c.target.end = set.timeout;
+	c.target.timeout = c.target.answer = c.target.end = set.server.timeout;
 	reach(&c, &address);
 	failed = make_all(&c, &set, n);
 	printf("# %s: %d of %d test%s failed\n", c.target.server.name, failed,

@@ -4,10 +4,30 @@
 #include <string.h>
 #include <unistd.h>
 
+bool
+dial_option(struct dial_options *set, int option, int64_t least)
+{
+	switch (option) {
+	case 'a':
+		set->address = optarg;
+		return true;
+	case 'p':
+		set->port = args_port("--port", optarg, 1);
+		return true;
+	case 't':
+		set->timeout = args_duration("--timeout", optarg, least);
+		return true;
+	default:
+		return false;
+	}
+}
+
 struct address
 dial_address(const char *what, char *value, uint16_t port)
 {
-	struct address address = args_address(what, value, port, 1);
+	static char host[] = ARGS_DEFAULT_HOST;
+	struct address address = args_address(what,
+	    value == NULL ? host : value, port, 1);
 
 	if (address.host == NULL)
 		args_usage("%s: * is no address to connect to", what);

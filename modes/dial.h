@@ -15,9 +15,30 @@ struct server_address {
 	char name[NET_NAME_MAX];	/* "127.0.0.1:10000" */
 };
 
+/* What every client is told of its server: -a, -p, -t. */
+struct dial_options {
+	char *address;
+	uint16_t port;
+	int64_t timeout;	/* ns; 0: no limit */
+};
+
+/* The options for argv, and their defaults. */
+#define DIAL_OPTIONS \
+	{ "address", required_argument, NULL, 'a' }, \
+	{ "port", required_argument, NULL, 'p' }, \
+	{ "timeout", required_argument, NULL, 't' }
+
+#define DIAL_DEFAULTS { NULL, ARGS_DEFAULT_PORT, 5 * NET_SECOND }
+
 /*
- * The ADDRESS of a client: as args_address(), but one that can be connected
- * to, so neither * nor port 0.
+ * Takes one of these with optarg, a timeout not below least; false if it is
+ * another.
+ */
+bool dial_option(struct dial_options *, int option, int64_t least);
+
+/*
+ * The ADDRESS, given for what ("--address"), or NULL for the default host: as
+ * args_address(), but one that can be connected to, so neither * nor port 0.
  */
 struct address dial_address(const char *what, char *value, uint16_t port);
 

@@ -77,7 +77,7 @@ bool net_waiting(int fd);
 int net_unacknowledged(int fd);
 
 void net_fin(int fd);			/* our FIN: shutdown(SHUT_WR) */
-void net_reset(int fd);			/* closes fd with a RST, owing nothing */
+void net_reset(int fd);			/* closes it, with a RST */
 
 /* Monotonic time in ns. */
 int64_t net_now(void);

@@ -30,9 +30,7 @@ enum {
 };
 
 static const struct option longs[] = {
-	{ "address", required_argument, NULL, 'a' },
-	{ "port", required_argument, NULL, 'p' },
-	{ "timeout", required_argument, NULL, 't' },
+	DIAL_OPTIONS,
 	{ "no-newline", no_argument, NULL, 'n' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -60,9 +58,7 @@ static const char usage[] =
 "DURATION: 200ms, 2s, 1m; a bare number is seconds.\n";
 
 struct settings {
-	char *address;
-	uint16_t port;
-	int64_t timeout;	/* ns; 0: none */
+	struct dial_options server;
 	bool newline;
 	int verbosity;
 };
@@ -354,7 +350,7 @@ complain(const struct exchange *x, bool in_time, int64_t timeout)
 static enum status
 client(struct exchange *x, const struct settings *set)
 {
-	bool in_time = converse(x, set->timeout);
+	bool in_time = converse(x, set->server.timeout);
 	int64_t took = x->moved - x->started;
 	bool good = in_time && is_complete(x);
 	char time[TEXT_TIME];
@@ -365,7 +361,7 @@ client(struct exchange *x, const struct settings *set)
 	if (set->newline && x->input < 0 && (good || x->printed > 0))
 		print(x, (const unsigned char *)"\n", 1);
 	if (!good)
-		return complain(x, in_time, set->timeout);
+		return complain(x, in_time, set->server.timeout);
 	if (set->verbosity >= 0)
 		fprintf(stderr, "%s returned %" PRIu64 " byte%s, identical, in "
 		    "%s\n", x->server.name, x->back, PLURAL(x->back),
@@ -407,16 +403,9 @@ join(int n, char **words)
 static void
 set_option(struct settings *set, int option)
 {
+	if (dial_option(&set->server, option, 0))
+		return;
 	switch (option) {
-	case 'a':
-		set->address = optarg;
-		break;
-	case 'p':
-		set->port = args_port("--port", optarg, 1);
-		break;
-	case 't':
-		set->timeout = args_duration("--timeout", optarg, 0);
-		break;
 	case 'n':
 		set->newline = false;
 		break;
@@ -432,9 +421,8 @@ set_option(struct settings *set, int option)
 static int
 run(int argc, char **argv)
 {
-	static char host[] = ARGS_DEFAULT_HOST;
-	static struct exchange x;	/* its window is too large for a stack */
-	struct settings set = { host, ARGS_DEFAULT_PORT, 5 * NET_SECOND, true, 0 };
+	static struct exchange x;	/* too large for a stack */
+	struct settings set = { DIAL_DEFAULTS, true, 0 };
 	struct address address;
 	char *message = NULL;
 	enum status status;
@@ -443,7 +431,8 @@ run(int argc, char **argv)
 	while ((option = args_next(argc, argv, &mode_send)) != -1)
 		set_option(&set, option);
 	x.input = -1;
-	address = dial_address("--address", set.address, set.port);
+	address = dial_address("--address", set.server.address,
+	    set.server.port);
 	words = argc - optind;
 	if (words == 0 || (words == 1 && strcmp(argv[optind], "-") == 0))
 		x.input = STDIN_FILENO;
@@ -451,7 +440,7 @@ run(int argc, char **argv)
 		x.message = message = join(words, argv + optind);
 		x.left = strlen(message);
 	}
-	x.fd = dial_any(&address, set.timeout, &x.server);
+	x.fd = dial_any(&address, set.server.timeout, &x.server);
 	if (x.fd < 0)
 		errx((int)dial_status(-x.fd), "cannot connect to %s: %s%s",
 		    x.server.name, strerror(-x.fd), dial_hint(-x.fd));

@@ -202,7 +202,8 @@ static int
 run(int argc, char **argv)
 {
 	static struct request request = {
-		.server = { .gap = 500 * NET_MS, .idle = -1, .drain = 5 * NET_SECOND },
+		.server = { .gap = 500 * NET_MS, .idle = -1,
+		    .drain = 5 * NET_SECOND },
 		.port = ARGS_DEFAULT_PORT
 	};
 	struct address addresses[SERVER_LISTENERS];

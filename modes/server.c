@@ -527,7 +527,8 @@ catch_signals(sigset_t *waiting_mask)
 	sigprocmask(SIG_BLOCK, NULL, waiting_mask);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
 		struct sigaction action = {
-			.sa_handler = signals[i] == SIGUSR1 ? on_totals : on_stop
+			.sa_handler = signals[i] == SIGUSR1 ?
+			    on_totals : on_stop
 		};
 
 		sigaddset(&blocked, signals[i]);

@@ -19,7 +19,7 @@ enum {
 static unsigned char piece[PIECE], wanted[PIECE];
 
 static const int64_t GRACE = 150 * NET_MS;	/* for what comes after it */
-static const int64_t STALL = 300 * NET_MS;	/* buffers are full, not just busy */
+static const int64_t STALL = 300 * NET_MS;	/* full, not just busy */
 
 static uint64_t
 smaller(uint64_t a, uint64_t b)

@@ -12,17 +12,18 @@
 #define PLURAL(n) ((n) == 1 ? "" : "s")
 
 enum {
-	TEXT_SHOWN = 64,			/* bytes of a text that are shown */
+	TEXT_SHOWN = 64,			/* bytes of a text to show */
 	TEXT_QUOTED = 4 * TEXT_SHOWN + 6,	/* room for them, all escaped */
 	TEXT_TIME = 32
 };
 
 /*
  * Quotes the size bytes at data into out, which it returns: "like this", or
- * "the first TEXT_SHOWN of them"... where there are more; no others are read. Control bytes,
- * quotes, backslashes, what is not valid UTF-8 (RFC 3629), C1 controls and
- * the characters that turn or break lines (Unicode Bidi_Control, Zl, Zp) come
- * out as \xHH, so that no text forges a line of a log or drives a terminal.
+ * "the first TEXT_SHOWN of them"... where there are more; no others are read.
+ * Control bytes, quotes, backslashes, what is not valid UTF-8 (RFC 3629), C1
+ * controls and the characters that turn or break lines (Unicode Bidi_Control,
+ * Zl, Zp) come out as \xHH, so that no text forges a line of a log or drives a
+ * terminal.
  */
 const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
