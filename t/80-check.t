@@ -204,7 +204,7 @@ sub finish {
 	waitpid $begun->{pid}, 0;
 	my $run = retrieve($begun->{result});
 	my %did = map { $_ => 1 } @{ verdict($run)->{failed} };
-	my %may = map { s/\?\z//r => scalar /\?\z/ } @$failed;
+	my %may = map { s/\?\z//r => scalar(/\?\z/) } @$failed;
 	my @failed = grep { exists $may{$_} && ($did{$_} || !$may{$_}) } @tests;
 	my $name = "server that @$command";
 	my $v = judged($run, @failed ? 1 : 0, \@failed, $name);
