@@ -34,7 +34,7 @@ enum {
 };
 
 static const int64_t QUIET = 200 * NET_MS;	/* nothing comes in */
-static const int64_t AWHILE = 250 * NET_MS;	/* a pause between bursts */
+static const int64_t AWHILE = 400 * NET_MS;	/* a pause between bursts */
 static const int64_t FULL = 300 * NET_MS;	/* until buffers are full */
 static const int64_t AT_ONCE = NET_SECOND;	/* not to be kept waiting */
 

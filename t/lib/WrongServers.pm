@@ -196,7 +196,7 @@ my %subtle = (
 		my $bytes;
 		while (($bytes = take($c)) ne '') {
 			give($c, $bytes);
-			last unless ready($c, 0, 0.12);
+			last unless ready($c, 0, 0.35);
 		}
 		drain($c);
 	},
