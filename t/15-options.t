@@ -32,6 +32,7 @@ my %options = (
 		drain => ['duration'],
 		workers => ['number', '0', '257'],
 		spin => ['duration'],
+		user => ['name'],
 		chunk => ['size', '0'],
 		'max-clients' => ['number', '0'],
 		count => ['number', '0']
