@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <time.h>
@@ -172,7 +171,7 @@ net_unacknowledged(int fd)
 {
 	int bytes;
 
-	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void
