@@ -91,7 +91,7 @@ STATIC_CFLAGS ?= -Os -fno-pie -ffunction-sections \
 	-fno-asynchronous-unwind-tables -Wno-sign-conversion
 STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections
 static:
-	$(MAKE) OUT=build/static CC='$(STATIC_CC)' \
+	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
 	    CFLAGS='$(STATIC_CFLAGS)' LDFLAGS='$(STATIC_LDFLAGS)'
 
 lint:

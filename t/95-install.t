@@ -15,14 +15,8 @@ plan skip_all => 'no make here' if system('make -v >/dev/null 2>&1') != 0;
 my $tree = in_tree('');
 my $out = $ENV{ECHO_DIR} // '.';
 
-# make without what the make that runs the tests has told its children, on the
-# program as it is: -o and -W would rebuild, so nothing is to be built.
-sub make {
-	local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
-	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
-	return run_echo({ command => '/bin/sh' }, '-c',
-	    'cd "$1" && shift && exec make -s "$@"', 'sh', $tree, @_);
-}
+# On the program as it is: -o and -W would rebuild, so nothing is to be built.
+sub make { run_make($tree, @_) }
 
 sub tree_of {
 	my ($dir) = @_;

@@ -21,8 +21,9 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines program sanitized in_tree slurp run_echo start_server
-    start_command dial spawn put get get_all exchange pattern random_bytes show);
+our @EXPORT = qw($DEADLINE engines modes program sanitized in_tree slurp run_echo
+    run_command run_make chroot_prefix start_server start_command dial spawn put get
+    get_all exchange pattern random_bytes show);
 
 our $DEADLINE = 15;		# seconds that any one step may take
 my $FILE_DEADLINE = 240;	# seconds that a test file may take
@@ -51,6 +52,14 @@ sub engines {
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
 	return split / \| /, $1;
+}
+
+# The modes, and the link of each: ( serve => 'echo_server', ... ).
+sub modes {
+	my %link_of =
+	    run_echo('help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
+	    or die 'no modes in help';
+	return %link_of;
 }
 
 # Whether it is built with a sanitizer, which takes memory and descriptors of
@@ -113,6 +122,32 @@ sub run_echo {
 		err => defined $how{err} ? '' : slurp($err),
 		time => time - $start
 	};
+}
+
+# Another command, as run_echo runs ours; status 127 if it is not there.
+sub run_command {
+	my %how = ref $_[0] ? %{ +shift } : ();
+	my ($command, @args) = @_;
+	return run_echo({ %how, command => $command }, @args);
+}
+
+# make in a folder, without what the make that runs the tests has told its
+# children.
+sub run_make {
+	my ($folder, @args) = @_;
+	local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
+	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
+	return run_command('make', '-s', '-C', $folder, @args);
+}
+
+# What to put in front of a command for it to see nothing but that folder,
+# which has the program /echo; empty where we may not.
+sub chroot_prefix {
+	my ($root) = @_;
+	for (['chroot', $root], ['unshare', '-r', 'chroot', $root]) {
+		return @$_ if run_command(@$_, '/echo', '--version')->{status} == 0;
+	}
+	return;
 }
 
 # A server of ours on a port that the system chooses.

@@ -1,0 +1,60 @@
+# The static program: small, and every mode works where there is nothing else,
+# in an empty folder under chroot.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use EchoTest;
+use File::Copy qw(copy);
+use File::Temp ();
+use List::Util qw(first);
+use Test::More;
+
+plan skip_all => 'no musl-gcc here (on Debian: musl-tools)'
+    if run_command('musl-gcc', '--version')->{status} != 0;
+
+my $out = File::Temp->newdir;
+my $made = run_make(in_tree(''), 'static', "OUT=$out");
+is $made->{status}, 0, 'make static' or diag show($made->{err}, 3000);
+is $made->{err}, '', 'without a warning';
+my $static = "$out/build/static/echo";
+cmp_ok -s $static, '<=', 160 * 1024, 'at most 160 KiB';
+
+# glibc asks getservent(3) for them, this one reads the file.
+SKIP: {
+	skip 'no services database here', 1 unless -e '/etc/services';
+	is run_command($static, qw(ports 0-65535))->{out},
+	    run_echo(qw(ports 0-65535))->{out}, 'the same list of services';
+}
+
+my $root = File::Temp->newdir;
+copy $static, "$root/echo" or die $!;
+chmod 0755, "$root/echo" or die $!;
+my @alone = chroot_prefix($root);
+
+sub alone { run_command(@alone, '/echo', @_) }
+
+SKIP: {
+	skip 'no chroot for us here', 1 unless @alone;
+	my %modes = modes();
+	is alone($_, '--help')->{out}, run_echo($_, '--help')->{out}, "help $_"
+	    for sort keys %modes;
+
+	my $ports = alone(qw(ports 7));
+	is $ports->{out}, "7/tcp  echo\n7/udp  echo\n", 'ports';
+	like $ports->{err}, qr{^echo ports: /etc/services: [^\n]+\n\z},
+	    'which says that the list is its own';
+	for my $engine (engines()) {
+		my $server = start_command({ name => "static $engine" },
+		    @alone, '/echo', 'serve', $engine, '--port=0');
+		my $sent = alone('send', '-p', $server->port, 'all alone');
+		is $sent->{out}, "all alone\n", "$engine: send and serve";
+		is alone('check', '--profile=homework', '-p',
+		    $server->port)->{status}, 0, "$engine: check";
+		$server->stop;
+	}
+}
+
+done_testing;
