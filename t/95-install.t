@@ -57,13 +57,13 @@ SKIP: {
 	is tree_of($dest), $wanted, 'all of it where it belongs';
 	is make('install', @to)->{status}, 0, 'make install once more';
 	is tree_of($dest), $wanted, 'changes nothing';
-	my $private = '';
+	my $wrong = '';
 	find(sub {
-		$private .= "$File::Find::name\n"
-		    if !-l && (stat)[2] % 01000 != (-d || -x ? 0755 : 0644) &&
-		    $File::Find::name =~ m{echo} && !/other/;
+		my $mode = -d || m{^echo$} ? 0755 : 0644;
+		$wrong .= "$File::Find::name\n"
+		    if !-l && $_ ne 'other' && (stat)[2] % 01000 != $mode;
 	}, "$dest/usr");
-	is $private, '', 'for everybody to read, and nobody else to write';
+	is $wrong, '', 'for everybody to read, and nobody else to write';
 
 	my $link = "$dest/usr/bin/echo_client";
 	is readlink $link, '../libexec/echo/echo', 'relative links';
@@ -98,6 +98,8 @@ SKIP: {
 	{
 		local @ENV{qw(LC_ALL TZ)} = ('C.UTF-8', 'Asia/Tokyo');
 		my $umask = umask 027;
+		chmod 0600, "$own/README" and utime 1, 1, "$own/README" or
+		    die $!;
 		is run_make($own, 'dist')->{status}, 0, 'makes a tarball';
 		umask $umask;
 	}
