@@ -1,5 +1,5 @@
 # The static program: small, and every mode works where there is nothing else,
-# in an empty folder under chroot.
+# in an empty folder under chroot; so do the commands of the image.
 use strict;
 use warnings;
 
@@ -9,7 +9,6 @@ use lib "$FindBin::Bin/lib";
 use EchoTest;
 use File::Copy qw(copy);
 use File::Temp ();
-use List::Util qw(first);
 use Test::More;
 
 plan skip_all => 'no musl-gcc here (on Debian: musl-tools)'
@@ -55,6 +54,15 @@ SKIP: {
 		    $server->port)->{status}, 0, "$engine: check";
 		$server->stop;
 	}
+
+	my @serve = map { exec_form('Dockerfile', $_) } qw(ENTRYPOINT CMD);
+	my @ask = exec_form('Dockerfile', 'HEALTHCHECK.*?CMD');
+	my $image = start_command({ name => 'the image' }, @alone,
+	    with_engine(@serve), '--port=0');
+	push @ask, '--port=' . $image->port;
+	is run_command(@alone, @ask)->{status}, 0, 'the image: well';
+	$image->stop;
+	is run_command(@alone, @ask)->{status}, 4, 'the image: stopped';
 }
 
 done_testing;

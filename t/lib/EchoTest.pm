@@ -15,13 +15,14 @@ use File::Basename qw(dirname);
 use File::Temp ();
 use IO::Select ();
 use IO::Socket::IP ();
+use JSON::PP qw(decode_json);
 use POSIX qw(:sys_wait_h);
 use Scalar::Util qw(refaddr weaken);
 use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines modes program sanitized in_tree slurp run_echo
+our @EXPORT = qw($DEADLINE engines with_engine exec_form modes program sanitized in_tree slurp run_echo
     run_command run_make chroot_prefix start_server start_command dial spawn put get
     get_all exchange pattern random_bytes show);
 
@@ -52,6 +53,22 @@ sub engines {
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
 	return split / \| /, $1;
+}
+
+# A command line of contrib, which asks for the engine that is the fastest: as
+# long as that is not there, the last one.
+sub with_engine {
+	my @engines = engines();
+	return @_ if grep { $_ eq '--epoll' } @engines;
+	return map { $_ eq '--epoll' ? $engines[-1] : $_ } @_;
+}
+
+# The command that a file of contrib has, as a list, after a keyword.
+sub exec_form {
+	my ($file, $keyword) = @_;
+	slurp(in_tree("contrib/$file")) =~ /^$keyword\s*(\[.*?\])/ms
+	    or die "no list after $keyword in $file";
+	return @{ decode_json($1) };
 }
 
 # The modes, and the link of each: ( serve => 'echo_server', ... ).
