@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <time.h>
@@ -112,11 +113,19 @@ net_set_port(struct sockaddr *sa, uint16_t port)
 }
 
 int
-net_accept(int fd, struct net_peer *peer)
+net_accept(int fd, union net_address *peer)
 {
-	peer->size = sizeof(peer->address);
-	return (int)or_errno(accept4(fd, &peer->address.any, &peer->size,
-	    SOCK_CLOEXEC));
+	socklen_t size = sizeof(*peer);
+
+	/* Not blocking: for splice(2), which has no flag of its own for it. */
+	return (int)or_errno(accept4(fd, &peer->any, &size,
+	    SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+void
+net_stop_listening(int fd)
+{
+	shutdown(fd, SHUT_RD);
 }
 
 int
@@ -156,6 +165,13 @@ net_send(int fd, const void *buf, size_t size, bool more)
 {
 	return or_errno(send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL |
 	    (more ? MSG_MORE : 0)));
+}
+
+ssize_t
+net_splice(int from, int to, size_t size, bool more)
+{
+	return or_errno(splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK |
+	    (more ? SPLICE_F_MORE : 0)));
 }
 
 bool

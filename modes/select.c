@@ -18,8 +18,9 @@ static struct client *clients[FD_SETSIZE];
 static int top;				/* one above the highest watched */
 
 static int
-watch(int fd, unsigned want, struct client *client)
+watch(int fd, unsigned had, unsigned want, struct client *client)
 {
+	(void)had;
 	if (fd < 0 || fd >= FD_SETSIZE)
 		return -EMFILE;
 	FD_CLR(fd, &readers);
@@ -47,7 +48,7 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 	left = pselect(top, &readable, &writable, NULL,
 	    net_timespec(&time, ns), mask);
 	if (left < 0)
-		return errno == EINTR ? 0 : -errno;
+		return -errno;
 	for (int fd = 0; fd < top && n < left; fd++)
 		if (FD_ISSET(fd, &readable) || FD_ISSET(fd, &writable))
 			ready[n++] = clients[fd];
@@ -62,8 +63,8 @@ static const struct engine engine = {
 
 _Static_assert(FD_SETSIZE <= SERVER_EVENTS, "a turn has room for all events");
 
-int
+void
 select_run(struct server *s)
 {
-	return server_loop(s, &engine);
+	server_loop(s, &engine);
 }

@@ -13,7 +13,7 @@
 /* A way to wait, and what it takes to be meant unless the user says more. */
 struct way {
 	const char *name;
-	int (*run)(struct server *);
+	void (*run)(struct server *);
 	bool message;
 	size_t chunk;
 	int64_t idle;
@@ -21,7 +21,8 @@ struct way {
 
 static const struct way ways[] = {
 	{ "blocking", blocking_run, true, 16, 10 * NET_SECOND },
-	{ "select", select_run, false, 65536, 60 * NET_SECOND }
+	{ "select", select_run, false, 65536, 60 * NET_SECOND },
+	{ "epoll", epoll_run, false, 65536, 60 * NET_SECOND }
 };
 
 enum { WAYS = sizeof(ways) / sizeof(*ways) };
@@ -33,12 +34,15 @@ enum option_value {
 	OPTION_GAP,
 	OPTION_IDLE,
 	OPTION_CHUNK,
-	OPTION_DRAIN
+	OPTION_DRAIN,
+	OPTION_WORKERS,
+	OPTION_SPIN
 };
 
 static const struct option longs[] = {
 	{ "blocking", no_argument, NULL, OPTION_WAY },
 	{ "select", no_argument, NULL, OPTION_WAY + 1 },
+	{ "epoll", no_argument, NULL, OPTION_WAY + 2 },
 	{ "address", required_argument, NULL, 'a' },
 	{ "port", required_argument, NULL, 'p' },
 	{ "message", no_argument, NULL, OPTION_MESSAGE },
@@ -47,6 +51,8 @@ static const struct option longs[] = {
 	{ "idle", required_argument, NULL, OPTION_IDLE },
 	{ "chunk", required_argument, NULL, OPTION_CHUNK },
 	{ "drain", required_argument, NULL, OPTION_DRAIN },
+	{ "workers", required_argument, NULL, OPTION_WORKERS },
+	{ "spin", required_argument, NULL, OPTION_SPIN },
 	{ "max-clients", required_argument, NULL, 'm' },
 	{ "count", required_argument, NULL, 'n' },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -55,7 +61,7 @@ static const struct option longs[] = {
 };
 
 static const char usage[] =
-"usage: echo serve [--blocking | --select] [-a ADDRESS]... [-p PORT]\n"
+"usage: echo serve [--blocking | --select | --epoll] [-a ADDRESS]... [-p PORT]\n"
 "                  [OPTION]...\n"
 "\n"
 "Sends back every byte that a client sends (RFC 862), until stopped.\n"
@@ -63,6 +69,10 @@ static const char usage[] =
 "how to wait:\n"
 "      --blocking         one client at a time, 16 bytes at a time (default)\n"
 "      --select           many clients at once, with select(2)\n"
+"      --epoll            any number of clients at once, with epoll(7)\n"
+"      --workers=N        N processes share the clients (default 1)\n"
+"      --spin=DURATION    for so long after something happened do not sleep:\n"
+"                         quicker answers for a busier processor (default 0)\n"
 "\n"
 "where to listen:\n"
 "  -a, --address=ADDRESS  HOST, HOST:PORT, [V6]:PORT, :PORT, or * for all\n"
@@ -170,6 +180,13 @@ set_option(struct request *r, int option, char *value)
 	case OPTION_CHUNK:
 		s->chunk = args_size("--chunk", value, 1, 1024 * 1024);
 		break;
+	case OPTION_WORKERS:
+		s->workers = (int)args_number("--workers", value, 1,
+		    SERVER_WORKERS);
+		break;
+	case OPTION_SPIN:
+		s->spin = args_duration("--spin", value, 0);
+		break;
 	case OPTION_DRAIN:
 		s->drain = args_duration("--drain", value, 0);
 		break;
@@ -203,7 +220,7 @@ run(int argc, char **argv)
 {
 	static struct request request = {
 		.server = { .gap = 500 * NET_MS, .idle = -1,
-		    .drain = 5 * NET_SECOND },
+		    .drain = 5 * NET_SECOND, .workers = 1 },
 		.port = ARGS_DEFAULT_PORT
 	};
 	struct address addresses[SERVER_LISTENERS];
@@ -220,7 +237,7 @@ run(int argc, char **argv)
 		server_listen(&request.server, &addresses[i]);
 	server_open(&request.server);
 	server_announce(&request.server);
-	return request.way->run(&request.server);
+	return server_run(&request.server, request.way->run);
 }
 
 const struct mode mode_serve = {

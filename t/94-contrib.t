@@ -22,7 +22,7 @@ sub knows {
 	ok $modes{$mode}, "$what: $name: a mode" or return;
 	my $help = run_echo($mode, '--help')->{out};
 	my @unknown = grep { $help !~ /^ {2,6}(?:-\w, )?\Q$_\E(?:[= ]|$)/m }
-	    map { s/=.*//r } grep { /^--/ } with_engine(@words);
+	    map { s/=.*//r } grep { /^--/ } @words;
 	is "@unknown", '', "$what: $name $mode: options that there are";
 }
 
@@ -30,7 +30,7 @@ sub knows {
 # it is well; then nobody is there, and it is not.
 sub serves_and_asks {
 	my ($what, $serve, $ask) = @_;
-	my (undef, @serve) = with_engine(@$serve);
+	my (undef, @serve) = @$serve;
 	my $server = start_command({ name => "$what: @serve" }, program(),
 	    @serve, '--port=0');
 	my @ask = (program(), @$ask[1 .. $#$ask], '--port=' . $server->port);

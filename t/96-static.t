@@ -47,7 +47,7 @@ SKIP: {
 	    'which says that the list is its own';
 	for my $engine (engines()) {
 		my $server = start_command({ name => "static $engine" },
-		    @alone, '/echo', 'serve', $engine, '--port=0');
+		    @alone, '/echo', 'serve', split(' ', $engine), '--port=0');
 		my $sent = alone('send', '-p', $server->port, 'all alone');
 		is $sent->{out}, "all alone\n", "$engine: send and serve";
 		is alone('check', '--profile=homework', '-p',
@@ -58,7 +58,7 @@ SKIP: {
 	my @serve = map { exec_form('Dockerfile', $_) } qw(ENTRYPOINT CMD);
 	my @ask = exec_form('Dockerfile', 'HEALTHCHECK.*?CMD');
 	my $image = start_command({ name => 'the image' }, @alone,
-	    with_engine(@serve), '--port=0');
+	    @serve, '--port=0');
 	push @ask, '--port=' . $image->port;
 	is run_command(@alone, @ask)->{status}, 0, 'the image: well';
 	$image->stop;

@@ -22,7 +22,7 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines with_engine exec_form modes program sanitized in_tree slurp run_echo
+our @EXPORT = qw($DEADLINE engines exec_form modes program sanitized in_tree slurp run_echo
     run_command run_make chroot_prefix start_server start_command dial spawn put get
     get_all exchange pattern random_bytes show);
 
@@ -47,21 +47,18 @@ sub in_tree { "$tree/$_[0]" }
 # The program, or a link to it.
 sub program { "$dir/" . ($_[0] // 'echo') }
 
-# The engines of the server, from what it says of itself.
+# The engines of the server, from what it says of itself, and the last one
+# once more with two workers.
 sub engines {
 	my $help = run_echo('serve', '--help')->{out};
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
-	return split / \| /, $1;
+	my @engines = split / \| /, $1;
+	return @engines, "$engines[-1] --workers=2";
 }
 
-# A command line of contrib, which asks for the engine that is the fastest: as
-# long as that is not there, the last one.
-sub with_engine {
-	my @engines = engines();
-	return @_ if grep { $_ eq '--epoll' } @engines;
-	return map { $_ eq '--epoll' ? $engines[-1] : $_ } @_;
-}
+# An engine may come with options; arguments, a word each.
+sub _words { map { /^--\w+ --\S+$/ ? split / / : $_ } @_ }
 
 # The command that a file of contrib has, as a list, after a keyword.
 sub exec_form {
@@ -111,7 +108,7 @@ sub _exec {
 # (another one), wrap (a command in front, such as prlimit), deadline (s).
 sub run_echo {
 	my %how = ref $_[0] ? %{ +shift } : ();
-	my @args = @_;
+	my @args = _words(@_);
 	my $tmp = File::Temp->newdir;
 	my $in = '/dev/null';
 	if (defined $how{in}) {
@@ -167,10 +164,12 @@ sub chroot_prefix {
 	return;
 }
 
-# A server of ours on a port that the system chooses.
+# A server of ours on a port that the system chooses. ECHO_SERVE has options
+# that all servers get.
 sub start_server {
 	my %how = ref $_[0] ? %{ +shift } : ();
-	my @args = @_;
+	my @args = _words(@_);
+	unshift @args, split ' ', $ENV{ECHO_SERVE} // '';
 	push @args, '--port=0' unless grep { /^(-p|--port)/ } @args;
 	return start_command({ %how, name => "serve @args" },
 	    @{ $how{wrap} // [] }, program('echo'), 'serve', @args);
@@ -281,24 +280,44 @@ sub EchoTest::Server::wait_log {
 	return 0;
 }
 
-# How many descriptors it has open, and how much memory, in bytes.
-sub EchoTest::Server::descriptors {
+# Its workers, if it has any.
+sub EchoTest::Server::workers {
 	my ($self) = @_;
-	opendir my $d, "/proc/$self->{pid}/fd" or return undef;
-	return scalar grep { !/^\./ } readdir $d;
+	return split ' ',
+	    slurp("/proc/$self->{pid}/task/$self->{pid}/children");
+}
+
+sub _sum {
+	my ($self, $what) = @_;
+	my $sum = 0;
+	$sum += $what->("/proc/$_") // return undef
+	    for $self->{pid}, $self->workers;
+	return $sum;
+}
+
+# Of all its processes: how many descriptors are open, and how much memory
+# they take, in bytes.
+sub EchoTest::Server::descriptors {
+	return $_[0]->_sum(sub {
+		opendir my $d, "$_[0]/fd" or return undef;
+		return scalar grep { !/^\./ } readdir $d;
+	});
 }
 
 sub EchoTest::Server::memory {
-	my ($self) = @_;
-	return slurp("/proc/$self->{pid}/status") =~ /^VmRSS:\s+(\d+) kB/m ?
-	    1024 * $1 : undef;
+	return $_[0]->_sum(sub {
+		slurp("$_[0]/status") =~ /^VmRSS:\s+(\d+) kB/m ? 1024 * $1 :
+		    undef;
+	});
 }
 
-# Processor seconds it has used.
+# Processor seconds they have used.
 sub EchoTest::Server::cpu {
-	my ($self) = @_;
-	my @stat = split ' ', slurp("/proc/$self->{pid}/stat") =~ s/.*\) //r;
-	return ($stat[11] + $stat[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+	return $_[0]->_sum(sub {
+		my @stat = split ' ', slurp("$_[0]/stat") =~ s/.*\) //r;
+		($stat[11] + $stat[12]) /
+		    POSIX::sysconf(POSIX::_SC_CLK_TCK());
+	});
 }
 
 # Waits for its end: the wait status, undef if it does not end in time.
@@ -458,5 +477,6 @@ sub show {
 }
 
 *_line = \&EchoTest::Server::_line;
+*EchoTest::Server::_sum = \&_sum;
 
 1;
