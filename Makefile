@@ -90,14 +90,18 @@ asan:
 	    LDFLAGS='$(SANITIZE)' test
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
-# names load libraries all the same; musl's FD_SET is what warns of signs.
+# names load libraries all the same. The headers of the kernel come from where
+# the system has them; it is musl's FD_SET that warns of signs.
 STATIC_CC ?= musl-gcc
 STATIC_CFLAGS ?= -Os -fno-pie -ffunction-sections \
 	-fno-asynchronous-unwind-tables -Wno-sign-conversion
 STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections
+KERNEL_HEADERS = -idirafter /usr/include \
+	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 static:
 	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
-	    CFLAGS='$(STATIC_CFLAGS)' LDFLAGS='$(STATIC_LDFLAGS)'
+	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
+	    LDFLAGS='$(STATIC_LDFLAGS)'
 
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
