@@ -10,6 +10,7 @@ use EchoTest;
 use File::Copy qw(copy);
 use File::Temp ();
 use Test::More;
+use Time::HiRes qw(time);
 
 plan skip_all => 'no musl-gcc here (on Debian: musl-tools)'
     if run_command('musl-gcc', '--version')->{status} != 0;
@@ -26,6 +27,19 @@ SKIP: {
 	skip 'no services database here', 1 unless -e '/etc/services';
 	is run_command($static, qw(ports 0-65535))->{out},
 	    run_echo(qw(ports 0-65535))->{out}, 'the same list of services';
+}
+
+# As many may wait to be accepted as the system allows.
+SKIP: {
+	my $allowed = slurp('/proc/sys/net/core/somaxconn');
+	skip 'the system allows no more than 300 to wait', 1 if $allowed < 400;
+	my $busy = start_command({ name => 'static' }, $static, 'serve', '-q',
+	    '--port=0');
+	my $start = time;
+	my @waiting = map { dial($busy) } 1 .. 300;
+	cmp_ok time - $start, '<', 5, 'that many wait in its queue';
+	$busy->signal('KILL');
+	$busy->wait;
 }
 
 my $root = File::Temp->newdir;
