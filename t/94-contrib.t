@@ -1,6 +1,6 @@
 # What contrib has for others to run: the units are well formed and confined,
 # and every command in them, in the image and in the cluster's file is one that
-# works.
+# works. What doc/scaling names is there.
 use strict;
 use warnings;
 
@@ -103,5 +103,19 @@ is join(' ', map { $_->[0] } \@serve, \@ask, \@served, \@probe),
     '/echo /echo /echo /echo', 'the program where it is';
 serves_and_asks('image', \@serve, \@ask);
 serves_and_asks('cluster', \@served, \@probe);
+
+my $scaling = slurp(in_tree('doc/scaling'));
+my $all = join '', map { run_echo($_, '--help')->{out} } keys %modes;
+my %named = map { $_ => 1 } $scaling =~ /(?<![\w-])(--[a-z][\w-]+)/g;
+cmp_ok keys %named, '>', 5, 'doc/scaling names options';
+is join(' ', grep { $all !~ /^ {2,6}(?:-\w, )?$_(?:[= ]|$)/m } sort keys %named),
+    '', 'that there are';
+for my $path ($scaling =~ m{(contrib/[\w./]+\w)}g) {
+	ok -e in_tree($path), "$path is there";
+}
+my ($drained) = $scaling =~ m{set server\s+(\S+/\S+) state};
+my ($backend, $name) = split m{/}, $drained;
+like slurp(in_tree('contrib/haproxy.cfg')),
+    qr/^backend $backend\n(?:.*\n)*?\tserver $name /m, "as is $drained";
 
 done_testing;
