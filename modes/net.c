@@ -5,11 +5,18 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+/*
+ * Clients that may wait to be accepted: as many as the system allows, which
+ * is net.core.somaxconn (listen(2)). SOMAXCONN is 128 in musl, whatever that
+ * says, and 4096 in glibc.
+ */
+enum { BACKLOG = INT_MAX };
 
 static ssize_t
 or_errno(ssize_t n)
@@ -82,7 +89,7 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
 	if (sa->sa_family == AF_INET6)		/* IPv4 has its own socket */
 		turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
-	if (bind(fd, sa, size) < 0 || listen(fd, SOMAXCONN) < 0)
+	if (bind(fd, sa, size) < 0 || listen(fd, BACKLOG) < 0)
 		return give_up(fd);
 	return fd;
 }
@@ -188,7 +195,7 @@ net_unacknowledged(int fd)
 {
 	int bytes;
 
-	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void

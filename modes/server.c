@@ -435,14 +435,20 @@ end_all(struct server *s, enum queue queue)
 }
 
 /*
- * Nobody new. Whoever is under way goes on until it pauses for a message's
- * gap, so that what it has sent already is still echoed; the last second of
- * the drain time is for paying, FIN and lingering.
+ * Nobody new, but for those in the kernel's queue: they have connected, and
+ * closing the listeners would reset them. Whoever is under way goes on until
+ * it pauses for a message's gap, so that what it has sent already is still
+ * echoed; the last second of the drain time is for paying, FIN and lingering.
  */
 static void
 stop(struct server *s)
 {
+	struct client *c;
+
+	while (s->engine != NULL && (c = server_accept(s)) != NULL)
+		server_watch(s, c);
 	s->stopping = true;
+	server_close_listeners(s);
 	s->finish_at = s->now + (s->drain > LINGER ? s->drain - LINGER : 0);
 	s->cut_at = s->now + s->drain;
 	if (!s->supervised)

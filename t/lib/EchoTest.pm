@@ -15,14 +15,16 @@ use File::Basename qw(dirname);
 use File::Temp ();
 use IO::Select ();
 use IO::Socket::IP ();
+use JSON::PP qw(decode_json);
 use POSIX qw(:sys_wait_h);
 use Scalar::Util qw(refaddr weaken);
 use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines program sanitized in_tree slurp run_echo start_server
-    start_command dial spawn put get get_all exchange pattern random_bytes show);
+our @EXPORT = qw($DEADLINE engines exec_form modes program sanitized in_tree slurp run_echo
+    run_command run_make chroot_prefix start_server start_command dial spawn put get
+    get_all exchange pattern random_bytes show);
 
 our $DEADLINE = 15;		# seconds that any one step may take
 my $FILE_DEADLINE = 240;	# seconds that a test file may take
@@ -57,6 +59,22 @@ sub engines {
 
 # An engine may come with options; arguments, a word each.
 sub _words { map { /^--\w+ --\S+$/ ? split / / : $_ } @_ }
+
+# The command that a file of contrib has, as a list, after a keyword.
+sub exec_form {
+	my ($file, $keyword) = @_;
+	slurp(in_tree("contrib/$file")) =~ /^$keyword\s*(\[.*?\])/ms
+	    or die "no list after $keyword in $file";
+	return @{ decode_json($1) };
+}
+
+# The modes, and the link of each: ( serve => 'echo_server', ... ).
+sub modes {
+	my %link_of =
+	    run_echo('help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
+	    or die 'no modes in help';
+	return %link_of;
+}
 
 # Whether it is built with a sanitizer, which takes memory and descriptors of
 # its own.
@@ -118,6 +136,32 @@ sub run_echo {
 		err => defined $how{err} ? '' : slurp($err),
 		time => time - $start
 	};
+}
+
+# Another command, as run_echo runs ours; status 127 if it is not there.
+sub run_command {
+	my %how = ref $_[0] ? %{ +shift } : ();
+	my ($command, @args) = @_;
+	return run_echo({ %how, command => $command }, @args);
+}
+
+# make in a folder, without what the make that runs the tests has told its
+# children.
+sub run_make {
+	my ($folder, @args) = @_;
+	local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
+	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
+	return run_command('make', '-s', '-C', $folder, @args);
+}
+
+# What to put in front of a command for it to see nothing but that folder,
+# which has the program /echo; empty where we may not.
+sub chroot_prefix {
+	my ($root) = @_;
+	for (['chroot', $root], ['unshare', '-r', 'chroot', $root]) {
+		return @$_ if run_command(@$_, '/echo', '--version')->{status} == 0;
+	}
+	return;
 }
 
 # A server of ours on a port that the system chooses. ECHO_SERVE has options
