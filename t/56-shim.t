@@ -118,6 +118,20 @@ sub serves_within {
 	}
 }
 
+# A kernel without IPv6.
+for my $way (@ways) {
+	my $server = start_server({ wrap => shimmed('noipv6') }, @$way, '-a',
+	    '*');
+	is exchange(dial('127.0.0.1:' . $server->port), 'v4', 2), 'v4',
+	    "@$way: no IPv6: all interfaces";
+	$server->stop;
+	my $run = run_echo({ wrap => shimmed('noipv6'), deadline => 10 },
+	    'serve', @$way, '-a', '[::1]:0');
+	is $run->{status}, 7, "@$way: no IPv6: exit 7";
+	like $run->{err}, qr/\Aecho serve: [^\n]*\[::1\][^\n]*\n\z/,
+	    "@$way: with one line";
+}
+
 # Reads and writes that come short, fail for the moment, or were announced for
 # nothing: not a byte is lost. make torture tries thousands of seeds.
 for my $way (@ways) {
