@@ -94,11 +94,12 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 	return fd;
 }
 
-void
+int
 net_self(int fd, struct net_peer *self)
 {
 	*self = (struct net_peer){ .size = sizeof(self->address) };
-	getsockname(fd, &self->address.any, &self->size);
+	return (int)or_errno(getsockname(fd, &self->address.any,
+	    &self->size));
 }
 
 uint16_t
@@ -106,7 +107,8 @@ net_port(int fd)
 {
 	struct net_peer self;
 
-	net_self(fd, &self);
+	if (net_self(fd, &self) < 0)
+		return 0;
 	return ntohs(self.address.any.sa_family == AF_INET6 ?
 	    self.address.v6.sin6_port : self.address.v4.sin_port);
 }

@@ -53,9 +53,9 @@ const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
  */
 int net_listen(const struct sockaddr *, socklen_t);
 
-/* The address a socket is bound to, and ports in host byte order. */
-void net_self(int fd, struct net_peer *);
-uint16_t net_port(int fd);
+/* The address a socket is bound to, 0 or -errno; ports in host byte order. */
+int net_self(int fd, struct net_peer *);
+uint16_t net_port(int fd);		/* 0 if it cannot be told */
 void net_set_port(struct sockaddr *, uint16_t port);
 
 /* The next connection and who it is from; -EAGAIN if there is none. */
