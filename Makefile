@@ -40,7 +40,7 @@ SOURCES = echo.c $(wildcard modes/*.c)
 UNITS = $(wildcard t/*.c)
 OBJECTS = $(SOURCES:%.c=$(OBJ)/%.o)
 PROGRAM = $(OUT)/echo
-LINKS = echo_server echo_client echo_ports echo_check
+LINKS = echo_server echo_client echo_ports echo_check echo_bench
 TESTS = $(UNITS:t/%.c=$(OBJ)/t/%)
 
 # A line a file, unless V=1 asks for the commands, or -s for nothing.

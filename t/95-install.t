@@ -40,7 +40,7 @@ SKIP: {
 	is make('install', @to)->{status}, 0, 'make install';
 	is tree_of($dest), join("\n", sort map { "/usr/$_" }
 	    'libexec/echo/echo', map { "bin/$_" }
-	    qw(echo_server echo_client echo_ports echo_check)),
+	    qw(echo_server echo_client echo_ports echo_check echo_bench)),
 	    'the links into bin, the program out of the way';
 	my $link = "$dest/usr/bin/echo_client";
 	is readlink $link, '../libexec/echo/echo', 'relative links';
