@@ -141,12 +141,24 @@ net_stop_listening(int fd)
 int
 net_connect(const struct sockaddr *sa, socklen_t size)
 {
+	return net_connect_from(NULL, sa, size);
+}
+
+int
+net_connect_from(const struct net_peer *from, const struct sockaddr *sa,
+    socklen_t size)
+{
 	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK |
 	    SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+	if (from != NULL) {
+		turn_on(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+		if (bind(fd, &from->address.any, from->size) < 0)
+			return give_up(fd);
+	}
 	if (connect(fd, sa, size) < 0 && errno != EINPROGRESS &&
 	    errno != EINTR)
 		return give_up(fd);

@@ -72,6 +72,13 @@ void net_stop_listening(int fd);
  * net_error() says why not.
  */
 int net_connect(const struct sockaddr *, socklen_t);
+
+/*
+ * The same, from that address of ours. Its port is chosen for the server it
+ * goes to, so that each server may have as many from there as there are ports.
+ */
+int net_connect_from(const struct net_peer *, const struct sockaddr *,
+    socklen_t);
 int net_error(int fd);			/* 0 or -errno (SO_ERROR) */
 
 /* recv(2) and send(2); more: the rest follows at once, fill the segment. */
