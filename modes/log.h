@@ -2,6 +2,11 @@
  * What servers say on standard error: at most three lines a connection,
  * totals, and warnings not more often than once a second.
  *
+ * With s->json each line is an object (RFC 8259) with these keys, those that
+ * fit the event: time (UTC), event (connected, read, received, closed,
+ * stopping, totals, warning), peer, bytes_in, bytes_out, duration_ms, reason,
+ * text (the first TEXT_SHOWN bytes), clients.
+ *
  * A line is one write(2), so that lines of several processes do not mix. A
  * log that cannot be written, or that nobody reads, is no reason to stop
  * serving: its lines are dropped and counted.
@@ -15,6 +20,9 @@
 
 struct client;
 struct server;
+
+/* To be called before the sandbox is entered. */
+void log_open(const struct server *);
 
 void log_connected(const struct server *, const struct client *);
 
@@ -34,7 +42,7 @@ void log_totals(const struct server *);
 void log_worker(const struct server *, int i, pid_t, int how);
 
 /* fork(2) failed with errno error. */
-void log_no_worker(int error);
+void log_no_worker(const struct server *, int error);
 
 /* accept(2) failed for want of something: errno error. */
 void log_cannot_accept(struct server *, int error);

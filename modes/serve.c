@@ -41,6 +41,7 @@ enum option_value {
 	OPTION_WORKERS,
 	OPTION_SPIN,
 	OPTION_USER,
+	OPTION_LOG,
 	OPTION_SOCKET_MODE,
 	OPTION_NO_SANDBOX
 };
@@ -60,6 +61,7 @@ static const struct option longs[] = {
 	{ "workers", required_argument, NULL, OPTION_WORKERS },
 	{ "spin", required_argument, NULL, OPTION_SPIN },
 	{ "user", required_argument, NULL, OPTION_USER },
+	{ "log", required_argument, NULL, OPTION_LOG },
 	{ "socket-mode", required_argument, NULL, OPTION_SOCKET_MODE },
 	{ "no-sandbox", no_argument, NULL, OPTION_NO_SANDBOX },
 	{ "max-clients", required_argument, NULL, 'm' },
@@ -108,6 +110,9 @@ static const char usage[] =
 "      --user=NAME        become that user once it listens (for root)\n"
 "      --no-sandbox       leave it the system calls that serving does not take\n"
 "\n"
+"      --log=FORMAT       text (default) or json: an object a line, with the\n"
+"                         keys time, event, peer, bytes_in, bytes_out,\n"
+"                         duration_ms, reason, text, clients, as they fit\n"
 "  -v, --verbose          say more: a line per read\n"
 "  -q, --quiet            say less: warnings only\n"
 "  -h, --help             show this\n"
@@ -156,6 +161,15 @@ add_address(struct request *r, char *address)
 	r->addresses[r->given++] = address;
 }
 
+static bool
+is_json(const char *format)
+{
+	if (strcmp(format, "json") != 0 && strcmp(format, "text") != 0)
+		args_usage("--log: %s is not text or json",
+		    args_shown(format));
+	return strcmp(format, "json") == 0;
+}
+
 static void
 set_option(struct request *r, int option, char *value)
 {
@@ -196,6 +210,9 @@ set_option(struct request *r, int option, char *value)
 		break;
 	case OPTION_USER:
 		r->user = value;
+		break;
+	case OPTION_LOG:
+		s->json = is_json(value);
 		break;
 	case OPTION_SOCKET_MODE:
 		s->socket_mode = args_mode("--socket-mode", value);

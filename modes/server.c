@@ -583,6 +583,7 @@ share(int workers)
 void
 server_open(struct server *s)
 {
+	log_open(s);
 	signals_catch(&s->waiting_mask);
 	s->shared = share(s->workers);
 	s->tally = s->shared->workers;

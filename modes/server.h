@@ -121,6 +121,7 @@ struct server {
 	uint64_t max_clients;	/* at once, 0: no limit */
 	int64_t spin;		/* so long it does not sleep after an event */
 	int workers;		/* processes that serve */
+	bool json;		/* the log, for machines */
 	bool sandbox;		/* no system calls but those it takes */
 	mode_t socket_mode;	/* of the files of Unix sockets */
 	enum verbosity verbosity;

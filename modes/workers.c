@@ -91,7 +91,7 @@ start_workers(struct server *s, void (*run)(struct server *))
 		if ((w->pid = fork()) == 0)
 			work(s, i, self, run);
 		if (w->pid < 0) {
-			log_no_worker(errno);
+			log_no_worker(s, errno);
 			return false;
 		}
 	}
@@ -155,6 +155,7 @@ static int
 start_all(struct server *s, void (*run)(struct server *))
 {
 	int status, ends[2];
+	ssize_t n;
 	bool all;
 	char c;
 
@@ -164,8 +165,9 @@ start_all(struct server *s, void (*run)(struct server *))
 	all = start_workers(s, run);
 	close(ends[1]);
 	s->ready = -1;
-	while (read(ends[0], &c, 1) < 0 && errno == EINTR)
-		continue;
+	do
+		n = read(ends[0], &c, 1);
+	while (n < 0 && errno == EINTR);
 	close(ends[0]);
 	status = reap(s);
 	return all ? status : STATUS_LOCAL;

@@ -45,6 +45,7 @@ my %options = (
 		workers => ['number', '0', '257'],
 		spin => ['duration'],
 		user => ['name'],
+		log => ['name', 'JSON', 'xml'],
 		'socket-mode' => ['mode'],
 		chunk => ['size', '0'],
 		'max-clients' => ['number', '0'],
