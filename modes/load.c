@@ -27,7 +27,7 @@ enum {
 	PERIOD = 65521,		/* of what is sent; a prime below PIECE */
 	STRIDE = 40503,		/* from one connection's bytes to the next's */
 	GREETINGS = 32,		/* connections that are being opened at once */
-	PORTS = 5000,		/* connections from one source address */
+	PORTS = 1000,		/* connections from one source address */
 	EVENTS = 512,		/* taken from the kernel at once */
 	SPARE = 16		/* descriptors for all but connections */
 };
@@ -83,12 +83,6 @@ load_stop(int signal)
 {
 	(void)signal;
 	stopped = 1;
-}
-
-int
-load_is_stopped(void)
-{
-	return stopped;
 }
 
 /* Bytes without an order of their own (xorshift32), again and again. */
@@ -232,7 +226,7 @@ send_some(struct load *l, struct peer *p)
  * address has some 28 000 ports, which churn would use up within seconds.
  * Closing with a RST instead would measure, and in some servers even break,
  * what ordinary clients do not do. But all of 127.0.0.0/8 is this host, so on
- * loopback each few thousand connections come from an address of their own.
+ * loopback each thousand connections come from an address of their own.
  */
 static bool
 source(const struct load *l, struct net_peer *from)
