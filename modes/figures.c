@@ -16,7 +16,7 @@ static const struct figure {
 } figures[FIGURES] = {
 	{ "seconds", NULL, 3 },
 	{ "messages", NULL, 0 },
-	{ "messages_per_s", "round trips/s", 0 },
+	{ "messages_per_s", "round trips/s", 1 },
 	{ "bytes", NULL, 0 },
 	{ "mb_per_s", "MB/s", 2 },
 	{ "p50_us", "p50, us", 1 },
