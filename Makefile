@@ -1,6 +1,6 @@
 # make            the program and its links, here
 # make test       its tests (or: prove t/)
-# make demo, asan, lint, install, uninstall, clean: see README
+# make demo, bench, asan, lint, install, uninstall, clean: see README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -77,6 +77,14 @@ test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j4 $(LONGEST) \
 	    $(filter-out $(LONGEST),$(sort $(wildcard t/*.t)))
 
+# How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
+# be --quick, which only shows that all of it runs.
+YARDSTICK = $(OBJ)/doc/yardstick
+$(YARDSTICK): $(YARDSTICK).o
+	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+bench: all $(YARDSTICK)
+	@doc/measure $(MEASURE)
+
 # The same tests, with a program that looks at every access it makes.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -90,10 +98,11 @@ lint:
 	    --enable=warning,style,performance,portability \
 	    --suppress=missingIncludeSystem --suppress=variableScope \
 	    -D_GNU_SOURCE -I. \
-	    $(SOURCES) $(UNITS); \
+	    $(SOURCES) $(UNITS) doc/yardstick.c; \
 	else echo 'lint: no cppcheck here'; fi
 	@if command -v clang-tidy >/dev/null; then set -x; \
-	    clang-tidy --quiet --warnings-as-errors="*" $(SOURCES) $(UNITS) -- \
+	    clang-tidy --quiet --warnings-as-errors="*" $(SOURCES) $(UNITS) \
+	    doc/yardstick.c -- \
 	    -std=c11 -D_GNU_SOURCE -I. 2>/dev/null; \
 	else echo 'lint: no clang-tidy here'; fi
 
@@ -114,4 +123,4 @@ uninstall:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan check clean demo install lint test uninstall
+.PHONY: all asan bench check clean demo install lint test uninstall
