@@ -1,6 +1,7 @@
 # make            the program and its links, here
 # make test       its tests (or: prove t/)
-# make demo, bench, asan, lint, install, uninstall, clean: see README
+# make demo, bench, asan, lint, static, install, uninstall, dist, clean: see
+# README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -8,6 +9,11 @@ PREFIX ?= /usr/local
 EXEC_PREFIX ?= $(PREFIX)
 bindir ?= $(EXEC_PREFIX)/bin
 libexecdir ?= $(EXEC_PREFIX)/libexec
+datarootdir ?= $(PREFIX)/share
+mandir ?= $(datarootdir)/man
+docdir ?= $(datarootdir)/doc/echo
+bashcompdir ?= $(datarootdir)/bash-completion/completions
+zshcompdir ?= $(datarootdir)/zsh/site-functions
 INSTALL ?= install
 LN_SR ?= ln -srf
 PROVE ?= prove
@@ -37,7 +43,8 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fPIE $(WARNINGS) \
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = echo.c $(wildcard modes/*.c)
-UNITS = $(wildcard t/*.c)
+SHIM = $(OBJ)/t/shim.so
+UNITS = $(filter-out t/shim.c,$(wildcard t/*.c))
 OBJECTS = $(SOURCES:%.c=$(OBJ)/%.o)
 PROGRAM = $(OUT)/echo
 LINKS = echo_server echo_client echo_ports echo_check echo_bench
@@ -48,7 +55,7 @@ ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS)))$(V))
 say = @printf '  %-4s %s\n' $(1) $@;
 endif
 
-all: $(PROGRAM) $(LINKS:%=$(OUT)/%) $(TESTS)
+all: $(PROGRAM) $(LINKS:%=$(OUT)/%) $(TESTS) $(SHIM)
 
 $(PROGRAM): $(OBJECTS)
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
@@ -64,9 +71,17 @@ $(OBJ)/%.o: %.c Makefile
 $(OBJ)/t/%: $(OBJ)/t/%.o $(OBJ)/modes/%.o
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# What the tests preload stands inside malloc: it is neither instrumented nor
+# fortified itself.
+bare = $(filter-out -fsanitize% -fno-sanitize% --coverage,$(1))
+$(SHIM): t/shim.c Makefile
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(call bare,$(ALL_CFLAGS)) -fPIC -U_FORTIFY_SOURCE \
+	    -shared $(call bare,$(LDFLAGS)) -o $@ $< $(LDLIBS) -ldl
+
 .SECONDARY:
 
--include $(OBJECTS:.o=.d) $(TESTS:=.d)
+-include $(OBJECTS:.o=.d) $(TESTS:=.d) $(SHIM:.so=.d)
 
 demo: all
 	@contrib/demo $(PROGRAM)
@@ -85,6 +100,11 @@ $(YARDSTICK): $(YARDSTICK).o
 bench: all $(YARDSTICK)
 	@doc/measure $(MEASURE)
 
+# Seeded faults (t/shim.c) on every engine, for so many seconds.
+TORTURE = 60
+torture: all
+	@ECHO_DIR=$(OUT) t/torture $(TORTURE)
+
 # The same tests, with a program that looks at every access it makes.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -92,35 +112,79 @@ asan:
 	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
 	    LDFLAGS='$(SANITIZE)' test
 
+# One file that needs nothing where it runs. Not with glibc, whose look-ups of
+# names load libraries all the same. The headers of the kernel come from where
+# the system has them; it is musl's FD_SET that warns of signs.
+STATIC_CC ?= musl-gcc
+STATIC_CFLAGS ?= -Os -fno-pie -ffunction-sections \
+	-fno-asynchronous-unwind-tables -Wno-sign-conversion
+STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections
+KERNEL_HEADERS = -idirafter /usr/include \
+	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
+static:
+	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
+	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
+	    LDFLAGS='$(STATIC_LDFLAGS)'
+
+LINTED = $(SOURCES) $(wildcard t/*.c) doc/yardstick.c
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
 	    cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
 	    --enable=warning,style,performance,portability \
 	    --suppress=missingIncludeSystem --suppress=variableScope \
 	    -D_GNU_SOURCE -I. \
-	    $(SOURCES) $(UNITS) doc/yardstick.c; \
+	    $(LINTED); \
 	else echo 'lint: no cppcheck here'; fi
 	@if command -v clang-tidy >/dev/null; then set -x; \
-	    clang-tidy --quiet --warnings-as-errors="*" $(SOURCES) $(UNITS) \
-	    doc/yardstick.c -- \
+	    clang-tidy --quiet --warnings-as-errors="*" $(LINTED) -- \
 	    -std=c11 -D_GNU_SOURCE -I. 2>/dev/null; \
 	else echo 'lint: no clang-tidy here'; fi
+
+DOCS = CHANGELOG LICENSE README
+INSTALLED_DIRS = $(bindir) $(libexecdir)/echo $(mandir)/man1 $(docdir) \
+	$(bashcompdir) $(zshcompdir)
+INSTALLED = $(LINKS:%=$(bindir)/%) $(libexecdir)/echo/echo \
+	$(LINKS:%=$(mandir)/man1/%.1) $(DOCS:%=$(docdir)/%) \
+	$(LINKS:%=$(bashcompdir)/%) $(zshcompdir)/_echo_server
 
 # The program is not installed as "echo" where a shell looks for commands:
 # scripts and xargs(1) mean the other one.
 install: all
-	$(INSTALL) -d $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(bindir)
+	$(INSTALL) -d $(INSTALLED_DIRS:%=$(DESTDIR)%)
 	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(libexecdir)/echo/echo
 	for link in $(LINKS); do \
 	    $(LN_SR) $(DESTDIR)$(libexecdir)/echo/echo \
 	    $(DESTDIR)$(bindir)/$$link || exit; done
+	$(INSTALL) -m 644 $(LINKS:%=man/%.1) $(DESTDIR)$(mandir)/man1
+	$(INSTALL) -m 644 $(DOCS) $(DESTDIR)$(docdir)
+	for link in $(LINKS); do $(INSTALL) -m 644 contrib/completions/bash \
+	    $(DESTDIR)$(bashcompdir)/$$link || exit; done
+	$(INSTALL) -m 644 contrib/completions/zsh \
+	    $(DESTDIR)$(zshcompdir)/_echo_server
 
 uninstall:
-	cd $(DESTDIR)$(bindir) && rm -f $(LINKS)
-	rm -f $(DESTDIR)$(libexecdir)/echo/echo
-	rmdir $(DESTDIR)$(libexecdir)/echo 2>/dev/null || :
+	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	rmdir $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(docdir) 2>/dev/null || :
+
+# A tarball whose bytes depend on the files in it alone: all that git knows or,
+# where git cannot say, as in the tarball itself, all that is not built.
+VERSION = $(shell sed -n 's/^.define ECHO_VERSION "\(.*\)".*/\1/p' modes/mode.h)
+TARBALL = $(OUT)/echo-$(VERSION).tar
+SOURCE_DATE_EPOCH ?= $(shell test -e .git && \
+	git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
+dist:
+	{ test -e .git && git ls-files 2>/dev/null || find . -type f \
+	    ! -path './build/*' ! -path './.git*/*' ! -path ./echo \
+	    ! -name '*.tar*' -printf '%P\n'; } | LC_ALL=C sort >$(TARBALL).list
+	tar --format=ustar --owner=0 --group=0 --numeric-owner \
+	    --mode=u+rwX,go+rX,go-w --mtime=@$(SOURCE_DATE_EPOCH) \
+	    --transform='s,^,echo-$(VERSION)/,' --files-from=$(TARBALL).list \
+	    -cf $(TARBALL)
+	rm $(TARBALL).list
+	gzip -9nf $(TARBALL)
 
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan bench check clean demo install lint test uninstall
+.PHONY: all asan bench check clean demo dist install lint static test \
+    torture uninstall

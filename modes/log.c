@@ -1,5 +1,7 @@
 #include "log.h"
 
+#include <sys/wait.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -61,7 +63,7 @@ peer(const struct client *c)
 {
 	static char name[NET_NAME_MAX];
 
-	return net_name(name, &c->peer.address.any);
+	return net_name(name, &c->peer.any);
 }
 
 void
@@ -141,19 +143,51 @@ log_closed(const struct server *s, const struct client *c)
 void
 log_stopping(const struct server *s)
 {
+	uint64_t clients = 0;
 	char time[TEXT_TIME];
 
-	if (s->verbosity >= NORMAL && s->clients > 0)
+	for (int i = 0; i < s->workers; i++)
+		clients += s->shared->workers[i].clients;
+	if (s->verbosity >= NORMAL && clients > 0)
 		say("stopping: %" PRIu64 " client%s under way, for at most %s; "
-		    "a second signal stops at once", s->clients,
-		    PLURAL(s->clients), text_time(time, s->drain));
+		    "a second signal stops at once", clients, PLURAL(clients),
+		    text_time(time, s->drain));
 }
 
 void
 log_totals(const struct server *s)
 {
-	say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", s->served,
-	    PLURAL(s->served), s->bytes, PLURAL(s->bytes));
+	uint64_t served = 0, bytes = 0;
+
+	for (int i = 0; i < s->workers; i++) {
+		served += s->shared->workers[i].served;
+		bytes += s->shared->workers[i].bytes;
+	}
+	say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", served,
+	    PLURAL(served), bytes, PLURAL(bytes));
+}
+
+void
+log_worker(const struct server *s, int i, pid_t pid, int how)
+{
+	uint64_t lost = s->shared->workers[i].clients;
+	const char *then = server_is_open(s) ? ", another takes its place" : "";
+
+	if (WIFSIGNALED(how))
+		say("%s: worker %d was killed by signal %d (%s), its %" PRIu64
+		    " client%s lost%s", program_invocation_short_name,
+		    (int)pid, WTERMSIG(how), strsignal(WTERMSIG(how)), lost,
+		    PLURAL(lost), then);
+	else
+		say("%s: worker %d was stopped%s",
+		    program_invocation_short_name, (int)pid, then);
+}
+
+void
+log_no_worker(int error)
+{
+	say("%s: cannot start a worker: %s", program_invocation_short_name,
+	    strerror(error));
 }
 
 void
@@ -161,15 +195,15 @@ log_cannot_accept(struct server *s, int error)
 {
 	char before[64] = "";
 
-	if (s->now - s->warned_at < WARN_EVERY) {
-		s->unwarned++;
+	if (s->now - s->shared->warned_at < WARN_EVERY) {
+		s->shared->unwarned++;
 		return;
 	}
-	if (s->unwarned > 0)
+	if (s->shared->unwarned > 0)
 		snprintf(before, sizeof(before), " (%" PRIu64 " more such "
-		    "before)", s->unwarned);
+		    "before)", s->shared->unwarned);
 	say("%s: cannot accept, pausing: %s%s", program_invocation_short_name,
 	    strerror(error), before);
-	s->warned_at = s->now;
-	s->unwarned = 0;
+	s->shared->warned_at = s->now;
+	s->shared->unwarned = 0;
 }

@@ -9,6 +9,8 @@
 #ifndef LOG_H
 #define LOG_H
 
+#include <sys/types.h>
+
 #include <stddef.h>
 
 struct client;
@@ -27,6 +29,12 @@ void log_closed(const struct server *, const struct client *);
 void log_stopping(const struct server *);
 
 void log_totals(const struct server *);
+
+/* A worker, the i-th, has ended: how, as waitpid(2) tells. */
+void log_worker(const struct server *, int i, pid_t, int how);
+
+/* fork(2) failed with errno error. */
+void log_no_worker(int error);
 
 /* accept(2) failed for want of something: errno error. */
 void log_cannot_accept(struct server *, int error);

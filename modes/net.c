@@ -4,11 +4,19 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/sockios.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+/*
+ * Clients that may wait to be accepted: as many as the system allows, which
+ * is net.core.somaxconn (listen(2)). SOMAXCONN is 128 in musl, whatever that
+ * says, and 4096 in glibc.
+ */
+enum { BACKLOG = INT_MAX };
 
 static ssize_t
 or_errno(ssize_t n)
@@ -81,16 +89,17 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
 	if (sa->sa_family == AF_INET6)		/* IPv4 has its own socket */
 		turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
-	if (bind(fd, sa, size) < 0 || listen(fd, SOMAXCONN) < 0)
+	if (bind(fd, sa, size) < 0 || listen(fd, BACKLOG) < 0)
 		return give_up(fd);
 	return fd;
 }
 
-void
+int
 net_self(int fd, struct net_peer *self)
 {
 	*self = (struct net_peer){ .size = sizeof(self->address) };
-	getsockname(fd, &self->address.any, &self->size);
+	return (int)or_errno(getsockname(fd, &self->address.any,
+	    &self->size));
 }
 
 uint16_t
@@ -98,7 +107,8 @@ net_port(int fd)
 {
 	struct net_peer self;
 
-	net_self(fd, &self);
+	if (net_self(fd, &self) < 0)
+		return 0;
 	return ntohs(self.address.any.sa_family == AF_INET6 ?
 	    self.address.v6.sin6_port : self.address.v4.sin_port);
 }
@@ -113,11 +123,19 @@ net_set_port(struct sockaddr *sa, uint16_t port)
 }
 
 int
-net_accept(int fd, struct net_peer *peer)
+net_accept(int fd, union net_address *peer)
 {
-	peer->size = sizeof(peer->address);
-	return (int)or_errno(accept4(fd, &peer->address.any, &peer->size,
-	    SOCK_CLOEXEC));
+	socklen_t size = sizeof(*peer);
+
+	/* Not blocking: for splice(2), which has no flag of its own for it. */
+	return (int)or_errno(accept4(fd, &peer->any, &size,
+	    SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+void
+net_stop_listening(int fd)
+{
+	shutdown(fd, SHUT_RD);
 }
 
 int
@@ -171,6 +189,13 @@ net_send(int fd, const void *buf, size_t size, bool more)
 	    (more ? MSG_MORE : 0)));
 }
 
+ssize_t
+net_splice(int from, int to, size_t size, bool more)
+{
+	return or_errno(splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK |
+	    (more ? SPLICE_F_MORE : 0)));
+}
+
 bool
 net_waiting(int fd)
 {
@@ -184,7 +209,7 @@ net_unacknowledged(int fd)
 {
 	int bytes;
 
-	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void

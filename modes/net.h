@@ -25,13 +25,15 @@
 
 enum { NET_NAME_MAX = 80 };	/* "[v6%scope]:port" and its NUL */
 
+union net_address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
 struct net_peer {
 	socklen_t size;
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} address;
+	union net_address address;
 };
 
 /*
@@ -51,13 +53,19 @@ const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
  */
 int net_listen(const struct sockaddr *, socklen_t);
 
-/* The address a socket is bound to, and ports in host byte order. */
-void net_self(int fd, struct net_peer *);
-uint16_t net_port(int fd);
+/* The address a socket is bound to, 0 or -errno; ports in host byte order. */
+int net_self(int fd, struct net_peer *);
+uint16_t net_port(int fd);		/* 0 if it cannot be told */
 void net_set_port(struct sockaddr *, uint16_t port);
 
 /* The next connection and who it is from; -EAGAIN if there is none. */
-int net_accept(int fd, struct net_peer *);
+int net_accept(int fd, union net_address *);
+
+/*
+ * Nobody listens on it any more, in whatever process it is open: the port is
+ * closed, and whoever waits for a connection wakes up (accept: -EINVAL).
+ */
+void net_stop_listening(int fd);
 
 /*
  * A socket that is being connected: writable means that it is, or that
@@ -76,6 +84,13 @@ int net_error(int fd);			/* 0 or -errno (SO_ERROR) */
 /* recv(2) and send(2); more: the rest follows at once, fill the segment. */
 ssize_t net_recv(int fd, void *buf, size_t size);
 ssize_t net_send(int fd, const void *buf, size_t size, bool more);
+
+/*
+ * splice(2), from a socket to a pipe or back, without copying and without
+ * waiting; more as above. 0 from a socket is not always its end: splice stops
+ * at an urgent byte.
+ */
+ssize_t net_splice(int from, int to, size_t size, bool more);
 
 /* Whether there is input that recv would return at once. */
 bool net_waiting(int fd);

@@ -42,6 +42,9 @@ my %options = (
 		gap => ['duration'],
 		idle => ['duration'],
 		drain => ['duration'],
+		workers => ['number', '0', '257'],
+		spin => ['duration'],
+		user => ['name'],
 		chunk => ['size', '0'],
 		'max-clients' => ['number', '0'],
 		count => ['number', '0']
@@ -189,7 +192,7 @@ refused('serve', @$_) for
     [[$huge], [qr/"999/]];
 
 # Options that exclude each other, whichever comes first.
-my @engines = engines();
+my @engines = grep { !/ / } engines();
 my @excluding = (
 	['serve', '--message', '--stream'],
 	['bench', '--stream', '--connect'],
