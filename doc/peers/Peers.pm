@@ -14,7 +14,7 @@ use IO::Socket::INET ();
 use POSIX qw(setsid);
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(peers start_peer stop_peer stop_all version);
+our @EXPORT = qw(last_words peers start_peer stop_peer version);
 
 my $DEADLINE = 60;	# seconds that one may take to come up, or be built
 my %running;
@@ -104,8 +104,17 @@ sub start_peer {
 	$running{$self->{pid}} = 1;
 	return $self if _comes_up($self);
 	stop_peer($self);
-	open my $f, '<', $self->{log};
-	die "$peer->{name} does not come up: ", readline($f) // "\n";
+	die "does not come up: ", last_words($self), "\n";
+}
+
+# The last line that it said, '' if it was silent.
+sub last_words {
+	my ($self) = @_;
+	open my $f, '<', $self->{log} or return '';
+	my (@lines) = readline $f;
+	my $last = $lines[-1] // '';
+	chomp $last;
+	return $last;
 }
 
 sub stop_peer {
