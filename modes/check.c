@@ -189,7 +189,7 @@ reach(struct check *c, const struct address *address)
 		bail_out(STATUS_NAME, "cannot resolve %s: %s",
 		    args_shown(address->host), error == EAI_SYSTEM ?
 		    strerror(errno) : gai_strerror(error));
-	freeaddrinfo(found);
+	net_free_addresses(found);
 	target->fd = dial_any(address, target->timeout, &target->server);
 	if (target->fd < 0)
 		bail_out(dial_status(-target->fd), "cannot connect to %s: %s%s",

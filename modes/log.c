@@ -63,7 +63,7 @@ peer(const struct client *c)
 {
 	static char name[NET_NAME_MAX];
 
-	return net_name(name, &c->peer.any);
+	return net_peer_name(name, &c->peer);
 }
 
 void
@@ -193,9 +193,11 @@ log_no_worker(int error)
 void
 log_cannot_accept(struct server *s, int error)
 {
+	int64_t last = s->shared->warned_at;
 	char before[64] = "";
 
-	if (s->now - s->shared->warned_at < WARN_EVERY) {
+	if (s->now - last < WARN_EVERY || !atomic_compare_exchange_strong(
+	    &s->shared->warned_at, &last, s->now)) {
 		s->shared->unwarned++;
 		return;
 	}
@@ -204,6 +206,5 @@ log_cannot_accept(struct server *s, int error)
 		    "before)", s->shared->unwarned);
 	say("%s: cannot accept, pausing: %s%s", program_invocation_short_name,
 	    strerror(error), before);
-	s->shared->warned_at = s->now;
 	s->shared->unwarned = 0;
 }

@@ -63,6 +63,7 @@ static const struct rule rules[] = {
 	{ .call = SYS_read },
 	{ SYS_ioctl, 1, ALL_BITS, FIONREAD },
 	{ SYS_ioctl, 1, ALL_BITS, SIOCOUTQ },
+	{ SYS_getsockopt, 2, ALL_BITS, SO_PEERCRED },
 	{ .call = SYS_shutdown },
 	{ SYS_setsockopt, 2, ALL_BITS, SO_LINGER },
 	{ .call = SYS_close },
@@ -90,8 +91,7 @@ static const struct rule rules[] = {
 
 enum {
 	RULES = sizeof(rules) / sizeof(*rules),
-	MOST_CALLS = 64,
-	MOST_STEPS = 6 * RULES + 2 * MOST_CALLS + 8
+	MOST_STEPS = 6 * RULES + 2 * SANDBOX_CALLS + 8
 };
 
 struct program {

@@ -21,6 +21,8 @@ int sandbox_user(const char *name);
  */
 int sandbox_enter(const int *calls, size_t n);
 
+enum { SANDBOX_CALLS = 64 };	/* the most that n may be */
+
 /* The calls of a supervisor: its own and those by which its workers begin. */
 extern const int sandbox_supervisor[];
 extern const size_t sandbox_supervisor_calls;

@@ -11,6 +11,7 @@
 #include "mode.h"
 #include "sandbox.h"
 #include "server.h"
+#include "systemd.h"
 
 /* A way to wait, and what it takes to be meant unless the user says more. */
 struct way {
@@ -40,6 +41,7 @@ enum option_value {
 	OPTION_WORKERS,
 	OPTION_SPIN,
 	OPTION_USER,
+	OPTION_SOCKET_MODE,
 	OPTION_NO_SANDBOX
 };
 
@@ -58,6 +60,7 @@ static const struct option longs[] = {
 	{ "workers", required_argument, NULL, OPTION_WORKERS },
 	{ "spin", required_argument, NULL, OPTION_SPIN },
 	{ "user", required_argument, NULL, OPTION_USER },
+	{ "socket-mode", required_argument, NULL, OPTION_SOCKET_MODE },
 	{ "no-sandbox", no_argument, NULL, OPTION_NO_SANDBOX },
 	{ "max-clients", required_argument, NULL, 'm' },
 	{ "count", required_argument, NULL, 'n' },
@@ -81,8 +84,10 @@ static const char usage[] =
 "                         quicker answers for a busier processor (default 0)\n"
 "\n"
 "where to listen:\n"
-"  -a, --address=ADDRESS  HOST, HOST:PORT, [V6]:PORT, :PORT, or * for all\n"
-"                         interfaces; may be repeated (default 127.0.0.1)\n"
+"  -a, --address=ADDRESS  HOST, HOST:PORT, [V6]:PORT, :PORT, * for all\n"
+"                         interfaces, unix:/PATH or unix:@NAME (abstract);\n"
+"                         may be repeated (default 127.0.0.1)\n"
+"      --socket-mode=MODE of the file of a Unix socket (default 600)\n"
 "  -p, --port=PORT        port where ADDRESS has none (default 10000);\n"
 "                         0: the system chooses, the first line tells\n"
 "\n"
@@ -192,6 +197,9 @@ set_option(struct request *r, int option, char *value)
 	case OPTION_USER:
 		r->user = value;
 		break;
+	case OPTION_SOCKET_MODE:
+		s->socket_mode = args_mode("--socket-mode", value);
+		break;
 	case OPTION_NO_SANDBOX:
 		s->sandbox = false;
 		break;
@@ -223,7 +231,7 @@ set_defaults(struct request *r)
 		s->chunk = r->way->chunk;
 	if (s->idle < 0)
 		s->idle = r->way->idle;
-	if (r->given == 0) {
+	if (server_inherit(s) == 0 && r->given == 0) {
 		static char host[] = ARGS_DEFAULT_HOST;
 
 		add_address(r, host);
@@ -248,7 +256,7 @@ run(int argc, char **argv)
 {
 	static struct request request = {
 		.server = { .gap = 500 * NET_MS, .idle = -1,
-		    .drain = 5 * NET_SECOND, .workers = 1, .sandbox = true },
+		    .drain = 5 * NET_SECOND, .workers = 1, .sandbox = true, .socket_mode = 0600 },
 		.port = ARGS_DEFAULT_PORT
 	};
 	struct address addresses[SERVER_LISTENERS];
@@ -265,6 +273,7 @@ run(int argc, char **argv)
 		server_listen(&request.server, &addresses[i]);
 	if (request.user != NULL)
 		become(request.user);
+	systemd_open();
 	server_open(&request.server);
 	return server_run(&request.server, request.way->run);
 }

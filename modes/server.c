@@ -1,6 +1,7 @@
 #include "server.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include <err.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include "mode.h"
 #include "sandbox.h"
 #include "signals.h"
+#include "systemd.h"
 
 static const int64_t LINGER = NET_SECOND;	/* for its FIN after ours */
 static const int64_t PAUSE = 500 * NET_MS;	/* after accepting failed */
@@ -141,6 +143,7 @@ void
 server_close_listeners(struct server *s)
 {
 	server_watch_listeners(s, false);
+	server_remove_files(s);
 	for (int i = 0; i < s->listening; i++)
 		close(s->listeners[i]);
 	s->listening = 0;
@@ -150,8 +153,9 @@ server_close_listeners(struct server *s)
 }
 
 /*
- * Towards --count; the last one closes the port for all workers. False: there
- * was none left, for they accept at the same time.
+ * Towards --count; the last one closes the port for all workers, unless it is
+ * not ours to close. False: there was none left, for they accept at the same
+ * time.
  */
 static bool
 take_ticket(struct server *s)
@@ -161,7 +165,8 @@ take_ticket(struct server *s)
 	if (s->count == 0)
 		return true;
 	before = s->shared->taken++;
-	for (int i = 0; i < s->listening && before + 1 == s->count; i++)
+	for (int i = s->inherited; i < s->listening && before + 1 == s->count;
+	    i++)
 		net_stop_listening(s->listeners[i]);
 	return before < s->count;
 }
@@ -457,8 +462,10 @@ stop(struct server *s)
 	server_close_listeners(s);
 	s->finish_at = s->now + (s->drain > LINGER ? s->drain - LINGER : 0);
 	s->cut_at = s->now + s->drain;
-	if (!s->supervised)
+	if (!s->supervised) {
 		log_stopping(s);
+		systemd_notify("STOPPING=1");
+	}
 	if (s->idle == 0 || s->gap < s->idle)
 		s->queues[QUEUE_SILENT].after = s->gap;
 }
@@ -598,14 +605,20 @@ server_open(struct server *s)
 void
 server_ready(struct server *s, const int *calls, size_t n)
 {
-	int error;
+	int allowed[SANDBOX_CALLS], error;
 
-	if (!s->supervised)
+	if (!s->supervised) {
 		server_announce(s);
+		systemd_notify("READY=1");
+	}
 	if (s->ready >= 0)
 		close(s->ready);
 	s->ready = -1;
-	error = s->sandbox ? sandbox_enter(calls, n) : 0;
+	for (size_t i = 0; i < n; i++)
+		allowed[i] = calls[i];
+	if (s->has_files && !s->supervised)
+		allowed[n++] = SYS_unlinkat;
+	error = s->sandbox ? sandbox_enter(allowed, n) : 0;
 	if (error < 0 && s->verbosity >= VERBOSE)
 		warnx("no sandbox: %s", strerror(-error));
 }

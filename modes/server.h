@@ -122,12 +122,16 @@ struct server {
 	int64_t spin;		/* so long it does not sleep after an event */
 	int workers;		/* processes that serve */
 	bool sandbox;		/* no system calls but those it takes */
+	mode_t socket_mode;	/* of the files of Unix sockets */
 	enum verbosity verbosity;
 
 	/* The rest is the server's own. */
 	char *buffer;		/* chunk bytes, lent for one read and send */
 	int listeners[SERVER_LISTENERS];
+	char *files[SERVER_LISTENERS];	/* where they are Unix sockets' */
+	bool has_files;
 	int listening;		/* how many */
+	int inherited;		/* of them, the first so many */
 	int next;		/* the listener whose turn it is */
 	int reserve;		/* descriptor kept to turn a client away with */
 	const struct engine *engine;	/* NULL: nobody watches */
@@ -154,6 +158,12 @@ struct server {
 
 /* Why a message that paused was ended. */
 extern const char SERVER_MESSAGE_OVER[];
+
+/*
+ * Listens on those sockets that a service manager has passed (systemd.h). How
+ * many; exits STATUS_LOCAL if one is not for listening.
+ */
+int server_inherit(struct server *);
 
 /*
  * Listens on every address the name has. Exits with STATUS_NAME or
@@ -239,7 +249,8 @@ void server_close(struct server *, struct client *);
 /* The same for all those that are over. */
 void server_close_all(struct server *);
 
-/* Nobody more is let in, here. */
+/* Nobody more is let in, here; without a file, nobody finds the way. */
 void server_close_listeners(struct server *);
+void server_remove_files(struct server *);
 
 #endif

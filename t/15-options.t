@@ -45,6 +45,7 @@ my %options = (
 		workers => ['number', '0', '257'],
 		spin => ['duration'],
 		user => ['name'],
+		'socket-mode' => ['mode'],
 		chunk => ['size', '0'],
 		'max-clients' => ['number', '0'],
 		count => ['number', '0']
@@ -78,6 +79,8 @@ my %bad = (
 	    '127.0.0.1:70000', ':99999', ':-1', ':+7', ': 7', ':7x', ':0x10',
 	    ":$huge", "[$huge", 'x' x 100_000, "[\e[31m]", ":7\e[31m\n"]
 );
+$bad{mode} = [@no_number, '8', '1000', '0777777777777777777777777', 'rw-'];
+push @{ $bad{address} }, 'unix:', 'unix:name', 'unix:/' . 'x' x 107, 'unix:@' . 'x' x 107;
 $bad{name} = ['', 'nosuch', '-1', "line\e[31m", $huge];
 my %good = (
 	number => [1, 7],

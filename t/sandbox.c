@@ -41,7 +41,9 @@ static const int needed[] = {
 };
 
 /* What serving takes with some arguments only; these are others. */
-static const int limited[] = { SYS_ioctl, SYS_fcntl, SYS_setsockopt };
+static const int limited[] = {
+	SYS_ioctl, SYS_fcntl, SYS_setsockopt, SYS_getsockopt
+};
 
 static bool
 is_in(int call, const int *list, size_t n)

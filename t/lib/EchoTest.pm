@@ -181,7 +181,8 @@ sub start_server {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = _words(@_);
 	unshift @args, split ' ', $ENV{ECHO_SERVE} // '';
-	push @args, '--port=0' unless grep { /^(-p|--port)/ } @args;
+	push @args, '--port=0'
+	    unless $how{no_port} || grep { /^(-p|--port)/ } @args;
 	return start_command({ %how, name => "serve @args" },
 	    @{ $how{wrap} // [] }, program('echo'), 'serve', @args);
 }
