@@ -75,14 +75,32 @@ shown(char out[TEXT_TIME], size_t figure, double value, const char *otherwise)
 	return out;
 }
 
+/* The name of a Unix socket may have any byte but NUL (RFC 8259, 7). */
+static void
+print_string(const char *s)
+{
+	putchar('"');
+	for (; *s != '\0'; s++) {
+		unsigned char byte = (unsigned char)*s;
+
+		if (byte < ' ' || byte > '~' || byte == '"' || byte == '\\')
+			printf("\\u%04x", byte);
+		else
+			putchar(byte);
+	}
+	putchar('"');
+}
+
 void
 figures_json(const char *address, size_t round, const struct load_plan *plan,
     const struct figures *figure)
 {
 	char value[TEXT_TIME];
 
-	printf("{\"address\":\"%s\",\"mode\":\"%s\",\"connections\":%zu,"
-	    "\"size\":%zu,\"window\":%zu,\"idle\":%zu,\"round\":%zu", address,
+	printf("{\"address\":");
+	print_string(address);
+	printf(",\"mode\":\"%s\",\"connections\":%zu,\"size\":%zu,"
+	    "\"window\":%zu,\"idle\":%zu,\"round\":%zu",
 	    modes[plan->mode], plan->connections, plan->size, plan->window,
 	    plan->idle, round);
 	for (size_t i = 0; i < FIGURES; i++)

@@ -198,6 +198,15 @@ SKIP: {
 	    'nothing in time: no latency';
 }
 
+# A name that JSON has to quote.
+{
+	my $server = start_server('-q', '--select', '-a',
+	    qq(unix:$tmp/a"b\\c\x7f));
+	my $m = measured($server, '-d10ms');
+	is $m->{address}, $server->address, 'a Unix socket of any name';
+	$server->stop;
+}
+
 # Costs are those of the whole tree, of those in it that have ended as well,
 # and of the time measured only.
 {
