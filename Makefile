@@ -1,6 +1,7 @@
 # make            the program and its links, here
 # make test       its tests (or: prove t/)
-# make demo, asan, lint, static, install, uninstall, dist, clean: see README
+# make demo, bench, asan, lint, static, install, uninstall, dist, clean: see
+# README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -91,6 +92,14 @@ test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j4 $(LONGEST) \
 	    $(filter-out $(LONGEST),$(sort $(wildcard t/*.t)))
 
+# How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
+# be --quick, which only shows that all of it runs.
+YARDSTICK = $(OBJ)/doc/yardstick
+$(YARDSTICK): $(YARDSTICK).o
+	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+bench: all $(YARDSTICK)
+	@doc/measure $(MEASURE)
+
 # Seeded faults (t/shim.c) on every engine, for so many seconds.
 TORTURE = 60
 torture: all
@@ -117,7 +126,7 @@ static:
 	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
 	    LDFLAGS='$(STATIC_LDFLAGS)'
 
-LINTED = $(SOURCES) $(wildcard t/*.c)
+LINTED = $(SOURCES) $(wildcard t/*.c) doc/yardstick.c
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
 	    cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
@@ -177,4 +186,5 @@ dist:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan check clean demo dist install lint static test torture uninstall
+.PHONY: all asan bench check clean demo dist install lint static test \
+    torture uninstall

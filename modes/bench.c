@@ -350,7 +350,7 @@ run(int argc, char **argv)
 		set.rounds = b.n > 1 ? ROUNDS : 1;
 	expect_figures(&b);
 	stop_at_interrupt();
-	for (size_t i = 0; i < b.n * set.rounds && !load_is_stopped(); i++)
+	for (size_t i = 0; i < b.n * set.rounds; i++)
 		measure(&b, i % b.n, i / b.n);
 	if (!b.measured)
 		errx(STATUS_NO, "stopped before anything was measured");

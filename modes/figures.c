@@ -16,7 +16,7 @@ static const struct figure {
 } figures[FIGURES] = {
 	{ "seconds", NULL, 3 },
 	{ "messages", NULL, 0 },
-	{ "messages_per_s", "round trips/s", 0 },
+	{ "messages_per_s", "round trips/s", 1 },
 	{ "bytes", NULL, 0 },
 	{ "mb_per_s", "MB/s", 2 },
 	{ "p50_us", "p50, us", 1 },
@@ -75,14 +75,32 @@ shown(char out[TEXT_TIME], size_t figure, double value, const char *otherwise)
 	return out;
 }
 
+/* The name of a Unix socket may have any byte but NUL (RFC 8259, 7). */
+static void
+print_string(const char *s)
+{
+	putchar('"');
+	for (; *s != '\0'; s++) {
+		unsigned char byte = (unsigned char)*s;
+
+		if (byte < ' ' || byte > '~' || byte == '"' || byte == '\\')
+			printf("\\u%04x", byte);
+		else
+			putchar(byte);
+	}
+	putchar('"');
+}
+
 void
 figures_json(const char *address, size_t round, const struct load_plan *plan,
     const struct figures *figure)
 {
 	char value[TEXT_TIME];
 
-	printf("{\"address\":\"%s\",\"mode\":\"%s\",\"connections\":%zu,"
-	    "\"size\":%zu,\"window\":%zu,\"idle\":%zu,\"round\":%zu", address,
+	printf("{\"address\":");
+	print_string(address);
+	printf(",\"mode\":\"%s\",\"connections\":%zu,\"size\":%zu,"
+	    "\"window\":%zu,\"idle\":%zu,\"round\":%zu",
 	    modes[plan->mode], plan->connections, plan->size, plan->window,
 	    plan->idle, round);
 	for (size_t i = 0; i < FIGURES; i++)

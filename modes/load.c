@@ -27,10 +27,17 @@ enum {
 	PERIOD = 65521,		/* of what is sent; a prime below PIECE */
 	STRIDE = 40503,		/* from one connection's bytes to the next's */
 	GREETINGS = 32,		/* connections that are being opened at once */
-	PORTS = 5000,		/* connections from one source address */
+	PORTS = 1000,		/* connections from one source address */
 	EVENTS = 512,		/* taken from the kernel at once */
 	SPARE = 16		/* descriptors for all but connections */
 };
+
+/*
+ * For so long after the last event it does not sleep. To wake a processor that
+ * sleeps takes longer than a round trip, and who wakes it pays: sleeping, it
+ * would measure itself, in the server's latency and in its processor time.
+ */
+static const int64_t SPIN = NET_MS / 10;
 
 static const int64_t TICK = 100 * NET_MS;
 static const int64_t GRACE = 200 * NET_MS;	/* to close when we have */
@@ -66,11 +73,14 @@ struct load {
 	enum phase phase;
 	int64_t until, tick;	/* end of the phase, the next look around */
 	int64_t started;	/* measuring */
+	int64_t now;		/* after the last events */
+	int64_t awake;		/* until then it does not sleep */
 	struct peer *peers;	/* the busy ones, then the idle ones */
 	size_t n, next;		/* all of them; the next to be opened */
 	size_t greeting, open;	/* how many are */
 	int64_t *times;		/* of messages in flight: a ring for each */
 	uint64_t opened;	/* in all */
+	long processors;	/* with one, the server has to have it */
 };
 
 static volatile sig_atomic_t stopped;
@@ -83,12 +93,6 @@ load_stop(int signal)
 {
 	(void)signal;
 	stopped = 1;
-}
-
-int
-load_is_stopped(void)
-{
-	return stopped;
 }
 
 /* Bytes without an order of their own (xorshift32), again and again. */
@@ -232,7 +236,7 @@ send_some(struct load *l, struct peer *p)
  * address has some 28 000 ports, which churn would use up within seconds.
  * Closing with a RST instead would measure, and in some servers even break,
  * what ordinary clients do not do. But all of 127.0.0.0/8 is this host, so on
- * loopback each few thousand connections come from an address of their own.
+ * loopback each thousand connections come from an address of their own.
  */
 static bool
 source(const struct load *l, struct net_peer *from)
@@ -480,13 +484,11 @@ begin_closing(struct load *l)
 static void
 next_phase(struct load *l)
 {
-	int64_t now = net_now();
-
 	if (l->phase == CLOSING)
 		return;
-	if (stopped || (l->phase == MEASURING && now >= l->until))
+	if (stopped || (l->phase == MEASURING && l->now >= l->until))
 		begin_closing(l);
-	else if (l->phase == WARMING && now >= l->until)
+	else if (l->phase == WARMING && l->now >= l->until)
 		begin_measuring(l);
 	else if (l->phase == OPENING) {
 		open_some(l);
@@ -500,7 +502,7 @@ next_phase(struct load *l)
  * fault where the connection is not what is measured: it is closed by us.
  */
 static void
-hurry(struct load *l, struct peer *p, int64_t now)
+hurry(struct load *l, struct peer *p)
 {
 	bool lenient = p->state == FINISHED && l->plan->mode == ROUND_TRIPS;
 	int64_t limit = lenient ? GRACE : l->plan->timeout;
@@ -508,7 +510,7 @@ hurry(struct load *l, struct peer *p, int64_t now)
 
 	if (p->state != FINISHED && p->back == p->goal)
 		return;
-	if (limit == 0 || now - p->moved < limit)
+	if (limit == 0 || l->now - p->moved < limit)
 		return;
 	if (lenient)
 		close_peer(l, p);
@@ -524,28 +526,26 @@ hurry(struct load *l, struct peer *p, int64_t now)
 static void
 look_around(struct load *l)
 {
-	int64_t now = net_now();
-
-	if (now < l->tick)
+	if (l->now < l->tick)
 		return;
-	l->tick = now + TICK;
+	l->tick = l->now + TICK;
 	if (l->phase == MEASURING)
-		l->result->time = now - l->started;
+		l->result->time = l->now - l->started;
 	l->progress(l->target, l->result);
 	for (struct peer *p = l->peers; p < l->peers + l->n; p++)
 		if (p->fd >= 0)
-			hurry(l, p, now);
+			hurry(l, p);
 }
 
-/* Whole ms: the kernel does not take less, and an early look does no harm. */
+/* How long to sleep, in whole ms, for the kernel does not take less. */
 static int
-ms_left(const struct load *l)
+sleep_ms(const struct load *l)
 {
 	int64_t end = l->phase == WARMING || l->phase == MEASURING ?
 	    l->until : l->tick;
-	int64_t left = (end < l->tick ? end : l->tick) - net_now();
+	int64_t left = (end < l->tick ? end : l->tick) - l->now;
 
-	return left <= 0 ? 0 : (int)(left / NET_MS) + 1;
+	return left <= 0 || l->now < l->awake ? 0 : (int)(left / NET_MS) + 1;
 }
 
 /* A signal that comes before the wait, not in it, is seen a tick later. */
@@ -553,12 +553,15 @@ static void
 turn(struct load *l)
 {
 	struct epoll_event events[EVENTS];
-	int n = epoll_wait(l->epoll, events, EVENTS, ms_left(l));
+	int n = epoll_wait(l->epoll, events, EVENTS, sleep_ms(l));
 
 	if (n < 0 && errno != EINTR)
 		err(STATUS_LOCAL, "cannot wait for connections");
 	for (int i = 0; i < n; i++)
 		move(l, &events[i]);
+	l->now = net_now();
+	if (n > 0 && l->processors > 1)
+		l->awake = l->now + SPIN;
 }
 
 /* A descriptor for each connection, within what the system grants. */
@@ -601,7 +604,8 @@ load_run(const struct load_plan *plan, const struct load_target *target,
 {
 	struct load l = { .plan = plan, .target = target,
 	    .progress = progress, .result = result,
-	    .n = plan->connections + plan->idle,
+	    .n = plan->connections + plan->idle, .now = net_now(),
+	    .processors = sysconf(_SC_NPROCESSORS_ONLN),
 	    .next = plan->mode == CONNECT ? plan->connections : 0 };
 
 	*result = (struct load_result){ .processor = -1, .memory = -1 };

@@ -59,6 +59,5 @@ void load_run(const struct load_plan *, const struct load_target *,
  * signal's handler.
  */
 void load_stop(int signal);
-int load_is_stopped(void);
 
 #endif

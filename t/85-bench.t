@@ -11,7 +11,7 @@ use File::Temp ();
 use IO::Select ();
 use IO::Socket::INET ();
 use JSON::PP ();
-use POSIX qw(WEXITSTATUS WIFEXITED);
+use POSIX qw(WEXITSTATUS WIFEXITED WNOHANG);
 use Test::More;
 use Time::HiRes qw(sleep time);
 use WrongServers;
@@ -55,6 +55,18 @@ sub objects {
 # Figures of one measurement.
 sub measured { (objects(bench(@_, '--json')))[0] // {} }
 
+# The same, with time enough that a message came back in it, however busy the
+# machine is.
+sub counted {
+	my ($server, @args) = @_;
+	my $m;
+	for my $duration (qw(150ms 1s 5s)) {
+		$m = measured($server, @args, "-d$duration");
+		last if $m->{messages} // $m->{bytes};
+	}
+	return $m;
+}
+
 my @latencies = qw(p50_us p90_us p99_us p99_9_us max_us);
 my @costs = qw(cpu_us_per_message cpu_s_per_gb memory_bytes);
 my @keys = (qw(address mode connections size window idle round seconds
@@ -62,7 +74,7 @@ my @keys = (qw(address mode connections size window idle round seconds
 
 sub near {
 	my ($got, $wanted, $part) = @_;
-	return abs($got - $wanted) <= ($part // 0.01) * $wanted + 0.01;
+	return abs($got - $wanted) <= ($part // 0.01) * $wanted + 0.06;
 }
 
 # What is wrong with figures of the named mode, in words.
@@ -74,7 +86,7 @@ sub oddities {
 	push @odd, 'keys ' . join ' ', sort keys %$m
 	    if "@{[sort keys %$m]}" ne "@{[sort @keys]}";
 	push @odd, "took $m->{seconds} s"
-	    if $m->{seconds} < 0.12 || $m->{seconds} > 2;
+	    if $m->{seconds} < 0.15 || $m->{seconds} > 8;
 	push @odd, 'nothing came back' if $m->{bytes} == 0;
 	push @odd, "$m->{mb_per_s} MB/s" unless near($m->{mb_per_s},
 	    $m->{bytes} / 1e6 / $m->{seconds});
@@ -103,8 +115,6 @@ sub is_sound {
 	return ok(!@odd, $name) || diag join "\n", @odd;
 }
 
-my @short = ('-d120ms');
-
 # Every mode on every engine. The blocking one has one client at a time.
 for my $engine (engines()) {
 	my $blocking = $engine eq '--blocking';
@@ -113,26 +123,26 @@ for my $engine (engines()) {
 	my @c = $blocking ? () : ('-c20');
 	my $n = $blocking ? 1 : 20;
 	my @pid = ('--pid', $server->pid);
-	my $m = measured($server, @short, @c, @pid);
+	my $m = counted($server, @c, @pid);
 	is_sound($m, 'round-trips', $n, "$engine: round trips");
 	cmp_ok $m->{cpu_us_per_message}, '>', 0.1, "$engine: cost time";
 	ok near($m->{cpu_s_per_gb}, $m->{cpu_us_per_message} / 64 * 1e3),
 	    "$engine: as much a GB as a message";
 	cmp_ok $m->{memory_bytes}, '>', 50_000, "$engine: and memory";
-	is_sound(measured($server, @short, @c, '-s5000', '-w7'), 'round-trips',
-	    7 * $n, "$engine: several messages in flight");
-	is_sound(measured($server, @short, @c, $blocking ? '-s200k' : '-s3M'),
-	    'round-trips', $n, "$engine: large messages");
-	$m = measured($server, @short, @c, '--stream', @pid);
+	is_sound(counted($server, @c, '-s5000', '-w7'), 'round-trips', 7 * $n,
+	    "$engine: several messages in flight");
+	is_sound(counted($server, $blocking ? '-s50k' : ('-s3M', '-c2')),
+	    'round-trips', 2, "$engine: large messages");
+	$m = counted($server, @c, '--stream', @pid);
 	is_sound($m, 'stream', 0, "$engine: streams");
 	cmp_ok $m->{cpu_s_per_gb}, '>', 0.01, "$engine: cost time a GB";
-	is_sound(measured($server, @short, @c, '--connect'), 'connect', $n,
+	is_sound(counted($server, @c, '--connect'), 'connect', $n,
 	    "$engine: connections");
 	$server->stop;
 }
 {
 	my $server = start_server('-q');
-	is_sound(measured($server, @short, '--connect'), 'connect', 1,
+	is_sound(counted($server, '--connect'), 'connect', 1,
 	    'a server of one message a connection');
 	$server->stop;
 }
@@ -140,7 +150,7 @@ for my $engine (engines()) {
 # What it says it did, the server saw.
 {
 	my $server = start_server('--select', '-v');
-	my $m = measured($server, @short, '-c2', '-s40', '-w4', '--idle=30');
+	my $m = counted($server, '-c2', '-s40', '-w4', '--idle=30');
 	is "@$m{qw(address connections size window idle round)}",
 	    $server->address . ' 2 40 4 30 1', 'says what it was asked for';
 	my @known = grep { defined $m->{$_} } @costs;
@@ -158,8 +168,8 @@ SKIP: {
 	skip 'too few descriptors here', 2
 	    if $hard ne 'unlimited' && $hard < 1100;
 	my $server = start_server('--select', '-q');
-	is_sound(measured($server, {
-	    wrap => ['sh', '-c', 'ulimit -Sn 64; exec "$@"', 'sh'] }, @short,
+	is_sound(counted($server, {
+	    wrap => ['sh', '-c', 'ulimit -Sn 64; exec "$@"', 'sh'] },
 	    '-c', 900, '--idle', 50), 'round-trips', 900,
 	    '950 connections, with a limit that it raises');
 	$server->stop;
@@ -176,27 +186,34 @@ SKIP: {
 # Times are what they should be: servers that answer after known ones.
 {
 	my $server = start_wrong('byte-by-byte', 0.03);
-	my $m = measured($server, '-d200ms', '-s2', '-c2');
+	my $m = counted($server, '-s2', '-c2');
 	cmp_ok $m->{p50_us}, '>=', 60_000, 'a round trip that takes 60 ms';
 	cmp_ok $m->{messages_per_s}, '<=', 2 / 0.06, 'is not made more often';
-	$m = measured($server, '-d300ms', '-s1', '-w4');
-	cmp_ok $m->{p50_us}, '>=', 100_000, 'four in flight wait for another';
+	$m = counted($server, '-s1', '-w4');
+	cmp_ok $m->{max_us}, '>=', 100_000, 'four in flight wait for another';
 	$server = start_wrong('starts-slowly', 0.15);
-	$m = measured($server, '-d300ms', '--connect');
-	cmp_ok $m->{p50_us}, '>=', 150_000, 'connecting is part of it';
+	$m = counted($server, '--connect');
+	cmp_ok $m->{p50_us}, '>=', 150_000, 'a connection that takes 150 ms';
 	is measured($server, '-d10ms', '--connect')->{p50_us}, undef,
 	    'nothing in time: no latency';
+}
+
+# A name that JSON has to quote.
+{
+	my $server = start_server('-q', '--select', '-a',
+	    qq(unix:$tmp/a"b\\c\x7f));
+	my $m = measured($server, '-d10ms');
+	is $m->{address}, $server->address, 'a Unix socket of any name';
+	$server->stop;
 }
 
 # Costs are those of the whole tree, of those in it that have ended as well,
 # and of the time measured only.
 {
 	my $server = start_wrong('plain');	# a process a connection
-	my $m = measured($server, @short, '-c2', '--pid', $server->pid);
-	my $all = $m->{messages} * $m->{cpu_us_per_message} / 1e6;
-	cmp_ok $all, '>', 0.01, 'processor time of children counts' or
-	    diag explain $m;
-	cmp_ok $server->cpu, '<', 0.1, 'the parent has none to speak of';
+	my $m = counted($server, '-c2', '--pid', $server->pid);
+	cmp_ok $m->{cpu_us_per_message}, '>', 2,
+	    'processor time of children counts' or diag explain $m;
 }
 {
 	# Each child takes 40 ms and is waited for.
@@ -215,13 +232,19 @@ while (my $c = $l->accept) {
 	waitpid $pid, 0;
 }
 END
-	my $m = measured($server, '-d300ms', '--connect', '--pid',
-	    $server->pid);
+	my $m = counted($server, '--connect', '--pid', $server->pid);
 	cmp_ok $m->{cpu_us_per_message} // 0, '>', 25_000,
 	    'and that of children that have ended' or diag explain $m;
-	$m = measured($server, '-d300ms', '--pid', $server->pid);
-	cmp_ok $m->{cpu_us_per_message}, '<', 1000,
-	    'not what was before it' or diag explain $m;
+}
+{
+	my $server = start_server('--select', '-q');
+	measured($server, '-d200ms', '-c20', '--stream');
+	my $before = $server->cpu;
+	my $m = measured($server, '-d100ms', '--pid', $server->pid);
+	cmp_ok $m->{messages} * $m->{cpu_us_per_message} / 1e6, '<=',
+	    $server->cpu - $before + 0.03, 'not what was before it' or
+	    diag explain $before, $m;
+	$server->stop;
 }
 {
 	my $server = start_server('--select', '-q');
@@ -267,7 +290,7 @@ END
 	}
 	is "@odd", '', 'medians in their ranges, and ratios of medians';
 	my @rates = $r->{err} =~
-	    /^\Q$addresses[1]\E round \d: .* (\d+) round trips\/s, p50 /mg;
+	    /^\Q$addresses[1]\E round \d: .* ([\d.]+) round trips\/s, p50 /mg;
 	is scalar(@rates), 5, '-v says each';
 	is $row{'round trips/s'}[1][1], (sort { $a <=> $b } @rates)[2],
 	    'the median is the third of five';
@@ -432,13 +455,25 @@ SKIP: {
 	fails(bench($full->{address}, '-t300ms'), 5, $full->{address},
 	    'cannot connect to ADDR: .* timed out', 'no answer to a SYN');
 }
+{
+	# Its queue has room for the connection that sees who is there.
+	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
+	    or die;
+	listen $l, 0 or die "listen: $!";
+	my $address = '127.0.0.1:' . $l->sockport;
+	fails(bench($address, '-t300ms'), 5, $address,
+	    'cannot connect to ADDR: .* timed out', 'nor to the next one');
+}
 
 # So many connections that one source address could not have them all: those
 # that we have closed keep their ports for a minute.
-SKIP: {
+{
 	my $server = start_server('--select');
-	my $m = measured($server, '-d700ms', '-c20', '--connect');
-	skip 'too slow for 5000 connections here', 1 if $m->{messages} < 6000;
+	my $n = 0;
+	for (my $until = time + $DEADLINE; $n < 2000 && time < $until;) {
+		$n = measured($server, '-d300ms', '-c20', '--connect')
+		    ->{messages};
+	}
 	my %hosts = map { $_ => 1 } $server->log =~ /^(\S+):\d+ connected/mg;
 	cmp_ok scalar(keys %hosts), '>', 1, 'from more than one address';
 	$server->stop;
@@ -514,6 +549,21 @@ sub end_of {
 	is slurp("$tmp/err"), "echo bench: stopped before anything was " .
 	    "measured\n", 'which it says';
 	$server->stop;
+
+	# Asked to end, it waits for what a server owes; asked again, it ends.
+	$server = start_wrong('mute');
+	($pid) = begin($server->address, '-t25s');
+	my ($gone, $caught);
+	for (my $until = time + 10; time < $until && !$gone; sleep 0.02) {
+		$caught ||= slurp("/proc/$pid/status") =~
+		    /^SigCgt:\s*[0-9a-f]+[2367abef]$/m;
+		kill INT => $pid if $caught;
+		$gone = waitpid $pid, WNOHANG;
+	}
+	is $gone ? $? & 127 : 'not', 2, 'interrupted twice' or do {
+		kill KILL => $pid;
+		waitpid $pid, 0;
+	};
 }
 
 done_testing;
