@@ -48,21 +48,33 @@ met_itself(int fd, const struct server_address *server)
 	return strcmp(net_name(name, &self.address.any), server->name) == 0;
 }
 
+/* How a connection that is being made turns out: 0 or -errno. */
+static int
+outcome(int fd, int64_t timeout)
+{
+	int64_t until = timeout > 0 ? net_now() + timeout : INT64_MAX;
+	struct pollfd writable = { fd, POLLOUT, 0 };
+	int ready;
+
+	do {	/* again after a signal */
+		int64_t left = until - net_now();
+
+		if (left <= 0)
+			return -ETIMEDOUT;
+		ready = net_poll(&writable, 1, left, NULL);
+	} while (ready == 0);
+	return ready < 0 ? ready : net_error(fd);
+}
+
 int
 dial(const struct server_address *server, int64_t timeout)
 {
 	int fd = net_connect(&server->peer.address.any, server->peer.size);
-	struct pollfd writable = { fd, POLLOUT, 0 };
 	int error;
 
 	if (fd < 0)
 		return fd;
-	error = net_poll(&writable, 1, timeout > 0 ? timeout : NET_FOREVER,
-	    NULL);
-	if (error == 0)
-		error = -ETIMEDOUT;
-	else if (error > 0)
-		error = net_error(fd);
+	error = outcome(fd, timeout);
 	if (error == 0 && met_itself(fd, server))
 		error = -ECONNREFUSED;
 	if (error == 0)

@@ -6,6 +6,7 @@
  * Level-triggered: what is not read to its end now is reported again.
  */
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
 #include <err.h>
 #include <errno.h>
@@ -56,8 +57,12 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 	return n;
 }
 
+static const int calls[] = { SYS_epoll_ctl, SYS_epoll_pwait };
+
 static const struct engine engine = {
 	.fds = INT_MAX,
+	.calls = calls,
+	.ncalls = sizeof(calls) / sizeof(*calls),
 	.watch = watch,
 	.wait = wait_for_any
 };

@@ -103,7 +103,11 @@ server_announce(const struct server *s)
 	struct net_peer self;
 
 	for (int i = 0; i < s->listening; i++) {
-		net_self(s->listeners[i], &self);
+		int error = net_self(s->listeners[i], &self);
+
+		if (error < 0)
+			errx(STATUS_LOCAL, "cannot tell what it listens on: "
+			    "%s", strerror(-error));
 		printf("listening on %s\n", net_name(name, &self.address.any));
 	}
 	args_flush();

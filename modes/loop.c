@@ -157,12 +157,13 @@ turn(struct server *s, struct client *c)
 	server_watch(s, c);
 }
 
+/* One at a time: if more are waiting the next wait tells, or a worker sees. */
 static void
-accept_all(struct server *s)
+accept_one(struct server *s)
 {
-	struct client *c;
+	struct client *c = server_accept(s);
 
-	while ((c = server_accept(s)) != NULL)
+	if (c != NULL)
 		server_watch(s, c);
 }
 
@@ -224,6 +225,7 @@ server_loop(struct server *s, const struct engine *engine)
 	s->engine = engine;
 	open_pipe(s);
 	limit_clients(s, engine->fds);
+	server_confine(s, engine->calls, engine->ncalls);
 	while (server_is_open(s) || s->tally->clients > 0) {
 		int n;
 
@@ -234,7 +236,7 @@ server_loop(struct server *s, const struct engine *engine)
 		server_woke(s);
 		for (int i = 0; i < n; i++) {
 			if (ready[i] == NULL)
-				accept_all(s);
+				accept_one(s);
 			else
 				turn(s, ready[i]);
 		}

@@ -94,11 +94,12 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 	return fd;
 }
 
-void
+int
 net_self(int fd, struct net_peer *self)
 {
 	*self = (struct net_peer){ .size = sizeof(self->address) };
-	getsockname(fd, &self->address.any, &self->size);
+	return (int)or_errno(getsockname(fd, &self->address.any,
+	    &self->size));
 }
 
 uint16_t
@@ -106,7 +107,8 @@ net_port(int fd)
 {
 	struct net_peer self;
 
-	net_self(fd, &self);
+	if (net_self(fd, &self) < 0)
+		return 0;
 	return ntohs(self.address.any.sa_family == AF_INET6 ?
 	    self.address.v6.sin6_port : self.address.v4.sin_port);
 }
@@ -139,12 +141,24 @@ net_stop_listening(int fd)
 int
 net_connect(const struct sockaddr *sa, socklen_t size)
 {
+	return net_connect_from(NULL, sa, size);
+}
+
+int
+net_connect_from(const struct net_peer *from, const struct sockaddr *sa,
+    socklen_t size)
+{
 	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK |
 	    SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+	if (from != NULL) {
+		turn_on(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+		if (bind(fd, &from->address.any, from->size) < 0)
+			return give_up(fd);
+	}
 	if (connect(fd, sa, size) < 0 && errno != EINPROGRESS &&
 	    errno != EINTR)
 		return give_up(fd);

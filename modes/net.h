@@ -53,9 +53,9 @@ const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
  */
 int net_listen(const struct sockaddr *, socklen_t);
 
-/* The address a socket is bound to, and ports in host byte order. */
-void net_self(int fd, struct net_peer *);
-uint16_t net_port(int fd);
+/* The address a socket is bound to, 0 or -errno; ports in host byte order. */
+int net_self(int fd, struct net_peer *);
+uint16_t net_port(int fd);		/* 0 if it cannot be told */
 void net_set_port(struct sockaddr *, uint16_t port);
 
 /* The next connection and who it is from; -EAGAIN if there is none. */
@@ -72,6 +72,13 @@ void net_stop_listening(int fd);
  * net_error() says why not.
  */
 int net_connect(const struct sockaddr *, socklen_t);
+
+/*
+ * The same, from that address of ours. Its port is chosen for the server it
+ * goes to, so that each server may have as many from there as there are ports.
+ */
+int net_connect_from(const struct net_peer *, const struct sockaddr *,
+    socklen_t);
 int net_error(int fd);			/* 0 or -errno (SO_ERROR) */
 
 /* recv(2) and send(2); more: the rest follows at once, fill the segment. */

@@ -7,6 +7,7 @@
  * here look at every one of them at each call, however few are ready.
  */
 #include <sys/select.h>
+#include <sys/syscall.h>
 
 #include <errno.h>
 
@@ -55,8 +56,12 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 	return n;
 }
 
+static const int calls[] = { SYS_pselect6 };
+
 static const struct engine engine = {
 	.fds = FD_SETSIZE,
+	.calls = calls,
+	.ncalls = sizeof(calls) / sizeof(*calls),
 	.watch = watch,
 	.wait = wait_for_any
 };

@@ -2,12 +2,14 @@
  * Mode `serve`: its options, and which engine serves.
  */
 #include <err.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
 #include "engines.h"
 #include "mode.h"
+#include "sandbox.h"
 #include "server.h"
 
 /* A way to wait, and what it takes to be meant unless the user says more. */
@@ -36,7 +38,9 @@ enum option_value {
 	OPTION_CHUNK,
 	OPTION_DRAIN,
 	OPTION_WORKERS,
-	OPTION_SPIN
+	OPTION_SPIN,
+	OPTION_USER,
+	OPTION_NO_SANDBOX
 };
 
 static const struct option longs[] = {
@@ -53,6 +57,8 @@ static const struct option longs[] = {
 	{ "drain", required_argument, NULL, OPTION_DRAIN },
 	{ "workers", required_argument, NULL, OPTION_WORKERS },
 	{ "spin", required_argument, NULL, OPTION_SPIN },
+	{ "user", required_argument, NULL, OPTION_USER },
+	{ "no-sandbox", no_argument, NULL, OPTION_NO_SANDBOX },
 	{ "max-clients", required_argument, NULL, 'm' },
 	{ "count", required_argument, NULL, 'n' },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -94,6 +100,8 @@ static const char usage[] =
 "  -m, --max-clients=N    clients at once; more wait in the kernel's queue\n"
 "  -n, --count=N          take N connections and stop when they are over\n"
 "      --drain=DURATION   most that stopping may take (default 5s)\n"
+"      --user=NAME        become that user once it listens (for root)\n"
+"      --no-sandbox       leave it the system calls that serving does not take\n"
 "\n"
 "  -v, --verbose          say more: a line per read\n"
 "  -q, --quiet            say less: warnings only\n"
@@ -115,6 +123,7 @@ struct request {
 	char *addresses[SERVER_LISTENERS];
 	int given;
 	uint16_t port;
+	const char *user;
 };
 
 static void
@@ -180,6 +189,12 @@ set_option(struct request *r, int option, char *value)
 	case OPTION_CHUNK:
 		s->chunk = args_size("--chunk", value, 1, 1024 * 1024);
 		break;
+	case OPTION_USER:
+		r->user = value;
+		break;
+	case OPTION_NO_SANDBOX:
+		s->sandbox = false;
+		break;
 	case OPTION_WORKERS:
 		s->workers = (int)args_number("--workers", value, 1,
 		    SERVER_WORKERS);
@@ -215,12 +230,25 @@ set_defaults(struct request *r)
 	}
 }
 
+static void
+become(const char *user)
+{
+	int error = sandbox_user(user);
+
+	if (error == -ENOENT)
+		args_usage("--user: there is no user %s", args_shown(user));
+	if (error < 0)
+		errx(STATUS_LOCAL, "cannot become the user %s: %s%s",
+		    args_shown(user), strerror(-error),
+		    error == -EPERM ? " (only root can)" : "");
+}
+
 static int
 run(int argc, char **argv)
 {
 	static struct request request = {
 		.server = { .gap = 500 * NET_MS, .idle = -1,
-		    .drain = 5 * NET_SECOND, .workers = 1 },
+		    .drain = 5 * NET_SECOND, .workers = 1, .sandbox = true },
 		.port = ARGS_DEFAULT_PORT
 	};
 	struct address addresses[SERVER_LISTENERS];
@@ -235,6 +263,8 @@ run(int argc, char **argv)
 		    request.port, 0);
 	for (int i = 0; i < request.given; i++)
 		server_listen(&request.server, &addresses[i]);
+	if (request.user != NULL)
+		become(request.user);
 	server_open(&request.server);
 	server_announce(&request.server);
 	return server_run(&request.server, request.way->run);

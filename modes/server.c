@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "mode.h"
+#include "sandbox.h"
 #include "signals.h"
 
 static const int64_t LINGER = NET_SECOND;	/* for its FIN after ours */
@@ -585,4 +586,13 @@ server_open(struct server *s)
 	s->now = net_now();
 	s->shared->warned_at = s->moved_at = INT64_MIN / 2;
 	s->finish_at = s->cut_at = INT64_MAX;
+}
+
+void
+server_confine(const struct server *s, const int *calls, size_t n)
+{
+	int error = s->sandbox ? sandbox_enter(calls, n) : 0;
+
+	if (error < 0 && s->verbosity >= VERBOSE)
+		warnx("no sandbox: %s", strerror(-error));
 }

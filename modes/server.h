@@ -71,6 +71,8 @@ struct client {
  */
 struct engine {
 	int fds;		/* takes descriptors below this */
+	const int *calls;	/* SYS_* that it makes to watch and wait */
+	size_t ncalls;
 
 	/*
 	 * From now on reports client when fd is ready for want (WANT_* bits),
@@ -120,6 +122,7 @@ struct server {
 	uint64_t max_clients;	/* at once, 0: no limit */
 	int64_t spin;		/* so long it does not sleep after an event */
 	int workers;		/* processes that serve */
+	bool sandbox;		/* no system calls but those it takes */
 	enum verbosity verbosity;
 
 	/* The rest is the server's own. */
@@ -182,6 +185,12 @@ void server_loop(struct server *, const struct engine *);
  * comes first what is ready and only then server_expire(): bytes that lay
  * waiting while the process could not run are not late.
  */
+
+/*
+ * No more system calls from here on but those that all servers make and the n
+ * of this one's own, if that is wanted and can be had.
+ */
+void server_confine(const struct server *, const int *calls, size_t n);
 
 /* Whether there may still be new clients; once false, false for good. */
 bool server_is_open(const struct server *);

@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "mode.h"
+#include "sandbox.h"
 #include "server.h"
 #include "signals.h"
 
@@ -152,6 +153,7 @@ supervise(struct server *s, void (*run)(struct server *))
 	int64_t kill_at = INT64_MAX;
 
 	signals_at_once(cut_down);
+	server_confine(s, sandbox_supervisor, sandbox_supervisor_calls);
 	while (server_is_open(s) || alive() > 0) {
 		if (status != STATUS_OK)
 			s->stopping = true;

@@ -33,7 +33,8 @@ sub exact {
 		$at += $size;
 	}
 	shutdown $sock, SHUT_WR;
-	return join '', get_all($sock);
+	my $rest = join "", get_all($sock);
+	return length $rest > 80 ? show($rest) : $rest;
 }
 
 for my $engine (@parallel) {
@@ -49,9 +50,10 @@ for my $engine (@parallel) {
 	exchange($sock, $before, length $before);
 	put($sock, piece(0, 300_000));
 	send $sock, '!', MSG_OOB;
-	is exchange($sock, piece(7, 300_000), undef, half_close => 1),
-	    piece(0, 300_000) . '!' . piece(7, 300_000),
-	    "$engine: an urgent byte in bulk stands in its place";
+	my $back = exchange($sock, piece(7, 300_000), undef, half_close => 1);
+	ok $back eq piece(0, 300_000) . '!' . piece(7, 300_000),
+	    "$engine: an urgent byte in bulk stands in its place" or
+	    diag show($back);
 
 	# Segments so small that the pipe is full before the chunk is.
 	socket $sock, AF_INET, SOCK_STREAM, 0 or die $!;
@@ -94,7 +96,7 @@ for my $engine (@parallel) {
 		$sent += syswrite($sock, $pattern, 65536, $sent % $MiB) // 0;
 	}
 	shutdown $sock, SHUT_WR;
-	my ($back, $end) = get_all($sock);
+	($back, my $end) = get_all($sock);
 	ok $back eq piece($MiB, $sent - $MiB) && $end eq 'eof',
 	    "$engine: all " . ($sent - $MiB) . ' bytes owed at the half-close'
 	    or diag length $back, " and then $end";
@@ -113,8 +115,10 @@ for my $engine (@parallel) {
 
 	# In message mode a pause ends it, after all is paid.
 	$server = start_server($engine, '--message', '--gap=300ms');
-	is join('', exchange(dial($server), piece(0, 3 * $MiB), undef)),
-	    piece(0, 3 * $MiB) . 'eof', "$engine: a message of 3 MiB";
+	($back, $end) = exchange(dial($server), piece(0, 3 * $MiB), undef);
+	ok $back eq piece(0, 3 * $MiB) && $end eq 'eof',
+	    "$engine: a message of 3 MiB" or
+	    diag length $back, " and then $end";
 	$server->wait_log(qr/ closed /);
 	like $server->log, qr/received 3145728 bytes "\\x00/,
 	    "$engine: whose beginning is logged";

@@ -121,7 +121,7 @@ for my $engine (grep { !/ / } engines()) {
 	kill STOP => ($server->workers)[0];
 	my $start = time;
 	$server->stop;
-	cmp_ok time - $start, '<', 3,
+	cmp_ok time - $start, '<', 8,
 	    "$engine: a stopped worker is killed in the end";
 
 	# Limits are those of the whole.

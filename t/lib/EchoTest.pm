@@ -22,9 +22,10 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines exec_form modes program sanitized in_tree slurp run_echo
-    run_command run_make chroot_prefix start_server start_command dial spawn put get
-    get_all exchange pattern random_bytes show);
+our @EXPORT = qw($DEADLINE engines exec_form modes program sanitized
+    in_tree slurp run_echo run_command run_make chroot_prefix start_server
+    start_command dial spawn put get get_all exchange pattern random_bytes
+    show shimmed);
 
 our $DEADLINE = 15;		# seconds that any one step may take
 my $FILE_DEADLINE = 240;	# seconds that a test file may take
@@ -81,6 +82,16 @@ sub modes {
 sub sanitized {
 	local $ENV{ASAN_OPTIONS} = 'help=1';
 	return run_echo('--version')->{err} =~ /Sanitizer/;
+}
+
+# The command in front of the program (wrap) that has it meet the faults of
+# t/shim.c, where a sanitizer's runtime has to be loaded before.
+sub shimmed {
+	my ($faults) = @_;
+	my $program = program();
+	my ($runtime) = `ldd '$program' 2>/dev/null` =~ m{(/\S*libasan\S*)};
+	return ['env', "ECHO_SHIM=$faults", 'LD_PRELOAD=' .
+	    join ' ', grep { defined } $runtime, "$dir/build/t/shim.so"];
 }
 
 sub slurp {

@@ -1,0 +1,329 @@
+# Faults of clients and of the machine that take numbers to be seen: a
+# thousand resets, fifty clients that are stopped, ten ends in mid-input.
+# (t/50-rough.t has the single ones.) With ECHO_TORTURE=1 some take longer.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use EchoTest;
+use IO::Select;
+use Socket qw(:all);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my @parallel = grep { $_ ne '--blocking' } engines();
+
+sub median {
+	my @sorted = sort { $a <=> $b } @_;
+	return $sorted[@sorted / 2];
+}
+
+sub seconds_of {
+	my ($work) = @_;
+	my $start = time;
+	$work->();
+	return time - $start;
+}
+
+# The end of file right behind the data, one client after the other.
+for my $engine (engines()) {
+	my $server = start_server($engine, '--stream', '--chunk=64k', '-q');
+	for my $message (pattern(5), pattern(65536)) {
+		my $exact = grep { scalar exchange(dial($server), $message, undef,
+		    half_close => 1) eq $message } 1 .. 1000;
+		is $exact, 1000, "$engine: FIN right behind " .
+		    length($message) . ' bytes, 1000 times';
+	}
+	$server->stop;
+}
+
+# Byte by byte. Nagle's algorithm against delayed ACKs would show as steps of
+# 40 ms; a machine that is busy for a moment is given another try.
+for my $engine (engines()) {
+	my $server = start_server($engine, '--stream');
+	my ($exact, $p99);
+	for my $try (1 .. 3) {
+		my $sock = dial($server);
+		my (@took, $sent, $back);
+		for (1 .. 500) {
+			# Two writes, which is what delayed ACKs wait for.
+			my ($one, $two) = map { chr 32 + rand 90 } 1, 2;
+			push @took, seconds_of(sub {
+				syswrite $sock, $one;
+				$back .= exchange($sock, $two, 2, take => 1);
+			});
+			$sent .= $one . $two;
+		}
+		$exact = $back eq $sent;
+		$p99 = (sort { $a <=> $b } @took)[495];
+		last if $p99 < 0.005;
+	}
+	ok $exact, "$engine: byte by byte: exact";
+	cmp_ok $p99, '<', 0.005, "$engine: byte by byte: p99 < 5 ms";
+	$server->stop;
+}
+
+# Resets in mid-stream.
+for my $engine (engines()) {
+	my $server = start_server($engine, '-q');
+	my $before = $server->descriptors;
+	my $block = 'y' x 50000;
+	for (1 .. 1000) {
+		my $victim = dial($server);
+		syswrite $victim, $block;
+		setsockopt $victim, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0);
+		close $victim;
+	}
+	is exchange(dial($server), 'alive', undef, half_close => 1), 'alive',
+	    "$engine: alive after 1000 resets";
+	SKIP: {
+		skip 'descriptors are told by /proc', 1 unless defined $before;
+		my $until = time + $DEADLINE;
+		sleep 0.01 while $server->descriptors > $before &&
+		    time < $until;
+		is $server->descriptors, $before,
+		    "$engine: with the descriptors it began with";
+	}
+	$server->stop;
+}
+
+# The server ends it while input comes: the client reads every byte owed, then
+# an end of file, however its next bytes fall. Ten servers each at a time.
+{
+	my %ends = (
+		'--gap' => { options => ['--message', '--gap=200ms',
+		    '--idle=0'], size => 1000, pause => 0.2 },
+		'--idle' => { options => ['--stream', '--idle=200ms'],
+		    size => 1000, pause => 0.2 },
+		TERM => { options => ['--stream', '--drain=600ms',
+		    '--chunk=64k'], size => 65536, pause => 0, signal => 1 }
+	);
+	my @all;
+	for my $engine (engines()) {
+		for my $how (sort keys %ends) {
+			push @all, map { +{
+				name => "$engine: $how",
+				server => start_server($engine,
+				    @{ $ends{$how}{options} }),
+				%{ $ends{$how} },
+				sent => 0, back => '', next => 0
+			} } 1 .. 10;
+		}
+	}
+	my $block = pattern(65536 + 4);
+	for (@all) {
+		$_->{sock} = dial($_->{server});
+		$_->{server}->wait_log(qr/connected/);
+		# So that it is under way when the end comes.
+		$_->{back} = exchange($_->{sock}, substr($block, 0, 4), 4);
+		$_->{sent} = 4;
+	}
+	my $until = time + $DEADLINE;
+	while (time < $until && (my @going = grep { !$_->{end} } @all)) {
+		write_and_read($_, $block) for @going;
+		sleep 0.001;
+	}
+	my %well;
+	for (@all) {
+		my ($server, $back) = ($_->{server}, $_->{back});
+		my $whole = $block x (1 + $_->{sent} / length $block);
+		my $n = length $back;
+		my $owed = $server->wait_log(qr/closed after $n bytes?,/);
+		my $well = ($_->{end} // '') eq 'eof' && $n > 0 && $owed &&
+		    $back eq substr $whole, 0, $n;
+		diag "$_->{name}: $n of $_->{sent} bytes, ", $_->{end} // 'late',
+		    "\n", $server->log unless $well;
+		$well{$_->{name}} += $well;
+		$server->stop($_->{signal} ? undef : 'TERM');
+	}
+	is $well{$_}, 10, "$_: while input comes, all owed and then an end " .
+	    'of file, 10 of 10' for sort keys %well;
+}
+
+# One step of a client that writes in spite of the server's end.
+sub write_and_read {
+	my ($c, $block) = @_;
+	if ($c->{signal} && $c->{sent} > 1 << 20 && !$c->{signalled}++) {
+		$c->{server}->signal('TERM');
+	}
+	if (time >= $c->{next}) {
+		my $at = $c->{sent} % length $block;
+		my $n = syswrite $c->{sock}, $block,
+		    $at + $c->{size} > length $block ? length($block) - $at :
+		    $c->{size}, $at;
+		$c->{sent} += $n // 0;
+		$c->{next} = time + $c->{pause} * (0.7 + rand 0.6);
+	}
+	my $n = sysread $c->{sock}, $c->{back}, 1 << 18, length $c->{back};
+	$c->{end} = 'eof' if defined $n && $n == 0;
+	$c->{end} = "$!" if !defined $n && !$!{EAGAIN};
+	close $c->{sock} if $c->{end};
+}
+
+# Out of descriptors with no client at all, so that none can leave: the
+# server turns a few away, rests, and serves when there are more.
+SKIP: {
+	my @cases = map +{ engine => $_, server => start_server($_) },
+	    engines();
+	$_->{most} = first_free($_->{server}) for @cases;
+	my $limit = sub { !system 'prlimit', "--nofile=$_[1]:", '--pid',
+	    $_[0]->pid };
+	unless (defined $cases[0]{most} &&
+	    $limit->($cases[0]{server}, $cases[0]{most})) {
+		$_->{server}->stop for @cases;
+		skip 'no prlimit(1) or no /proc here', 5 * @cases;
+	}
+	for (@cases) {
+		my $server = $_->{server};
+		$limit->($server, $_->{most});
+		$server->allow(qr/^echo serve: cannot accept, pausing/);
+		$_->{socks} = [ map { dial($server) } 1 .. 20 ];
+	}
+	$_->{server}->wait_log(qr/Too many open/) for @cases;
+	my $warnings = sub { scalar(() = $_[0]->log =~ /Too many/g) };
+	for (@cases) {
+		$_->{cpu} = $_->{server}->cpu;
+		$_->{warnings} = $warnings->($_->{server});
+	}
+	sleep 2;
+	for (@cases) {
+		my ($engine, $server) = @$_{qw(engine server)};
+		cmp_ok $server->cpu - $_->{cpu}, '<=', 0.04 + 0.02,
+		    "$engine: no client and no descriptor: it does not spin";
+		cmp_ok $warnings->($server) - $_->{warnings}, '<=', 3, "$engine: nor fill the log";
+		my $away = grep { IO::Select->new($_)->can_read(0) }
+		    @{ $_->{socks} };
+		ok $away >= 1 && $away <= 10, "$engine: and turns few away" or
+		    diag "$away of 20";
+		@{ $_->{socks} } = ();
+		$limit->($server, 64);
+		my $took = seconds_of(sub {
+			is exchange(dial($server), 'back', 4), 'back',
+			    "$engine: when there are descriptors";
+		});
+		cmp_ok $took, '<', 1, "$engine: it serves, within 1 s";
+		$server->stop;
+	}
+}
+
+# The descriptor that it would get next; undef where that is not told.
+sub first_free {
+	my ($server) = @_;
+	my $fd = 0;
+	return undef unless defined $server->descriptors;
+	$fd++ while -l '/proc/' . $server->pid . "/fd/$fd";
+	return $fd;
+}
+
+# Fifty clients are stopped in the middle of what they write and read.
+for my $engine (@parallel) {
+	my $server = start_server($engine, '-q');
+	my $message = pattern(1 << 20);
+	my @clients = map stopping_client($server, $message), 1 .. 50;
+	is scalar(grep { readline $_->{from} } @clients), 50,
+	    "$engine: 50 clients are half through";
+	kill STOP => map { $_->{pid} } @clients;
+	my $other = dial($server);
+	my @took = map seconds_of(sub { exchange($other, 'hello', 5) }),
+	    1 .. 21;
+	cmp_ok median(@took), '<', 0.05,
+	    "$engine: stopped, they keep nobody waiting";
+	kill CONT => map { $_->{pid} } @clients;
+	my $exact = 0;
+	for (@clients) {
+		waitpid $_->{pid}, 0;
+		$exact += $? == 0;
+	}
+	is $exact, 50, "$engine: and complete when they go on";
+	close $other;
+	$server->stop;
+}
+
+# A client in a process of its own, which tells when half of it has come back
+# and then goes on slowly.
+sub stopping_client {
+	my ($server, $message) = @_;
+	my $half = length($message) / 2;
+	pipe my $from, my $to or die $!;
+	my $pid = spawn(sub {
+		my $sock = dial($server);
+		my $back = exchange($sock, substr($message, 0, $half), $half);
+		syswrite $to, "half\n";
+		$back .= exchange($sock, substr($message, $half), $half,
+		    take => 2000, deadline => 60);
+		$back eq $message or die "differs\n";
+	});
+	return { pid => $pid, from => $from };
+}
+
+# Lines of 64 KiB that drive a terminal, and whatever bytes there are.
+for my $engine (engines()) {
+	my $server = start_server($engine, '-v', '--chunk=64k');
+	for my $text ("\e[2J\x9b" x 16384, "\n" x 65536, random_bytes(65536)) {
+		my $back = exchange(dial($server), $text, undef, half_close => 1);
+		ok $back eq $text, "$engine: 64 KiB of hostile text come back";
+	}
+	$server->wait_log(qr/closed/, 3);
+	my @lines = split /\n/, $server->log;
+	unlike $server->log, qr/[\x00-\x09\x0b-\x1f\x7f]/,
+	    "$engine: and no control byte gets into the log";
+	is scalar(grep { !utf8::decode(my $copy = $_) || length > 500 } @lines),
+	    0, "$engine: nor what is no text, nor a long line";
+	$server->stop;
+}
+
+# A worker that dies takes nobody with it but its own clients, and another
+# takes its place.
+SKIP: {
+	skip 'serve has no --workers', 4
+	    unless run_echo('serve', '--help')->{out} =~ /--workers/;
+	my $server = start_server('--epoll', '--workers=2');
+	my $children = '/proc/' . $server->pid . '/task/' . $server->pid .
+	    '/children';
+	skip 'children are told by /proc', 4 unless -e $children;
+	my $workers = sub { sort { $a <=> $b } split ' ', slurp($children) };
+	my ($victim, @rest) = $workers->();
+	is @rest, 1, '--workers=2: two of them';
+	my @socks = map { dial($server) } 1 .. 32;
+	exchange($_, 'before', 6) for @socks;
+	$server->allow(qr/^echo serve: /);
+	kill KILL => $victim;
+	my (%ends, @new);
+	for (@socks) {
+		my ($back, $how) = exchange($_, 'after', 5);
+		$ends{$back eq 'after' ? 'served' : $how}++;
+	}
+	cmp_ok $ends{served} // 0, '>', 0,
+	    'clients of the other worker are served as before';
+	my $took = seconds_of(sub {
+		my $until = time + $DEADLINE;
+		do { @new = $workers->(); sleep 0.005 } until
+		    @new == 2 && !grep({ $_ == $victim } @new) ||
+		    time >= $until;
+	});
+	cmp_ok $took, '<', 1, 'one that was killed is replaced within 1 s';
+	is scalar(grep { exchange(dial($server), 'new', 3) eq 'new' } 1 .. 20),
+	    20, 'and new clients are served';
+	close $_ for @socks;
+	$server->stop;
+}
+
+# Much, read while it is written. (The last, for it makes forks dear.)
+{
+	my $message = pattern(64 << 20);
+	for my $engine (engines()) {
+		my $server = start_server($engine, '--stream', '--chunk=64k');
+		for my $turn (1 .. ($ENV{ECHO_TORTURE} ? 12 : 2)) {
+			my $run = run_echo({ in => $message }, 'send', '-a',
+			    $server->address);
+			ok $run->{status} == 0 && $run->{out} eq $message,
+			    "$engine: 64 MiB ($turn)" or
+			    diag "exit status $run->{status}\n$run->{err}";
+		}
+		$server->stop;
+	}
+}
+
+done_testing;

@@ -1,0 +1,649 @@
+/*
+ * Faults on demand: a library to be preloaded (LD_PRELOAD) into the program,
+ * between it and the C library. It makes calls fail or fall short in ways
+ * that their man pages allow and that no test could bring about from outside.
+ *
+ *	ECHO_SHIM=seed=17	at random, recv and send come short or say
+ *				EAGAIN or EINTR, waiting ends for nothing
+ *	ECHO_SHIM=accept=EMFILE:3
+ *				accept4 fails three times; without :3 always
+ *	ECHO_SHIM=fail=12	the 12th call of those below that start-up
+ *				makes fails; it ends at the first wait or accept
+ *	ECHO_SHIM=noipv6	a kernel without IPv6
+ *
+ * The same seed gives the same faults. The nth connection that is accepted
+ * draws from seed + n - 1 whatever others do, so that one server tries many
+ * seeds, and the one that fails can be had again as the first connection of
+ * another. What belongs to no connection draws from the last one's seed.
+ *
+ * It runs before main() and inside malloc(), so it keeps to itself: static
+ * memory, no sanitizer.
+ */
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* glibc declares addresses as unions of the pointers to all of them. */
+#pragma GCC diagnostic ignored "-Wpedantic"
+
+enum { FDS = 4096 };
+
+static struct {
+	bool random;
+	uint64_t seed;
+	int accept_error;	/* 0: none */
+	long accept_times;	/* still to fail; -1: always */
+	long fail;		/* which call, 0: none */
+	bool no_ipv6;
+} plan;
+
+static uint64_t streams[FDS];		/* of connections, by descriptor */
+static uint64_t accepted;
+static uint64_t common;			/* the stream of all the rest */
+static bool starting = true;
+static long *calls;			/* made by all processes together */
+
+/* What epoll_ctl asked for, to report it when nothing has happened. */
+static struct {
+	int epoll;
+	struct epoll_event event;
+} watched[FDS];
+
+/* Declares real, the function of that name that we stand in front of. */
+#define REAL(name) \
+	static __typeof__(name) *real; \
+	if (real == NULL) \
+		find(#name, &real)
+
+static void
+find(const char *name, void *real)
+{
+	void *found = dlsym(RTLD_NEXT, name);
+
+	if (found == NULL)
+		abort();
+	memcpy(real, &found, sizeof(found));
+}
+
+/*
+ * Chance (Vigna's splitmix64).
+ */
+
+static uint64_t
+draw(uint64_t *stream)
+{
+	uint64_t z = *stream += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static bool
+one_in(unsigned n, uint64_t *stream)
+{
+	return plan.random && draw(stream) % n == 0;
+}
+
+static uint64_t *
+stream_of(int fd)
+{
+	return fd >= 0 && fd < FDS && streams[fd] != 0 ? &streams[fd] :
+	    &common;
+}
+
+/* As if a signal had come, or nothing were ready after all. */
+static bool
+not_now(int fd)
+{
+	if (!one_in(6, stream_of(fd)))
+		return false;
+	errno = one_in(2, stream_of(fd)) ? EAGAIN : EINTR;
+	return true;
+}
+
+/* How many bytes of size a call gets to see: at least one of them. */
+static size_t
+fewer(int fd, size_t size)
+{
+	uint64_t *stream = stream_of(fd);
+	size_t most = size;
+
+	if (size < 2 || !plan.random || one_in(3, stream))
+		return size;
+	if (most > 16 && one_in(2, stream))
+		most = 16;
+	return 1 + (size_t)(draw(stream) % most);
+}
+
+static bool
+is_fifo(int fd)
+{
+	struct stat status;
+
+	return fd > STDERR_FILENO && fstat(fd, &status) == 0 &&
+	    S_ISFIFO(status.st_mode);
+}
+
+/*
+ * What it is told to do.
+ */
+
+static const struct {
+	const char *name;
+	int number;
+} errors[] = {
+	{ "ECONNABORTED", ECONNABORTED }, { "EINTR", EINTR },
+	{ "EMFILE", EMFILE }, { "ENETDOWN", ENETDOWN }, { "ENFILE", ENFILE },
+	{ "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPERM", EPERM },
+	{ "EPROTO", EPROTO }
+};
+
+static int
+error_named(const char *name, size_t length)
+{
+	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+		if (strlen(errors[i].name) == length &&
+		    strncmp(errors[i].name, name, length) == 0)
+			return errors[i].number;
+	abort();
+}
+
+/* The value, if what begins like that: "fail=12" begins with "fail=". */
+static const char *
+value_of(const char *what, const char *name)
+{
+	size_t length = strlen(name);
+
+	return strncmp(what, name, length) == 0 ? what + length : NULL;
+}
+
+__attribute__((constructor)) static void
+make_plan(void)
+{
+	const char *what = getenv("ECHO_SHIM"), *value;
+
+	if (what == NULL)
+		return;
+	if ((value = value_of(what, "seed=")) != NULL) {
+		plan.random = true;
+		plan.seed = common = strtoull(value, NULL, 10);
+	} else if ((value = value_of(what, "accept=")) != NULL) {
+		size_t name = strcspn(value, ":");
+
+		plan.accept_error = error_named(value, name);
+		plan.accept_times = value[name] == '\0' ? -1 :
+		    strtol(value + name + 1, NULL, 10);
+	} else if ((value = value_of(what, "fail=")) != NULL) {
+		calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		plan.fail = strtol(value, NULL, 10);
+	} else if (strcmp(what, "noipv6") == 0)
+		plan.no_ipv6 = true;
+	else
+		abort();
+}
+
+/* Whether this call of start-up is the one to fail; says so if it is. */
+static bool
+fails(const char *name, int error)
+{
+	char line[64];
+	int length;
+
+	if (!starting || plan.fail == 0 ||
+	    __atomic_add_fetch(calls, 1, __ATOMIC_SEQ_CST) != plan.fail)
+		return false;
+	length = snprintf(line, sizeof(line), "shim: fails: %s\n", name);
+	(void)!write(STDERR_FILENO, line, (size_t)length);
+	errno = error;
+	return true;
+}
+
+/*
+ * Start-up. Left out is what cannot fail with right arguments: sigaction,
+ * sigprocmask, fcntl on the flags of an open descriptor.
+ */
+
+int
+socket(int family, int type, int protocol)
+{
+	REAL(socket);
+	if (plan.no_ipv6 && family == AF_INET6) {
+		errno = EAFNOSUPPORT;
+		return -1;
+	}
+	return fails("socket", EMFILE) ? -1 : real(family, type, protocol);
+}
+
+int
+setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+	REAL(setsockopt);
+	return fails("setsockopt", ENOPROTOOPT) ? -1 :
+	    real(fd, level, name, value, size);
+}
+
+int
+bind(int fd, const struct sockaddr *address, socklen_t size)
+{
+	REAL(bind);
+	return fails("bind", EACCES) ? -1 : real(fd, address, size);
+}
+
+int
+listen(int fd, int backlog)
+{
+	REAL(listen);
+	return fails("listen", EADDRINUSE) ? -1 : real(fd, backlog);
+}
+
+int
+getsockname(int fd, struct sockaddr *address, socklen_t *size)
+{
+	REAL(getsockname);
+	return fails("getsockname", ENOBUFS) ? -1 : real(fd, address, size);
+}
+
+int
+fcntl(int fd, int command, ...)
+{
+	bool copies = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+	va_list ap;
+	void *argument;
+
+	REAL(fcntl);
+	va_start(ap, command);
+	argument = va_arg(ap, void *);
+	va_end(ap);
+	return copies && fails("fcntl", EMFILE) ? -1 :
+	    real(fd, command, argument);
+}
+
+void *
+malloc(size_t size)
+{
+	REAL(malloc);
+	return fails("malloc", ENOMEM) ? NULL : real(size);
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+	REAL(calloc);
+	return fails("calloc", ENOMEM) ? NULL : real(n, size);
+}
+
+void *
+realloc(void *old, size_t size)
+{
+	REAL(realloc);
+	return fails("realloc", ENOMEM) ? NULL : real(old, size);
+}
+
+void *
+mmap(void *where, size_t size, int access, int flags, int fd, off_t at)
+{
+	REAL(mmap);
+	return fails("mmap", ENOMEM) ? MAP_FAILED :
+	    real(where, size, access, flags, fd, at);
+}
+
+int
+pipe2(int fds[2], int flags)
+{
+	REAL(pipe2);
+	return fails("pipe2", EMFILE) ? -1 : real(fds, flags);
+}
+
+int
+socketpair(int family, int type, int protocol, int fds[2])
+{
+	REAL(socketpair);
+	return fails("socketpair", EMFILE) ? -1 :
+	    real(family, type, protocol, fds);
+}
+
+pid_t
+fork(void)
+{
+	REAL(fork);
+	return fails("fork", EAGAIN) ? -1 : real();
+}
+
+int
+prctl(int option, ...)
+{
+	unsigned long arguments[4];
+	va_list ap;
+
+	REAL(prctl);
+	va_start(ap, option);
+	for (int i = 0; i < 4; i++)
+		arguments[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	return fails("prctl", EINVAL) ? -1 : real(option, arguments[0],
+	    arguments[1], arguments[2], arguments[3]);
+}
+
+int
+epoll_create1(int flags)
+{
+	REAL(epoll_create1);
+	return fails("epoll_create1", EMFILE) ? -1 : real(flags);
+}
+
+int
+eventfd(unsigned value, int flags)
+{
+	REAL(eventfd);
+	return fails("eventfd", EMFILE) ? -1 : real(value, flags);
+}
+
+int
+signalfd(int fd, const sigset_t *mask, int flags)
+{
+	REAL(signalfd);
+	return fails("signalfd", EMFILE) ? -1 : real(fd, mask, flags);
+}
+
+int
+timerfd_create(clockid_t clock, int flags)
+{
+	REAL(timerfd_create);
+	return fails("timerfd_create", EMFILE) ? -1 : real(clock, flags);
+}
+
+int
+epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+	int result;
+
+	REAL(epoll_ctl);
+	if (op == EPOLL_CTL_ADD && fails("epoll_ctl", ENOSPC))
+		return -1;
+	result = real(epoll, op, fd, event);
+	if (result < 0 || fd >= FDS)
+		return result;
+	watched[fd].epoll = epoll;
+	if (op == EPOLL_CTL_DEL)
+		watched[fd].event.events = 0;
+	else
+		watched[fd].event = *event;
+	return result;
+}
+
+/*
+ * Connections.
+ */
+
+int
+accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+	int new;
+
+	REAL(accept4);
+	starting = false;
+	if (plan.accept_error != 0 && plan.accept_times != 0) {
+		plan.accept_times -= plan.accept_times > 0;
+		errno = plan.accept_error;
+		return -1;
+	}
+	if (one_in(6, &common)) {
+		errno = one_in(2, &common) ? EAGAIN : one_in(2, &common) ?
+		    EINTR : ECONNABORTED;
+		return -1;
+	}
+	new = real(fd, address, size, flags);
+	if (new >= 0 && plan.random) {
+		common = plan.seed + accepted++;
+		if (new < FDS)
+			streams[new] = common;
+	}
+	return new;
+}
+
+int
+close(int fd)
+{
+	REAL(close);
+	if (fd >= 0 && fd < FDS) {
+		streams[fd] = 0;
+		watched[fd].event.events = 0;
+	}
+	return real(fd);
+}
+
+ssize_t
+recv(int fd, void *buf, size_t size, int flags)
+{
+	REAL(recv);
+	return not_now(fd) ? -1 : real(fd, buf, fewer(fd, size), flags);
+}
+
+ssize_t
+send(int fd, const void *buf, size_t size, int flags)
+{
+	REAL(send);
+	return not_now(fd) ? -1 : real(fd, buf, fewer(fd, size), flags);
+}
+
+ssize_t
+splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size,
+    unsigned flags)
+{
+	REAL(splice);
+	if (flags & SPLICE_F_NONBLOCK && one_in(6, stream_of(in))) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return real(in, in_at, out, out_at, fewer(in, size), flags);
+}
+
+ssize_t
+read(int fd, void *buf, size_t size)
+{
+	REAL(read);
+	return real(fd, buf, plan.random && is_fifo(fd) ? fewer(fd, size) :
+	    size);
+}
+
+ssize_t
+write(int fd, const void *buf, size_t size)
+{
+	REAL(write);
+	return real(fd, buf, plan.random && is_fifo(fd) ? fewer(fd, size) :
+	    size);
+}
+
+/*
+ * Waiting. A call that only looks, with no time to wait, is left alone: there
+ * is nothing that a signal could interrupt.
+ */
+
+/* As if a signal had been caught while waiting. */
+static bool
+interrupted(bool waits)
+{
+	starting = false;
+	if (!waits || !one_in(6, &common))
+		return false;
+	errno = EINTR;
+	return true;
+}
+
+/* All that is asked for is ready, it is said, though it may not be. */
+static int
+all_in(int n, const fd_set *set)
+{
+	int found = 0;
+
+	for (int fd = 0; fd < n && set != NULL; fd++)
+		found += FD_ISSET(fd, set) != 0;
+	return found;
+}
+
+static bool
+is_zero(const struct timespec *time)
+{
+	return time != NULL && time->tv_sec == 0 && time->tv_nsec == 0;
+}
+
+int
+pselect(int n, fd_set *readers, fd_set *writers, fd_set *others,
+    const struct timespec *time, const sigset_t *mask)
+{
+	REAL(pselect);
+	if (interrupted(!is_zero(time)))
+		return -1;
+	if (!is_zero(time) && others == NULL && one_in(6, &common) &&
+	    all_in(n, readers) + all_in(n, writers) > 0)
+		return all_in(n, readers) + all_in(n, writers);
+	return real(n, readers, writers, others, time, mask);
+}
+
+int
+ppoll(struct pollfd *fds, nfds_t n, const struct timespec *time,
+    const sigset_t *mask)
+{
+	REAL(ppoll);
+	if (interrupted(!is_zero(time)))
+		return -1;
+	if (n == 0 || is_zero(time) || !one_in(6, &common))
+		return real(fds, n, time, mask);
+	for (nfds_t i = 0; i < n; i++)
+		fds[i].revents = fds[i].events;
+	return (int)n;
+}
+
+static struct timespec *
+from_ms(struct timespec *time, int ms)
+{
+	time->tv_sec = ms / 1000;
+	time->tv_nsec = ms % 1000 * 1000000L;
+	return ms < 0 ? NULL : time;
+}
+
+int
+poll(struct pollfd *fds, nfds_t n, int ms)
+{
+	return ppoll(fds, n, from_ms(&(struct timespec){ 0 }, ms), NULL);
+}
+
+/* One of those that it watches, or 0. */
+static int
+any_watched(int epoll, struct epoll_event *event)
+{
+	int first = (int)(draw(&common) % FDS);
+
+	for (int i = 0; i < FDS; i++) {
+		int fd = (first + i) % FDS;
+
+		if (watched[fd].epoll != epoll ||
+		    !(watched[fd].event.events & (EPOLLIN | EPOLLOUT)))
+			continue;
+		*event = watched[fd].event;
+		event->events &= EPOLLIN | EPOLLOUT;
+		return 1;
+	}
+	return 0;
+}
+
+static bool
+for_nothing(int epoll, struct epoll_event *event)
+{
+	return one_in(6, &common) && any_watched(epoll, event) > 0;
+}
+
+int
+epoll_pwait(int epoll, struct epoll_event *events, int most, int ms,
+    const sigset_t *mask)
+{
+	REAL(epoll_pwait);
+	if (interrupted(ms != 0))
+		return -1;
+	if (ms != 0 && for_nothing(epoll, events))
+		return 1;
+	return real(epoll, events, one_in(3, &common) ? 1 : most, ms, mask);
+}
+
+int
+epoll_wait(int epoll, struct epoll_event *events, int most, int ms)
+{
+	return epoll_pwait(epoll, events, most, ms, NULL);
+}
+
+int
+epoll_pwait2(int epoll, struct epoll_event *events, int most,
+    const struct timespec *time, const sigset_t *mask)
+{
+	REAL(epoll_pwait2);
+	if (interrupted(!is_zero(time)))
+		return -1;
+	if (!is_zero(time) && for_nothing(epoll, events))
+		return 1;
+	return real(epoll, events, one_in(3, &common) ? 1 : most, time, mask);
+}
+
+/*
+ * The names by which _FORTIFY_SOURCE calls them.
+ */
+
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+ssize_t __recv_chk(int, void *, size_t, size_t, int);
+ssize_t __read_chk(int, void *, size_t, size_t);
+int __poll_chk(struct pollfd *, nfds_t, int, size_t);
+int __ppoll_chk(struct pollfd *, nfds_t, const struct timespec *,
+    const sigset_t *, size_t);
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+ssize_t
+__recv_chk(int fd, void *buf, size_t size, size_t room, int flags)
+{
+	if (size > room)
+		abort();
+	return recv(fd, buf, size, flags);
+}
+
+ssize_t
+__read_chk(int fd, void *buf, size_t size, size_t room)
+{
+	if (size > room)
+		abort();
+	return read(fd, buf, size);
+}
+
+int
+__poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t room)
+{
+	if (n > room / sizeof(*fds))
+		abort();
+	return poll(fds, n, ms);
+}
+
+int
+__ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *time,
+    const sigset_t *mask, size_t room)
+{
+	if (n > room / sizeof(*fds))
+		abort();
+	return ppoll(fds, n, time, mask);
+}
