@@ -19,7 +19,6 @@
 #include "services.h"
 
 #define SERVICES_FILE "/etc/services"
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 enum { OPTION_TCP = 256, OPTION_UDP };
 
@@ -143,7 +142,7 @@ see_line(struct list *list, char *line)
 	service.s_port = htons((uint16_t)strtoul(port, NULL, 10));
 	do
 		aliases[n] = strtok_r(NULL, blanks, &rest);
-	while (aliases[n] != NULL && ++n < COUNT(aliases) - 1);
+	while (aliases[n] != NULL && ++n < sizeof(aliases) / sizeof(*aliases) - 1);
 	aliases[n] = NULL;
 	see(list, &service);
 }
@@ -182,12 +181,13 @@ static void
 see_own(struct list *list)
 {
 	char line[80];
+	const char *next = services;
 
 	warnx("%s: %s (listing " SERVICES_ORIGIN " instead; on Debian the "
 	    "file comes with the package netbase)", SERVICES_FILE,
 	    strerror(errno));
-	for (size_t i = 0; i < COUNT(services); i++) {
-		snprintf(line, sizeof(line), "%s", services[i]);
+	for (; *next != '\0'; next += strlen(next) + 1) {
+		snprintf(line, sizeof(line), "%s", next);
 		see_line(list, line);
 	}
 }
