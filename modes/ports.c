@@ -20,7 +20,7 @@
 
 #define SERVICES_FILE "/etc/services"
 
-enum { OPTION_TCP = 256, OPTION_UDP };
+enum { OPTION_TCP = 256, OPTION_UDP, MOST_ALIASES = 63 };
 
 static const struct option longs[] = {
 	{ "tcp", no_argument, NULL, OPTION_TCP },
@@ -129,7 +129,7 @@ static void
 see_line(struct list *list, char *line)
 {
 	static const char blanks[] = " \t\r\n";
-	char *aliases[64], *port, *rest;
+	char *aliases[MOST_ALIASES + 1], *port, *rest;
 	struct servent service = { .s_aliases = aliases };
 	size_t n = 0;
 
@@ -142,7 +142,7 @@ see_line(struct list *list, char *line)
 	service.s_port = htons((uint16_t)strtoul(port, NULL, 10));
 	do
 		aliases[n] = strtok_r(NULL, blanks, &rest);
-	while (aliases[n] != NULL && ++n < sizeof(aliases) / sizeof(*aliases) - 1);
+	while (aliases[n] != NULL && ++n < MOST_ALIASES);
 	aliases[n] = NULL;
 	see(list, &service);
 }
