@@ -178,4 +178,5 @@ dist:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan check clean demo dist install lint static test torture uninstall
+.PHONY: all asan check clean demo dist install lint static test torture \
+	uninstall

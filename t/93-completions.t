@@ -16,8 +16,9 @@ local $ENV{PATH} = program('') . ":$ENV{PATH}";
 my %modes = modes();
 my (%options, %column);
 for my $mode (keys %modes) {
-	$options{$mode} = [ sort map { s/=.*/=/r }
-	    run_echo($mode, '--help')->{out} =~ /^ {2,6}(?:-\w, )?(--[\w-]+=?)/mg ];
+	my $help = run_echo($mode, '--help')->{out};
+	$options{$mode} = [ sort
+	    $help =~ /^ {2,6}(?:-\w, )?(--[\w-]+=?)/mg ];
 }
 for (split /\n/, run_echo(qw(check --list))->{out}) {
 	my ($name, $profile) = split;
@@ -68,7 +69,8 @@ sub check_all {
 SKIP: {
 	skip 'no bash here', 2 * @cases
 	    if run_command('bash', '--version')->{status} != 0;
-	my $keys = join '', 'source ', in_tree('contrib/completions/bash'), "\n",
+	my $file = in_tree('contrib/completions/bash');
+	my $keys = join '', "source $file\n",
 	    "got() { printf 'GOT %s\\n' \"\$*\"; }\n",
 	    map { "$_->[0]\e*\x01got \n" } @cases;
 	local $ENV{INPUTRC} = '/dev/null';
