@@ -118,7 +118,7 @@ blocking_run(struct server *s)
 	struct client *client;
 	size_t n;
 
-	server_confine(s, NULL, 0);
+	server_ready(s, NULL, 0);
 	while ((client = next_client(s)) != NULL) {
 		while ((n = receive(s, client)) > 0)
 			answer(s, client, n);

@@ -225,7 +225,7 @@ server_loop(struct server *s, const struct engine *engine)
 	s->engine = engine;
 	open_pipe(s);
 	limit_clients(s, engine->fds);
-	server_confine(s, engine->calls, engine->ncalls);
+	server_ready(s, engine->calls, engine->ncalls);
 	while (server_is_open(s) || s->tally->clients > 0) {
 		int n;
 

@@ -266,7 +266,6 @@ run(int argc, char **argv)
 	if (request.user != NULL)
 		become(request.user);
 	server_open(&request.server);
-	server_announce(&request.server);
 	return server_run(&request.server, request.way->run);
 }
 

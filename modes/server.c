@@ -123,12 +123,18 @@ void
 server_watch_listeners(struct server *s, bool on)
 {
 	unsigned had = on ? 0 : WANT_READ, want = on ? WANT_READ : 0;
+	int error = 0;
 
 	if (s->engine == NULL || on == s->watching)
 		return;
-	for (int i = 0; i < s->listening; i++)
-		s->engine->watch(s->listeners[i], had, want, NULL);
 	s->watching = on;
+	for (int i = 0; i < s->listening && error == 0; i++)
+		error = s->engine->watch(s->listeners[i], had, want, NULL);
+	if (error == 0 || !on)
+		return;
+	server_watch_listeners(s, false);
+	log_cannot_accept(s, -error);
+	s->pause_until = s->now + PAUSE;	/* and then try again */
 }
 
 void
@@ -586,13 +592,20 @@ server_open(struct server *s)
 	s->now = net_now();
 	s->shared->warned_at = s->moved_at = INT64_MIN / 2;
 	s->finish_at = s->cut_at = INT64_MAX;
+	s->ready = -1;
 }
 
 void
-server_confine(const struct server *s, const int *calls, size_t n)
+server_ready(struct server *s, const int *calls, size_t n)
 {
-	int error = s->sandbox ? sandbox_enter(calls, n) : 0;
+	int error;
 
+	if (!s->supervised)
+		server_announce(s);
+	if (s->ready >= 0)
+		close(s->ready);
+	s->ready = -1;
+	error = s->sandbox ? sandbox_enter(calls, n) : 0;
 	if (error < 0 && s->verbosity >= VERBOSE)
 		warnx("no sandbox: %s", strerror(-error));
 }

@@ -4,9 +4,8 @@
  * in loop.c the loop of those that wait for many clients at once.
  *
  *	set the options in a struct server (all else zero), then
- *	server_listen..., server_open, server_announce, server_run with
- *	an engine's run: blocking.c has a loop of its own, the others call
- *	server_loop()
+ *	server_listen..., server_open, and server_run with an engine's run:
+ *	blocking.c has a loop of its own, the others call server_loop()
  */
 #ifndef SERVER_H
 #define SERVER_H
@@ -141,6 +140,7 @@ struct server {
 	struct shared *shared;
 	struct tally *tally;	/* this process's own, in shared */
 	bool supervised;	/* another process speaks for the server */
+	int ready;		/* a worker closes it when it is set up, or -1 */
 	int64_t now;		/* net_now() at the last waking */
 	int64_t moved_at;	/* the last time that anything happened */
 	int64_t pause_until;	/* no accepting before that */
@@ -168,7 +168,10 @@ void server_listen(struct server *, const struct address *);
  */
 void server_open(struct server *);
 
-/* Says on standard output what it listens on; exits if it cannot. */
+/*
+ * Says on standard output what it listens on; exits if it cannot. For
+ * server_ready() and a supervisor.
+ */
 void server_announce(const struct server *);
 
 /*
@@ -187,10 +190,11 @@ void server_loop(struct server *, const struct engine *);
  */
 
 /*
- * No more system calls from here on but those that all servers make and the n
- * of this one's own, if that is wanted and can be had.
+ * It is set up, and only has to serve from here on: says where it listens, or
+ * that a worker is ready, and enters the sandbox, if there is to be one, with
+ * the n calls (SYS_*) of this way to wait.
  */
-void server_confine(const struct server *, const int *calls, size_t n);
+void server_ready(struct server *, const int *calls, size_t n);
 
 /* Whether there may still be new clients; once false, false for good. */
 bool server_is_open(const struct server *);

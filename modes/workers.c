@@ -11,7 +11,9 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -145,15 +147,40 @@ patience(const struct server *s, int64_t kill_at)
 	return until > s->now ? until - s->now : 0;
 }
 
+/*
+ * Starts all, and waits until each is set up: until the last one that has the
+ * end of a pipe has closed it. STATUS_OK, or why one could not.
+ */
+static int
+start_all(struct server *s, void (*run)(struct server *))
+{
+	int status, ends[2];
+	bool all;
+	char c;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		err(STATUS_LOCAL, "cannot start workers");
+	s->ready = ends[1];
+	all = start_workers(s, run);
+	close(ends[1]);
+	s->ready = -1;
+	while (read(ends[0], &c, 1) < 0 && errno == EINTR)
+		continue;
+	close(ends[0]);
+	status = reap(s);
+	return all ? status : STATUS_LOCAL;
+}
+
 /* Returns when all have ended: STATUS_OK, or why one could not go on. */
 static int
 supervise(struct server *s, void (*run)(struct server *))
 {
-	int status = start_workers(s, run) ? STATUS_OK : STATUS_LOCAL;
+	int status = start_all(s, run);
 	int64_t kill_at = INT64_MAX;
 
 	signals_at_once(cut_down);
-	server_confine(s, sandbox_supervisor, sandbox_supervisor_calls);
+	if (status == STATUS_OK)
+		server_ready(s, sandbox_supervisor, sandbox_supervisor_calls);
 	while (server_is_open(s) || alive() > 0) {
 		if (status != STATUS_OK)
 			s->stopping = true;
@@ -186,7 +213,7 @@ server_run(struct server *s, void (*run)(struct server *))
 		status = supervise(s, run);
 	else
 		run(s);
-	if (s->verbosity >= NORMAL)
+	if (s->verbosity >= NORMAL && status == STATUS_OK)
 		log_totals(s);
 	server_close_listeners(s);
 	free(s->buffer);
