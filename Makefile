@@ -114,17 +114,18 @@ asan:
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
 # names load libraries all the same. The headers of the kernel come from where
-# the system has them; it is musl's FD_SET that warns of signs.
+# the system has them; it is musl's FD_SET that warns of signs; and as musl is
+# built without CET, the whole has none.
 STATIC_CC ?= musl-gcc
-STATIC_CFLAGS ?= -Os -fno-pie -ffunction-sections \
-	-fno-asynchronous-unwind-tables -Wno-sign-conversion
-STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections
+STATIC_CFLAGS ?= -Os -flto -fno-pie -fno-asynchronous-unwind-tables \
+	$(call can,-fcf-protection=none) -Wno-sign-conversion
+STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections,-z,noseparate-code
 KERNEL_HEADERS = -idirafter /usr/include \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 static:
 	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
 	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
-	    LDFLAGS='$(STATIC_LDFLAGS)'
+	    LDFLAGS='$(STATIC_LDFLAGS)' $(OBJ)/static/echo
 
 LINTED = $(SOURCES) $(wildcard t/*.c) doc/yardstick.c
 lint:

@@ -19,9 +19,8 @@
 #include "services.h"
 
 #define SERVICES_FILE "/etc/services"
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
-enum { OPTION_TCP = 256, OPTION_UDP };
+enum { OPTION_TCP = 256, OPTION_UDP, MOST_ALIASES = 63 };
 
 static const struct option longs[] = {
 	{ "tcp", no_argument, NULL, OPTION_TCP },
@@ -130,7 +129,7 @@ static void
 see_line(struct list *list, char *line)
 {
 	static const char blanks[] = " \t\r\n";
-	char *aliases[64], *port, *rest;
+	char *aliases[MOST_ALIASES + 1], *port, *rest;
 	struct servent service = { .s_aliases = aliases };
 	size_t n = 0;
 
@@ -143,7 +142,7 @@ see_line(struct list *list, char *line)
 	service.s_port = htons((uint16_t)strtoul(port, NULL, 10));
 	do
 		aliases[n] = strtok_r(NULL, blanks, &rest);
-	while (aliases[n] != NULL && ++n < COUNT(aliases) - 1);
+	while (aliases[n] != NULL && ++n < MOST_ALIASES);
 	aliases[n] = NULL;
 	see(list, &service);
 }
@@ -182,12 +181,13 @@ static void
 see_own(struct list *list)
 {
 	char line[80];
+	const char *next = services;
 
 	warnx("%s: %s (listing " SERVICES_ORIGIN " instead; on Debian the "
 	    "file comes with the package netbase)", SERVICES_FILE,
 	    strerror(errno));
-	for (size_t i = 0; i < COUNT(services); i++) {
-		snprintf(line, sizeof(line), "%s", services[i]);
+	for (; *next != '\0'; next += strlen(next) + 1) {
+		snprintf(line, sizeof(line), "%s", next);
 		see_line(list, line);
 	}
 }

@@ -7,325 +7,327 @@
 
 #define SERVICES_ORIGIN "netbase 6.4 on 2026-11-23"
 
-static const char *const services[] = {
-	"tcpmux 1/tcp",
-	"echo 7/tcp",
-	"echo 7/udp",
-	"discard 9/tcp sink null",
-	"discard 9/udp sink null",
-	"systat 11/tcp users",
-	"daytime 13/tcp",
-	"daytime 13/udp",
-	"netstat 15/tcp",
-	"qotd 17/tcp quote",
-	"chargen 19/tcp ttytst source",
-	"chargen 19/udp ttytst source",
-	"ftp-data 20/tcp",
-	"ftp 21/tcp",
-	"fsp 21/udp fspd",
-	"ssh 22/tcp",
-	"telnet 23/tcp",
-	"smtp 25/tcp mail",
-	"time 37/tcp timserver",
-	"time 37/udp timserver",
-	"whois 43/tcp nicname",
-	"tacacs 49/tcp",
-	"tacacs 49/udp",
-	"domain 53/tcp",
-	"domain 53/udp",
-	"bootps 67/udp",
-	"bootpc 68/udp",
-	"tftp 69/udp",
-	"gopher 70/tcp",
-	"finger 79/tcp",
-	"http 80/tcp www",
-	"kerberos 88/tcp kerberos5 krb5 kerberos-sec",
-	"kerberos 88/udp kerberos5 krb5 kerberos-sec",
-	"iso-tsap 102/tcp tsap",
-	"acr-nema 104/tcp dicom",
-	"pop3 110/tcp pop-3",
-	"sunrpc 111/tcp portmapper",
-	"sunrpc 111/udp portmapper",
-	"auth 113/tcp authentication tap ident",
-	"nntp 119/tcp readnews untp",
-	"ntp 123/udp",
-	"epmap 135/tcp loc-srv",
-	"netbios-ns 137/udp",
-	"netbios-dgm 138/udp",
-	"netbios-ssn 139/tcp",
-	"imap2 143/tcp imap",
-	"snmp 161/tcp",
-	"snmp 161/udp",
-	"snmp-trap 162/tcp snmptrap",
-	"snmp-trap 162/udp snmptrap",
-	"cmip-man 163/tcp",
-	"cmip-man 163/udp",
-	"cmip-agent 164/tcp",
-	"cmip-agent 164/udp",
-	"mailq 174/tcp",
-	"xdmcp 177/udp",
-	"bgp 179/tcp",
-	"smux 199/tcp",
-	"qmtp 209/tcp",
-	"z3950 210/tcp wais",
-	"ipx 213/udp",
-	"ptp-event 319/udp",
-	"ptp-general 320/udp",
-	"pawserv 345/tcp",
-	"zserv 346/tcp",
-	"rpc2portmap 369/tcp",
-	"rpc2portmap 369/udp",
-	"codaauth2 370/tcp",
-	"codaauth2 370/udp",
-	"clearcase 371/udp Clearcase",
-	"ldap 389/tcp",
-	"ldap 389/udp",
-	"svrloc 427/tcp",
-	"svrloc 427/udp",
-	"https 443/tcp",
-	"https 443/udp",
-	"snpp 444/tcp",
-	"microsoft-ds 445/tcp",
-	"kpasswd 464/tcp",
-	"kpasswd 464/udp",
-	"submissions 465/tcp ssmtp smtps urd",
-	"saft 487/tcp",
-	"isakmp 500/udp",
-	"rtsp 554/tcp",
-	"rtsp 554/udp",
-	"nqs 607/tcp",
-	"asf-rmcp 623/udp",
-	"qmqp 628/tcp",
-	"ipp 631/tcp",
-	"ldp 646/tcp",
-	"ldp 646/udp",
-	"exec 512/tcp",
-	"biff 512/udp comsat",
-	"login 513/tcp",
-	"who 513/udp whod",
-	"shell 514/tcp cmd syslog",
-	"syslog 514/udp",
-	"printer 515/tcp spooler",
-	"talk 517/udp",
-	"ntalk 518/udp",
-	"route 520/udp router routed",
-	"gdomap 538/tcp",
-	"gdomap 538/udp",
-	"uucp 540/tcp uucpd",
-	"klogin 543/tcp",
-	"kshell 544/tcp krcmd",
-	"dhcpv6-client 546/udp",
-	"dhcpv6-server 547/udp",
-	"afpovertcp 548/tcp",
-	"nntps 563/tcp snntp",
-	"submission 587/tcp",
-	"ldaps 636/tcp",
-	"ldaps 636/udp",
-	"tinc 655/tcp",
-	"tinc 655/udp",
-	"silc 706/tcp",
-	"kerberos-adm 749/tcp",
-	"domain-s 853/tcp",
-	"domain-s 853/udp",
-	"rsync 873/tcp",
-	"ftps-data 989/tcp",
-	"ftps 990/tcp",
-	"telnets 992/tcp",
-	"imaps 993/tcp",
-	"pop3s 995/tcp",
-	"socks 1080/tcp",
-	"proofd 1093/tcp",
-	"rootd 1094/tcp",
-	"openvpn 1194/tcp",
-	"openvpn 1194/udp",
-	"rmiregistry 1099/tcp",
-	"lotusnote 1352/tcp lotusnotes",
-	"ms-sql-s 1433/tcp",
-	"ms-sql-m 1434/udp",
-	"ingreslock 1524/tcp",
-	"datametrics 1645/tcp old-radius",
-	"datametrics 1645/udp old-radius",
-	"sa-msg-port 1646/tcp old-radacct",
-	"sa-msg-port 1646/udp old-radacct",
-	"kermit 1649/tcp",
-	"groupwise 1677/tcp",
-	"l2f 1701/udp l2tp",
-	"radius 1812/tcp",
-	"radius 1812/udp",
-	"radius-acct 1813/tcp radacct",
-	"radius-acct 1813/udp radacct",
-	"cisco-sccp 2000/tcp",
-	"nfs 2049/tcp",
-	"nfs 2049/udp",
-	"gnunet 2086/tcp",
-	"gnunet 2086/udp",
-	"rtcm-sc104 2101/tcp",
-	"rtcm-sc104 2101/udp",
-	"gsigatekeeper 2119/tcp",
-	"gris 2135/tcp",
-	"cvspserver 2401/tcp",
-	"venus 2430/tcp",
-	"venus 2430/udp",
-	"venus-se 2431/tcp",
-	"venus-se 2431/udp",
-	"codasrv 2432/tcp",
-	"codasrv 2432/udp",
-	"codasrv-se 2433/tcp",
-	"codasrv-se 2433/udp",
-	"mon 2583/tcp",
-	"mon 2583/udp",
-	"dict 2628/tcp",
-	"f5-globalsite 2792/tcp",
-	"gsiftp 2811/tcp",
-	"gpsd 2947/tcp",
-	"gds-db 3050/tcp gds_db",
-	"icpv2 3130/udp icp",
-	"isns 3205/tcp",
-	"isns 3205/udp",
-	"iscsi-target 3260/tcp",
-	"mysql 3306/tcp",
-	"ms-wbt-server 3389/tcp",
-	"nut 3493/tcp",
-	"nut 3493/udp",
-	"distcc 3632/tcp",
-	"daap 3689/tcp",
-	"svn 3690/tcp subversion",
-	"suucp 4031/tcp",
-	"sysrqd 4094/tcp",
-	"sieve 4190/tcp",
-	"epmd 4369/tcp",
-	"remctl 4373/tcp",
-	"f5-iquery 4353/tcp",
-	"ntske 4460/tcp",
-	"ipsec-nat-t 4500/udp",
-	"iax 4569/udp",
-	"mtn 4691/tcp",
-	"radmin-port 4899/tcp",
-	"sip 5060/tcp",
-	"sip 5060/udp",
-	"sip-tls 5061/tcp",
-	"sip-tls 5061/udp",
-	"xmpp-client 5222/tcp jabber-client",
-	"xmpp-server 5269/tcp jabber-server",
-	"cfengine 5308/tcp",
-	"mdns 5353/udp",
-	"postgresql 5432/tcp postgres",
-	"freeciv 5556/tcp rptp",
-	"amqps 5671/tcp",
-	"amqp 5672/tcp",
-	"amqp 5672/sctp",
-	"x11 6000/tcp x11-0",
-	"x11-1 6001/tcp",
-	"x11-2 6002/tcp",
-	"x11-3 6003/tcp",
-	"x11-4 6004/tcp",
-	"x11-5 6005/tcp",
-	"x11-6 6006/tcp",
-	"x11-7 6007/tcp",
-	"gnutella-svc 6346/tcp",
-	"gnutella-svc 6346/udp",
-	"gnutella-rtr 6347/tcp",
-	"gnutella-rtr 6347/udp",
-	"redis 6379/tcp",
-	"sge-qmaster 6444/tcp sge_qmaster",
-	"sge-execd 6445/tcp sge_execd",
-	"mysql-proxy 6446/tcp",
-	"babel 6696/udp",
-	"ircs-u 6697/tcp",
-	"bbs 7000/tcp",
-	"afs3-fileserver 7000/udp",
-	"afs3-callback 7001/udp",
-	"afs3-prserver 7002/udp",
-	"afs3-vlserver 7003/udp",
-	"afs3-kaserver 7004/udp",
-	"afs3-volser 7005/udp",
-	"afs3-bos 7007/udp",
-	"afs3-update 7008/udp",
-	"afs3-rmtsys 7009/udp",
-	"font-service 7100/tcp xfs",
-	"http-alt 8080/tcp webcache",
-	"puppet 8140/tcp",
-	"bacula-dir 9101/tcp",
-	"bacula-fd 9102/tcp",
-	"bacula-sd 9103/tcp",
-	"xmms2 9667/tcp",
-	"nbd 10809/tcp",
-	"zabbix-agent 10050/tcp",
-	"zabbix-trapper 10051/tcp",
-	"amanda 10080/tcp",
-	"dicom 11112/tcp",
-	"hkp 11371/tcp",
-	"db-lsp 17500/tcp",
-	"dcap 22125/tcp",
-	"gsidcap 22128/tcp",
-	"wnn6 22273/tcp",
-	"rtmp 1/ddp",
-	"nbp 2/ddp",
-	"echo 4/ddp",
-	"zip 6/ddp",
-	"kerberos4 750/udp kerberos-iv kdc",
-	"kerberos4 750/tcp kerberos-iv kdc",
-	"kerberos-master 751/udp kerberos_master",
-	"kerberos-master 751/tcp",
-	"passwd-server 752/udp passwd_server",
-	"krb-prop 754/tcp krb_prop krb5_prop hprop",
-	"zephyr-srv 2102/udp",
-	"zephyr-clt 2103/udp",
-	"zephyr-hm 2104/udp",
-	"iprop 2121/tcp",
-	"supfilesrv 871/tcp",
-	"supfiledbg 1127/tcp",
-	"poppassd 106/tcp",
-	"moira-db 775/tcp moira_db",
-	"moira-update 777/tcp moira_update",
-	"moira-ureg 779/udp moira_ureg",
-	"spamd 783/tcp",
-	"skkserv 1178/tcp",
-	"predict 1210/udp",
-	"rmtcfg 1236/tcp",
-	"xtel 1313/tcp",
-	"xtelw 1314/tcp",
-	"zebrasrv 2600/tcp",
-	"zebra 2601/tcp",
-	"ripd 2602/tcp",
-	"ripngd 2603/tcp",
-	"ospfd 2604/tcp",
-	"bgpd 2605/tcp",
-	"ospf6d 2606/tcp",
-	"ospfapi 2607/tcp",
-	"isisd 2608/tcp",
-	"fax 4557/tcp",
-	"hylafax 4559/tcp",
-	"munin 4949/tcp lrrd",
-	"rplay 5555/udp",
-	"nrpe 5666/tcp",
-	"nsca 5667/tcp",
-	"canna 5680/tcp",
-	"syslog-tls 6514/tcp",
-	"sane-port 6566/tcp sane saned",
-	"ircd 6667/tcp",
-	"zope-ftp 8021/tcp",
-	"tproxy 8081/tcp",
-	"omniorb 8088/tcp",
-	"clc-build-daemon 8990/tcp",
-	"xinetd 9098/tcp",
-	"git 9418/tcp",
-	"zope 9673/tcp",
-	"webmin 10000/tcp",
-	"kamanda 10081/tcp",
-	"amandaidx 10082/tcp",
-	"amidxtape 10083/tcp",
-	"sgi-cmsd 17001/udp",
-	"sgi-crsd 17002/udp",
-	"sgi-gcd 17003/udp",
-	"sgi-cad 17004/tcp",
-	"binkp 24554/tcp",
-	"asp 27374/tcp",
-	"asp 27374/udp",
-	"csync2 30865/tcp",
-	"dircproxy 57000/tcp",
-	"tfido 60177/tcp",
-	"fido 60179/tcp",
-};
+/* A line after the other, each with its end; an empty one is the last. */
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+static const char services[] =
+	"tcpmux 1/tcp\0"
+	"echo 7/tcp\0"
+	"echo 7/udp\0"
+	"discard 9/tcp sink null\0"
+	"discard 9/udp sink null\0"
+	"systat 11/tcp users\0"
+	"daytime 13/tcp\0"
+	"daytime 13/udp\0"
+	"netstat 15/tcp\0"
+	"qotd 17/tcp quote\0"
+	"chargen 19/tcp ttytst source\0"
+	"chargen 19/udp ttytst source\0"
+	"ftp-data 20/tcp\0"
+	"ftp 21/tcp\0"
+	"fsp 21/udp fspd\0"
+	"ssh 22/tcp\0"
+	"telnet 23/tcp\0"
+	"smtp 25/tcp mail\0"
+	"time 37/tcp timserver\0"
+	"time 37/udp timserver\0"
+	"whois 43/tcp nicname\0"
+	"tacacs 49/tcp\0"
+	"tacacs 49/udp\0"
+	"domain 53/tcp\0"
+	"domain 53/udp\0"
+	"bootps 67/udp\0"
+	"bootpc 68/udp\0"
+	"tftp 69/udp\0"
+	"gopher 70/tcp\0"
+	"finger 79/tcp\0"
+	"http 80/tcp www\0"
+	"kerberos 88/tcp kerberos5 krb5 kerberos-sec\0"
+	"kerberos 88/udp kerberos5 krb5 kerberos-sec\0"
+	"iso-tsap 102/tcp tsap\0"
+	"acr-nema 104/tcp dicom\0"
+	"pop3 110/tcp pop-3\0"
+	"sunrpc 111/tcp portmapper\0"
+	"sunrpc 111/udp portmapper\0"
+	"auth 113/tcp authentication tap ident\0"
+	"nntp 119/tcp readnews untp\0"
+	"ntp 123/udp\0"
+	"epmap 135/tcp loc-srv\0"
+	"netbios-ns 137/udp\0"
+	"netbios-dgm 138/udp\0"
+	"netbios-ssn 139/tcp\0"
+	"imap2 143/tcp imap\0"
+	"snmp 161/tcp\0"
+	"snmp 161/udp\0"
+	"snmp-trap 162/tcp snmptrap\0"
+	"snmp-trap 162/udp snmptrap\0"
+	"cmip-man 163/tcp\0"
+	"cmip-man 163/udp\0"
+	"cmip-agent 164/tcp\0"
+	"cmip-agent 164/udp\0"
+	"mailq 174/tcp\0"
+	"xdmcp 177/udp\0"
+	"bgp 179/tcp\0"
+	"smux 199/tcp\0"
+	"qmtp 209/tcp\0"
+	"z3950 210/tcp wais\0"
+	"ipx 213/udp\0"
+	"ptp-event 319/udp\0"
+	"ptp-general 320/udp\0"
+	"pawserv 345/tcp\0"
+	"zserv 346/tcp\0"
+	"rpc2portmap 369/tcp\0"
+	"rpc2portmap 369/udp\0"
+	"codaauth2 370/tcp\0"
+	"codaauth2 370/udp\0"
+	"clearcase 371/udp Clearcase\0"
+	"ldap 389/tcp\0"
+	"ldap 389/udp\0"
+	"svrloc 427/tcp\0"
+	"svrloc 427/udp\0"
+	"https 443/tcp\0"
+	"https 443/udp\0"
+	"snpp 444/tcp\0"
+	"microsoft-ds 445/tcp\0"
+	"kpasswd 464/tcp\0"
+	"kpasswd 464/udp\0"
+	"submissions 465/tcp ssmtp smtps urd\0"
+	"saft 487/tcp\0"
+	"isakmp 500/udp\0"
+	"rtsp 554/tcp\0"
+	"rtsp 554/udp\0"
+	"nqs 607/tcp\0"
+	"asf-rmcp 623/udp\0"
+	"qmqp 628/tcp\0"
+	"ipp 631/tcp\0"
+	"ldp 646/tcp\0"
+	"ldp 646/udp\0"
+	"exec 512/tcp\0"
+	"biff 512/udp comsat\0"
+	"login 513/tcp\0"
+	"who 513/udp whod\0"
+	"shell 514/tcp cmd syslog\0"
+	"syslog 514/udp\0"
+	"printer 515/tcp spooler\0"
+	"talk 517/udp\0"
+	"ntalk 518/udp\0"
+	"route 520/udp router routed\0"
+	"gdomap 538/tcp\0"
+	"gdomap 538/udp\0"
+	"uucp 540/tcp uucpd\0"
+	"klogin 543/tcp\0"
+	"kshell 544/tcp krcmd\0"
+	"dhcpv6-client 546/udp\0"
+	"dhcpv6-server 547/udp\0"
+	"afpovertcp 548/tcp\0"
+	"nntps 563/tcp snntp\0"
+	"submission 587/tcp\0"
+	"ldaps 636/tcp\0"
+	"ldaps 636/udp\0"
+	"tinc 655/tcp\0"
+	"tinc 655/udp\0"
+	"silc 706/tcp\0"
+	"kerberos-adm 749/tcp\0"
+	"domain-s 853/tcp\0"
+	"domain-s 853/udp\0"
+	"rsync 873/tcp\0"
+	"ftps-data 989/tcp\0"
+	"ftps 990/tcp\0"
+	"telnets 992/tcp\0"
+	"imaps 993/tcp\0"
+	"pop3s 995/tcp\0"
+	"socks 1080/tcp\0"
+	"proofd 1093/tcp\0"
+	"rootd 1094/tcp\0"
+	"openvpn 1194/tcp\0"
+	"openvpn 1194/udp\0"
+	"rmiregistry 1099/tcp\0"
+	"lotusnote 1352/tcp lotusnotes\0"
+	"ms-sql-s 1433/tcp\0"
+	"ms-sql-m 1434/udp\0"
+	"ingreslock 1524/tcp\0"
+	"datametrics 1645/tcp old-radius\0"
+	"datametrics 1645/udp old-radius\0"
+	"sa-msg-port 1646/tcp old-radacct\0"
+	"sa-msg-port 1646/udp old-radacct\0"
+	"kermit 1649/tcp\0"
+	"groupwise 1677/tcp\0"
+	"l2f 1701/udp l2tp\0"
+	"radius 1812/tcp\0"
+	"radius 1812/udp\0"
+	"radius-acct 1813/tcp radacct\0"
+	"radius-acct 1813/udp radacct\0"
+	"cisco-sccp 2000/tcp\0"
+	"nfs 2049/tcp\0"
+	"nfs 2049/udp\0"
+	"gnunet 2086/tcp\0"
+	"gnunet 2086/udp\0"
+	"rtcm-sc104 2101/tcp\0"
+	"rtcm-sc104 2101/udp\0"
+	"gsigatekeeper 2119/tcp\0"
+	"gris 2135/tcp\0"
+	"cvspserver 2401/tcp\0"
+	"venus 2430/tcp\0"
+	"venus 2430/udp\0"
+	"venus-se 2431/tcp\0"
+	"venus-se 2431/udp\0"
+	"codasrv 2432/tcp\0"
+	"codasrv 2432/udp\0"
+	"codasrv-se 2433/tcp\0"
+	"codasrv-se 2433/udp\0"
+	"mon 2583/tcp\0"
+	"mon 2583/udp\0"
+	"dict 2628/tcp\0"
+	"f5-globalsite 2792/tcp\0"
+	"gsiftp 2811/tcp\0"
+	"gpsd 2947/tcp\0"
+	"gds-db 3050/tcp gds_db\0"
+	"icpv2 3130/udp icp\0"
+	"isns 3205/tcp\0"
+	"isns 3205/udp\0"
+	"iscsi-target 3260/tcp\0"
+	"mysql 3306/tcp\0"
+	"ms-wbt-server 3389/tcp\0"
+	"nut 3493/tcp\0"
+	"nut 3493/udp\0"
+	"distcc 3632/tcp\0"
+	"daap 3689/tcp\0"
+	"svn 3690/tcp subversion\0"
+	"suucp 4031/tcp\0"
+	"sysrqd 4094/tcp\0"
+	"sieve 4190/tcp\0"
+	"epmd 4369/tcp\0"
+	"remctl 4373/tcp\0"
+	"f5-iquery 4353/tcp\0"
+	"ntske 4460/tcp\0"
+	"ipsec-nat-t 4500/udp\0"
+	"iax 4569/udp\0"
+	"mtn 4691/tcp\0"
+	"radmin-port 4899/tcp\0"
+	"sip 5060/tcp\0"
+	"sip 5060/udp\0"
+	"sip-tls 5061/tcp\0"
+	"sip-tls 5061/udp\0"
+	"xmpp-client 5222/tcp jabber-client\0"
+	"xmpp-server 5269/tcp jabber-server\0"
+	"cfengine 5308/tcp\0"
+	"mdns 5353/udp\0"
+	"postgresql 5432/tcp postgres\0"
+	"freeciv 5556/tcp rptp\0"
+	"amqps 5671/tcp\0"
+	"amqp 5672/tcp\0"
+	"amqp 5672/sctp\0"
+	"x11 6000/tcp x11-0\0"
+	"x11-1 6001/tcp\0"
+	"x11-2 6002/tcp\0"
+	"x11-3 6003/tcp\0"
+	"x11-4 6004/tcp\0"
+	"x11-5 6005/tcp\0"
+	"x11-6 6006/tcp\0"
+	"x11-7 6007/tcp\0"
+	"gnutella-svc 6346/tcp\0"
+	"gnutella-svc 6346/udp\0"
+	"gnutella-rtr 6347/tcp\0"
+	"gnutella-rtr 6347/udp\0"
+	"redis 6379/tcp\0"
+	"sge-qmaster 6444/tcp sge_qmaster\0"
+	"sge-execd 6445/tcp sge_execd\0"
+	"mysql-proxy 6446/tcp\0"
+	"babel 6696/udp\0"
+	"ircs-u 6697/tcp\0"
+	"bbs 7000/tcp\0"
+	"afs3-fileserver 7000/udp\0"
+	"afs3-callback 7001/udp\0"
+	"afs3-prserver 7002/udp\0"
+	"afs3-vlserver 7003/udp\0"
+	"afs3-kaserver 7004/udp\0"
+	"afs3-volser 7005/udp\0"
+	"afs3-bos 7007/udp\0"
+	"afs3-update 7008/udp\0"
+	"afs3-rmtsys 7009/udp\0"
+	"font-service 7100/tcp xfs\0"
+	"http-alt 8080/tcp webcache\0"
+	"puppet 8140/tcp\0"
+	"bacula-dir 9101/tcp\0"
+	"bacula-fd 9102/tcp\0"
+	"bacula-sd 9103/tcp\0"
+	"xmms2 9667/tcp\0"
+	"nbd 10809/tcp\0"
+	"zabbix-agent 10050/tcp\0"
+	"zabbix-trapper 10051/tcp\0"
+	"amanda 10080/tcp\0"
+	"dicom 11112/tcp\0"
+	"hkp 11371/tcp\0"
+	"db-lsp 17500/tcp\0"
+	"dcap 22125/tcp\0"
+	"gsidcap 22128/tcp\0"
+	"wnn6 22273/tcp\0"
+	"rtmp 1/ddp\0"
+	"nbp 2/ddp\0"
+	"echo 4/ddp\0"
+	"zip 6/ddp\0"
+	"kerberos4 750/udp kerberos-iv kdc\0"
+	"kerberos4 750/tcp kerberos-iv kdc\0"
+	"kerberos-master 751/udp kerberos_master\0"
+	"kerberos-master 751/tcp\0"
+	"passwd-server 752/udp passwd_server\0"
+	"krb-prop 754/tcp krb_prop krb5_prop hprop\0"
+	"zephyr-srv 2102/udp\0"
+	"zephyr-clt 2103/udp\0"
+	"zephyr-hm 2104/udp\0"
+	"iprop 2121/tcp\0"
+	"supfilesrv 871/tcp\0"
+	"supfiledbg 1127/tcp\0"
+	"poppassd 106/tcp\0"
+	"moira-db 775/tcp moira_db\0"
+	"moira-update 777/tcp moira_update\0"
+	"moira-ureg 779/udp moira_ureg\0"
+	"spamd 783/tcp\0"
+	"skkserv 1178/tcp\0"
+	"predict 1210/udp\0"
+	"rmtcfg 1236/tcp\0"
+	"xtel 1313/tcp\0"
+	"xtelw 1314/tcp\0"
+	"zebrasrv 2600/tcp\0"
+	"zebra 2601/tcp\0"
+	"ripd 2602/tcp\0"
+	"ripngd 2603/tcp\0"
+	"ospfd 2604/tcp\0"
+	"bgpd 2605/tcp\0"
+	"ospf6d 2606/tcp\0"
+	"ospfapi 2607/tcp\0"
+	"isisd 2608/tcp\0"
+	"fax 4557/tcp\0"
+	"hylafax 4559/tcp\0"
+	"munin 4949/tcp lrrd\0"
+	"rplay 5555/udp\0"
+	"nrpe 5666/tcp\0"
+	"nsca 5667/tcp\0"
+	"canna 5680/tcp\0"
+	"syslog-tls 6514/tcp\0"
+	"sane-port 6566/tcp sane saned\0"
+	"ircd 6667/tcp\0"
+	"zope-ftp 8021/tcp\0"
+	"tproxy 8081/tcp\0"
+	"omniorb 8088/tcp\0"
+	"clc-build-daemon 8990/tcp\0"
+	"xinetd 9098/tcp\0"
+	"git 9418/tcp\0"
+	"zope 9673/tcp\0"
+	"webmin 10000/tcp\0"
+	"kamanda 10081/tcp\0"
+	"amandaidx 10082/tcp\0"
+	"amidxtape 10083/tcp\0"
+	"sgi-cmsd 17001/udp\0"
+	"sgi-crsd 17002/udp\0"
+	"sgi-gcd 17003/udp\0"
+	"sgi-cad 17004/tcp\0"
+	"binkp 24554/tcp\0"
+	"asp 27374/tcp\0"
+	"asp 27374/udp\0"
+	"csync2 30865/tcp\0"
+	"dircproxy 57000/tcp\0"
+	"tfido 60177/tcp\0"
+	"fido 60179/tcp\0"
+	;
 
 #endif

@@ -95,7 +95,7 @@ text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size)
 	char *end = quote(out, data, size, TEXT_SHOWN, false);
 
 	if (size > TEXT_SHOWN)
-		strcpy(end, "...");
+		memcpy(end, "...", sizeof("..."));
 	return out;
 }
 

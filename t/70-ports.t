@@ -211,7 +211,7 @@ sub with_database {
 sub compiled_in {
 	my @lines = map { [m{^(\d+)/(\w+)}, $_] }
 	    map { s/^(\S+) (\S+)/$2 $1/r }
-	    slurp(in_tree('modes/services.h')) =~ /^\t"(.*)",$/mg;
+	    slurp(in_tree('modes/services.h')) =~ /^\t"(.*)\\0"$/mg;
 	return join '', map { "$_->[2]\n" }
 	    sort { $a->[0] <=> $b->[0] || $a->[1] cmp $b->[1] } @lines;
 }

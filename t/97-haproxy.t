@@ -46,7 +46,8 @@ my $proxy = start_command({ no_wait => 1, name => 'haproxy' }, 'haproxy',
 close $listener;
 
 my $right = run_echo('check', '--profile=robust', '-a', $address);
-is $right->{status}, 0, 'right, as a server is' or diag show($right->{out}, 3000);
+is $right->{status}, 0, 'right, as a server is' or
+    diag show($right->{out}, 3000);
 
 # The n-th conversation: what is wrong with it.
 sub converse {

@@ -170,7 +170,8 @@ sub run_make {
 sub chroot_prefix {
 	my ($root) = @_;
 	for (['chroot', $root], ['unshare', '-r', 'chroot', $root]) {
-		return @$_ if run_command(@$_, '/echo', '--version')->{status} == 0;
+		my $run = run_command(@$_, '/echo', '--version');
+		return @$_ if $run->{status} == 0;
 	}
 	return;
 }
