@@ -129,6 +129,19 @@ asan:
 	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
 	    LDFLAGS='$(SANITIZE)' test
 
+# The program as valgrind runs it, under all its names, and the shortest tests.
+# What it finds goes into the log, which a test that ends a server looks at.
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
+	--errors-for-leak-kinds=definite
+valgrind: all
+	@mkdir -p $(OBJ)/valgrind
+	@printf '#!/bin/sh\nexec $(VALGRIND) %s/$$(basename "$$0") "$$@"\n' \
+	    '$(abspath $(OUT))' >$(OBJ)/valgrind/echo
+	@chmod +x $(OBJ)/valgrind/echo
+	@for link in $(LINKS); do ln -sf echo $(OBJ)/valgrind/$$link; done
+	@ln -sfn $(abspath $(OBJ)) $(OBJ)/valgrind/build
+	ECHO_DIR=$(OBJ)/valgrind $(PROVE) t/05-smoke.t
+
 LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c)
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
@@ -160,4 +173,5 @@ uninstall:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan can_fuzz check clean demo fuzz install lint test torture uninstall
+.PHONY: all asan can_fuzz check clean demo fuzz install lint test torture uninstall \
+	valgrind
