@@ -142,6 +142,15 @@ valgrind: all
 	@ln -sfn $(abspath $(OBJ)) $(OBJ)/valgrind/build
 	ECHO_DIR=$(OBJ)/valgrind $(PROVE) t/05-smoke.t
 
+# The same tests, with a program that counts how often each line runs. What is
+# killed or leaves by _exit(2) has not counted.
+COVERAGE = 90
+coverage:
+	rm -rf build/coverage
+	$(MAKE) CC=gcc OUT=build/coverage HARDENING= LDFLAGS=--coverage \
+	    CFLAGS='-O0 -g --coverage' test; tests=$$?; \
+	    t/coverage build/coverage/build $(COVERAGE) && exit $$tests
+
 LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c)
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
@@ -173,5 +182,5 @@ uninstall:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan can_fuzz check clean demo fuzz install lint test torture uninstall \
+.PHONY: all asan can_fuzz check clean coverage demo fuzz install lint test torture uninstall \
 	valgrind
