@@ -105,6 +105,37 @@ TORTURE = 60
 torture: all
 	@ECHO_DIR=$(OUT) t/torture $(TORTURE)
 
+# Fuzz targets (t/fuzz) with what each is about, by libFuzzer, for so many
+# seconds in all.
+FUZZ_TIME = 60
+FUZZ_CC = clang
+FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -O1 -g \
+	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZERS = $(patsubst t/fuzz/%.c,$(OBJ)/fuzz/%,$(wildcard t/fuzz/*.c))
+$(OBJ)/fuzz/conn: modes/conn.c t/conn.h
+$(OBJ)/fuzz/args: modes/args.c modes/net.c modes/text.c
+$(OBJ)/fuzz/args: FUZZ_FLAGS += -Wl,--wrap=errx,--wrap=getaddrinfo
+$(OBJ)/fuzz/text: modes/text.c
+$(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h) Makefile | can_fuzz
+	@mkdir -p $(@D)
+	$(call say,LD)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^)
+
+can_fuzz:
+	@mkdir -p $(OBJ)/fuzz
+	@echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void)' \
+	    '{ return 0; }' | $(FUZZ_CC) -fsanitize=fuzzer,address -x c - \
+	    -o $(OBJ)/fuzz/can 2>/dev/null || { echo 'make fuzz: no clang' \
+	    'with libFuzzer here (Debian: clang, and libclang-rt-NN-dev for' \
+	    'its version NN)' >&2; exit 1; }
+
+fuzz: $(FUZZERS)
+	@for fuzzer in $(FUZZERS); do \
+	    $$fuzzer -max_total_time=$$(($(FUZZ_TIME) / $(words $(FUZZERS)))) \
+	    -timeout=5 -artifact_prefix=$$fuzzer- -print_final_stats=1 \
+	    >$$fuzzer.log 2>&1 || { cat $$fuzzer.log; exit 1; }; \
+	    echo "  $$fuzzer:" $$(sed -n 's/.*executed_units: *//p' \
+	    $$fuzzer.log) inputs; done
+
 # The same tests, with a program that looks at every access it makes.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -127,7 +158,29 @@ static:
 	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
 	    LDFLAGS='$(STATIC_LDFLAGS)' $(OBJ)/static/echo
 
-LINTED = $(SOURCES) $(wildcard t/*.c) doc/yardstick.c
+# The program as valgrind runs it, under all its names, and the shortest tests.
+# What it finds goes into the log, which a test that ends a server looks at.
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
+	--errors-for-leak-kinds=definite
+valgrind: all
+	@mkdir -p $(OBJ)/valgrind
+	@printf '#!/bin/sh\nexec $(VALGRIND) %s/$$(basename "$$0") "$$@"\n' \
+	    '$(abspath $(OUT))' >$(OBJ)/valgrind/echo
+	@chmod +x $(OBJ)/valgrind/echo
+	@for link in $(LINKS); do ln -sf echo $(OBJ)/valgrind/$$link; done
+	@ln -sfn $(abspath $(OBJ)) $(OBJ)/valgrind/build
+	ECHO_DIR=$(OBJ)/valgrind $(PROVE) t/05-smoke.t
+
+# The same tests, with a program that counts how often each line runs. What is
+# killed or leaves by _exit(2) has not counted.
+COVERAGE = 90
+coverage:
+	rm -rf build/coverage
+	$(MAKE) CC=gcc OUT=build/coverage HARDENING= LDFLAGS=--coverage \
+	    CFLAGS='-O0 -g --coverage' test; tests=$$?; \
+	    t/coverage build/coverage/build $(COVERAGE) && exit $$tests
+
+LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c) doc/yardstick.c
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
 	    cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
@@ -187,5 +240,5 @@ dist:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan bench check clean demo dist install lint static test \
-    torture uninstall
+.PHONY: all asan bench can_fuzz check clean coverage demo dist fuzz install \
+    lint static test torture uninstall valgrind

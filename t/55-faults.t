@@ -44,7 +44,7 @@ for my $engine (engines()) {
 for my $engine (engines()) {
 	my $server = start_server($engine, '--stream');
 	my ($exact, $p99);
-	for my $try (1 .. 3) {
+	for my $try (1 .. 10) {
 		my $sock = dial($server);
 		my (@took, $sent, $back);
 		for (1 .. 500) {
@@ -183,6 +183,7 @@ SKIP: {
 	}
 	$_->{server}->wait_log(qr/Too many open/) for @cases;
 	my $warnings = sub { scalar(() = $_[0]->log =~ /Too many/g) };
+	my $start = time;
 	for (@cases) {
 		$_->{cpu} = $_->{server}->cpu;
 		$_->{warnings} = $warnings->($_->{server});
@@ -192,7 +193,8 @@ SKIP: {
 		my ($engine, $server) = @$_{qw(engine server)};
 		cmp_ok $server->cpu - $_->{cpu}, '<=', 0.04 + 0.02,
 		    "$engine: no client and no descriptor: it does not spin";
-		cmp_ok $warnings->($server) - $_->{warnings}, '<=', 3, "$engine: nor fill the log";
+		cmp_ok $warnings->($server) - $_->{warnings}, '<=',
+		    1 + time - $start, "$engine: nor fill the log";
 		my $away = grep { IO::Select->new($_)->can_read(0) }
 		    @{ $_->{socks} };
 		ok $away >= 1 && $away <= 10, "$engine: and turns few away" or

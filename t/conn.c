@@ -1,9 +1,9 @@
 /*
  * Unit tests of the conn machine, in TAP. It makes no call, so neither do
- * they: cases first, then the properties of conn.h under a million random
+ * they: cases first, then the properties of t/conn.h under a million random
  * steps, with the seed in the name of a test that fails.
  */
-#include "modes/conn.h"
+#include "t/conn.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -176,22 +176,6 @@ random_step(struct conn *c, uint64_t *seed)
 		conn_got(c, n);
 	else
 		conn_sent(c, n);
-}
-
-static bool
-holds(const struct conn *c, const struct conn *before)
-{
-	unsigned want = conn_want(c);
-
-	return c->out <= c->in && c->in >= before->in &&
-	    c->out >= before->out && c->state >= CONN_ECHOING &&
-	    c->state <= CONN_OVER && (want == 0) == (c->state == CONN_OVER) &&
-	    (want != 0 || conn_owed(c) == 0 || c->err != 0) &&
-	    (!(want & WANT_READ) || conn_owed(c) == 0) &&
-	    (!(want & WANT_WRITE) || conn_owed(c) > 0) &&
-	    (want != 0 || c->end != NULL || c->err != 0) &&
-	    (before->end == NULL || c->end == before->end) &&
-	    (conn_want(before) != 0 || want == 0);
 }
 
 static void

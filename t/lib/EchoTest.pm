@@ -77,11 +77,12 @@ sub modes {
 	return %link_of;
 }
 
-# Whether it is built with a sanitizer, which takes memory and descriptors of
-# its own.
+# Whether it is built with a sanitizer, or to tell which lines ran, which takes
+# memory and, at its end, descriptors and files of its own.
 sub sanitized {
 	local $ENV{ASAN_OPTIONS} = 'help=1';
-	return run_echo('--version')->{err} =~ /Sanitizer/;
+	return run_echo('--version')->{err} =~ /Sanitizer/ ||
+	    slurp(program()) =~ /\.gcda\b/;
 }
 
 # The command in front of the program (wrap) that has it meet the faults of
