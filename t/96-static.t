@@ -20,7 +20,7 @@ my $made = run_make(in_tree(''), 'static', "OUT=$out");
 is $made->{status}, 0, 'make static' or diag show($made->{err}, 3000);
 is $made->{err}, '', 'without a warning';
 my $static = "$out/build/static/echo";
-cmp_ok -s $static, '<=', 192 * 1024, 'at most 192 KiB';
+cmp_ok -s $static, '<=', 160 * 1024, 'at most 160 KiB';
 
 # glibc asks getservent(3) for them, this one reads the file.
 SKIP: {
