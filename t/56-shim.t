@@ -31,7 +31,7 @@ sub start_with_failure {
 	my $said = readline($server->{out}) // '';
 	my ($call) = $server->log =~ /^shim: fails: (\w+)$/m;
 	my $what = "@way: call $n fails" . ($call ? ": $call" : '');
-	if ($said =~ /^listening on (\S+)$/) {
+	if ($said =~ /^listening on (127\.0\.0\.1:\d+)$/) {
 		$server->{address} = $1;
 		my $back = eval { exchange(dial($server), 'alive', undef,
 		    half_close => 1) } // $@;
