@@ -1,6 +1,7 @@
 # make            the program and its links, here
 # make test       its tests (or: prove t/)
-# make demo, asan, lint, install, uninstall, clean: see README
+# make demo, bench, asan, lint, static, install, uninstall, dist, clean: see
+# README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -8,6 +9,11 @@ PREFIX ?= /usr/local
 EXEC_PREFIX ?= $(PREFIX)
 bindir ?= $(EXEC_PREFIX)/bin
 libexecdir ?= $(EXEC_PREFIX)/libexec
+datarootdir ?= $(PREFIX)/share
+mandir ?= $(datarootdir)/man
+docdir ?= $(datarootdir)/doc/echo
+bashcompdir ?= $(datarootdir)/bash-completion/completions
+zshcompdir ?= $(datarootdir)/zsh/site-functions
 INSTALL ?= install
 LN_SR ?= ln -srf
 PROVE ?= prove
@@ -41,7 +47,7 @@ SHIM = $(OBJ)/t/shim.so
 UNITS = $(filter-out t/shim.c,$(wildcard t/*.c))
 OBJECTS = $(SOURCES:%.c=$(OBJ)/%.o)
 PROGRAM = $(OUT)/echo
-LINKS = echo_server echo_client echo_ports echo_check
+LINKS = echo_server echo_client echo_ports echo_check echo_bench
 TESTS = $(UNITS:t/%.c=$(OBJ)/t/%)
 
 # A line a file, unless V=1 asks for the commands, or -s for nothing.
@@ -86,6 +92,14 @@ test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j4 $(LONGEST) \
 	    $(filter-out $(LONGEST),$(sort $(wildcard t/*.t)))
 
+# How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
+# be --quick, which only shows that all of it runs.
+YARDSTICK = $(OBJ)/doc/yardstick
+$(YARDSTICK): $(YARDSTICK).o
+	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+bench: all $(YARDSTICK)
+	@doc/measure $(MEASURE)
+
 # Seeded faults (t/shim.c) on every engine, for so many seconds.
 TORTURE = 60
 torture: all
@@ -129,6 +143,21 @@ asan:
 	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
 	    LDFLAGS='$(SANITIZE)' test
 
+# One file that needs nothing where it runs. Not with glibc, whose look-ups of
+# names load libraries all the same. The headers of the kernel come from where
+# the system has them; it is musl's FD_SET that warns of signs; and as musl is
+# built without CET, the whole has none.
+STATIC_CC ?= musl-gcc
+STATIC_CFLAGS ?= -Os -flto -fno-pie -fno-asynchronous-unwind-tables \
+	$(call can,-fcf-protection=none) -Wno-sign-conversion
+STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections,-z,noseparate-code
+KERNEL_HEADERS = -idirafter /usr/include \
+	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
+static:
+	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
+	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
+	    LDFLAGS='$(STATIC_LDFLAGS)' $(OBJ)/static/echo
+
 # The program as valgrind runs it, under all its names, and the shortest tests.
 # What it finds goes into the log, which a test that ends a server looks at.
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
@@ -151,7 +180,7 @@ coverage:
 	    CFLAGS='-O0 -g --coverage' test; tests=$$?; \
 	    t/coverage build/coverage/build $(COVERAGE) && exit $$tests
 
-LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c)
+LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c) doc/yardstick.c
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
 	    cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
@@ -165,22 +194,51 @@ lint:
 	    -std=c11 -D_GNU_SOURCE -I. 2>/dev/null; \
 	else echo 'lint: no clang-tidy here'; fi
 
+DOCS = CHANGELOG LICENSE README
+INSTALLED_DIRS = $(bindir) $(libexecdir)/echo $(mandir)/man1 $(docdir) \
+	$(bashcompdir) $(zshcompdir)
+INSTALLED = $(LINKS:%=$(bindir)/%) $(libexecdir)/echo/echo \
+	$(LINKS:%=$(mandir)/man1/%.1) $(DOCS:%=$(docdir)/%) \
+	$(LINKS:%=$(bashcompdir)/%) $(zshcompdir)/_echo_server
+
 # The program is not installed as "echo" where a shell looks for commands:
 # scripts and xargs(1) mean the other one.
 install: all
-	$(INSTALL) -d $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(bindir)
+	$(INSTALL) -d $(INSTALLED_DIRS:%=$(DESTDIR)%)
 	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(libexecdir)/echo/echo
 	for link in $(LINKS); do \
 	    $(LN_SR) $(DESTDIR)$(libexecdir)/echo/echo \
 	    $(DESTDIR)$(bindir)/$$link || exit; done
+	$(INSTALL) -m 644 $(LINKS:%=man/%.1) $(DESTDIR)$(mandir)/man1
+	$(INSTALL) -m 644 $(DOCS) $(DESTDIR)$(docdir)
+	for link in $(LINKS); do $(INSTALL) -m 644 contrib/completions/bash \
+	    $(DESTDIR)$(bashcompdir)/$$link || exit; done
+	$(INSTALL) -m 644 contrib/completions/zsh \
+	    $(DESTDIR)$(zshcompdir)/_echo_server
 
 uninstall:
-	cd $(DESTDIR)$(bindir) && rm -f $(LINKS)
-	rm -f $(DESTDIR)$(libexecdir)/echo/echo
-	rmdir $(DESTDIR)$(libexecdir)/echo 2>/dev/null || :
+	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	rmdir $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(docdir) 2>/dev/null || :
+
+# A tarball whose bytes depend on the files in it alone: all that git knows or,
+# where git cannot say, as in the tarball itself, all that is not built.
+VERSION = $(shell sed -n 's/^.define ECHO_VERSION "\(.*\)".*/\1/p' modes/mode.h)
+TARBALL = $(OUT)/echo-$(VERSION).tar
+SOURCE_DATE_EPOCH ?= $(shell test -e .git && \
+	git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
+dist:
+	{ test -e .git && git ls-files 2>/dev/null || find . -type f \
+	    ! -path './build/*' ! -path './.git*/*' ! -path ./echo \
+	    ! -name '*.tar*' -printf '%P\n'; } | LC_ALL=C sort >$(TARBALL).list
+	tar --format=ustar --owner=0 --group=0 --numeric-owner \
+	    --mode=u+rwX,go+rX,go-w --mtime=@$(SOURCE_DATE_EPOCH) \
+	    --transform='s,^,echo-$(VERSION)/,' --files-from=$(TARBALL).list \
+	    -cf $(TARBALL)
+	rm $(TARBALL).list
+	gzip -9nf $(TARBALL)
 
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan can_fuzz check clean coverage demo fuzz install lint test torture uninstall \
-	valgrind
+.PHONY: all asan bench can_fuzz check clean coverage demo dist fuzz install \
+    lint static test torture uninstall valgrind

@@ -15,7 +15,8 @@
 #include "modes/mode.h"
 
 static const struct mode *const modes[] = {
-	&mode_serve, &mode_send, &mode_ports, &mode_check
+	&mode_serve, &mode_send, &mode_ports, &mode_check,
+	&mode_bench
 };
 
 enum { MODES = sizeof(modes) / sizeof(*modes) };

@@ -184,6 +184,18 @@ args_number(const char *what, const char *value, uint64_t low, uint64_t high)
 	return number;
 }
 
+mode_t
+args_mode(const char *what, const char *value)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	if (*value < '0' || *value > '7' || *end != '\0' || mode > 0777)
+		args_usage("%s: %s is not an octal mode from 0 to 777", what,
+		    args_shown(value));
+	return (mode_t)mode;
+}
+
 /* The port of a TCP service, 0 if the system knows none of that name. */
 static uint16_t
 service(const char *name)
@@ -282,7 +294,7 @@ cut_plain(const char *what, char *value)
 
 	if (*value == '\0')
 		args_usage("%s: an address is HOST, HOST:PORT, [V6]:PORT, "
-		    ":PORT or *, not \"\"", what);
+		    ":PORT, *, unix:/PATH or unix:@NAME, not \"\"", what);
 	if (colon == NULL)
 		return NULL;
 	if (strchr(colon + 1, ':') != NULL)
@@ -295,6 +307,13 @@ cut_plain(const char *what, char *value)
 struct address
 args_address(const char *what, char *value, uint16_t port, uint16_t low)
 {
+	if (net_is_unix(value)) {
+		if (!net_fits_unix(value))
+			args_usage("%s: %s is longer than the name of a Unix "
+			    "socket can be", what, args_shown(value));
+		return (struct address){ .host = value };
+	}
+
 	bool bracketed = *value == '[';
 	const char *own_port = bracketed ? cut_bracketed(what, value) :
 	    cut_plain(what, value);

@@ -6,6 +6,8 @@
 #ifndef ARGS_H
 #define ARGS_H
 
+#include <sys/types.h>
+
 #include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 
 struct address {
 	const char *host;	/* NULL: all interfaces; points into argv */
+				/* may be a Unix socket's: net_is_unix() */
 	uint16_t port;
 };
 
@@ -59,16 +62,17 @@ int64_t args_duration(const char *what, const char *value,
     int64_t low);				/* ns; at most 24h */
 size_t args_size(const char *what, const char *value, size_t low,
     size_t high);				/* bytes */
+mode_t args_mode(const char *what, const char *value);	/* octal, to 777 */
 
 /*
- * HOST, HOST:PORT, [V6]:PORT, :PORT or *, with the default host and the given
- * port (>= low) for what is left out. Cuts value up.
+ * HOST, HOST:PORT, [V6]:PORT, :PORT, *, unix:/PATH or unix:@NAME, with the
+ * default host and the given port (>= low) for what is left out. Cuts value up.
  */
 struct address args_address(const char *what, char *value, uint16_t port,
     uint16_t low);
 
 /*
- * What the address resolves to, for freeaddrinfo(3). Exits with one line and
+ * What the address resolves to, for net_free_addresses(). Exits with one line and
  * STATUS_NAME if nothing, STATUS_LOCAL if it cannot ask.
  */
 struct addrinfo *args_resolve(const struct address *);

@@ -2,7 +2,7 @@
  * Engine: one client at a time, a few bytes at a time, in two nested loops.
  * This is the server of the homework; read this file first.
  *
- * The outer loop of server() takes a client, serves it and closes it, again
+ * The outer loop of blocking_run() takes a client, serves it and closes it, again
  * and again; those who come meanwhile wait in the kernel's queue. The inner
  * loop takes at most --chunk bytes (16) and answers them, until the message
  * is over.
@@ -112,23 +112,16 @@ part_from(struct server *s, struct client *c)
 	server_close(s, c);
 }
 
-static void
-server(struct server *s)
+void
+blocking_run(struct server *s)
 {
 	struct client *client;
 	size_t n;
 
+	server_ready(s, NULL, 0);
 	while ((client = next_client(s)) != NULL) {
 		while ((n = receive(s, client)) > 0)
 			answer(s, client, n);
 		part_from(s, client);
 	}
-}
-
-int
-blocking_run(struct server *s)
-{
-	server(s);
-	server_end(s);
-	return STATUS_OK;
 }

@@ -43,8 +43,8 @@ static const char usage[] =
 "one before it: homework (one short message per connection), rfc862 (every\n"
 "byte of a stream, up to its end), robust (many clients, rude ones, bulk).\n"
 "\n"
-"  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT or\n"
-"                          :PORT (default 127.0.0.1)\n"
+"  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT,\n"
+"                          :PORT, unix:/PATH or unix:@NAME (default 127.0.0.1)\n"
 "  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
 "      --profile=PROFILE   homework, rfc862 or robust (default rfc862)\n"
 "      --only=NAME[,...]   these tests and no others, of whatever profile\n"
@@ -189,7 +189,7 @@ reach(struct check *c, const struct address *address)
 		bail_out(STATUS_NAME, "cannot resolve %s: %s",
 		    args_shown(address->host), error == EAI_SYSTEM ?
 		    strerror(errno) : gai_strerror(error));
-	freeaddrinfo(found);
+	net_free_addresses(found);
 	target->fd = dial_any(address, target->timeout, &target->server);
 	if (target->fd < 0)
 		bail_out(dial_status(-target->fd), "cannot connect to %s: %s%s",

@@ -48,11 +48,25 @@ met_itself(int fd, const struct server_address *server)
 	return strcmp(net_name(name, &self.address.any), server->name) == 0;
 }
 
+/*
+ * A connection that is being made, or -errno. A Unix socket that has no room
+ * for another client says so at once (EAGAIN), and not when it has.
+ */
+static int
+start(const struct server_address *server, int64_t until)
+{
+	int fd;
+
+	while ((fd = net_connect(&server->peer.address.any,
+	    server->peer.size)) == -EAGAIN && net_now() < until)
+		net_poll(NULL, 0, 10 * NET_MS, NULL);
+	return fd == -EAGAIN ? -ETIMEDOUT : fd;
+}
+
 /* How a connection that is being made turns out: 0 or -errno. */
 static int
-outcome(int fd, int64_t timeout)
+outcome(int fd, int64_t until)
 {
-	int64_t until = timeout > 0 ? net_now() + timeout : INT64_MAX;
 	struct pollfd writable = { fd, POLLOUT, 0 };
 	int ready;
 
@@ -69,12 +83,12 @@ outcome(int fd, int64_t timeout)
 int
 dial(const struct server_address *server, int64_t timeout)
 {
-	int fd = net_connect(&server->peer.address.any, server->peer.size);
-	int error;
+	int64_t until = timeout > 0 ? net_now() + timeout : INT64_MAX;
+	int fd = start(server, until), error;
 
 	if (fd < 0)
 		return fd;
-	error = outcome(fd, timeout);
+	error = outcome(fd, until);
 	if (error == 0 && met_itself(fd, server))
 		error = -ECONNREFUSED;
 	if (error == 0)
@@ -96,7 +110,7 @@ dial_any(const struct address *address, int64_t timeout,
 		net_name(reached->name, a->ai_addr);
 		fd = dial(reached, timeout);
 	}
-	freeaddrinfo(found);
+	net_free_addresses(found);
 	return fd;
 }
 
@@ -105,6 +119,7 @@ dial_status(int error)
 {
 	switch (error) {
 	case ECONNREFUSED:
+	case ENOENT:		/* no such Unix socket */
 		return STATUS_REFUSED;
 	case ETIMEDOUT:
 		return STATUS_TIMEOUT;
@@ -127,6 +142,7 @@ dial_hint(int error)
 {
 	switch (error) {
 	case ECONNREFUSED:
+	case ENOENT:
 		return " (is a server running there? echo_server is one)";
 	case EMFILE:
 		return " (try: ulimit -n 1024)";

@@ -1,13 +1,14 @@
 /*
  * The engines: each serves, by its own way to wait, on a server that is open
- * and listens. Returns an exit status.
+ * and listens, until there are to be no more clients. For server_run().
  */
 #ifndef ENGINES_H
 #define ENGINES_H
 
 struct server;
 
-int blocking_run(struct server *);
-int select_run(struct server *);
+void blocking_run(struct server *);
+void epoll_run(struct server *);
+void select_run(struct server *);
 
 #endif

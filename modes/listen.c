@@ -3,13 +3,16 @@
  */
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "args.h"
 #include "mode.h"
 #include "server.h"
+#include "systemd.h"
 
 static const char *
 hint(int error)
@@ -38,6 +41,45 @@ is_repeated(const struct addrinfo *list, const struct addrinfo *one)
 	return false;
 }
 
+static struct server *file_owner;
+
+static void
+remove_files(void)
+{
+	server_remove_files(file_owner);
+}
+
+void
+server_remove_files(struct server *s)
+{
+	for (int i = 0; i < s->listening && !s->supervised; i++) {
+		if (s->files[i] != NULL)
+			unlinkat(AT_FDCWD, s->files[i], 0);
+		s->files[i] = NULL;
+	}
+}
+
+/* A socket that listens there, or -errno. */
+static int
+listen_at(struct server *s, const struct addrinfo *a)
+{
+	const struct sockaddr_un *un = (const void *)a->ai_addr;
+	int fd;
+
+	if (a->ai_family != AF_UNIX)
+		return net_listen(a->ai_addr, a->ai_addrlen);
+	fd = net_listen_unix(un, a->ai_addrlen, s->socket_mode);
+	if (fd < 0 || *un->sun_path == '\0')
+		return fd;
+	if ((s->files[s->listening] = strdup(un->sun_path)) == NULL)
+		err(STATUS_LOCAL, "no memory for a name");
+	if (!s->has_files)
+		atexit(remove_files);	/* however it ends */
+	s->has_files = true;
+	file_owner = s;
+	return fd;
+}
+
 /*
  * Listens on each of them, with the same port where the system is to choose
  * one. A kind of address that this machine lacks is passed over if there is
@@ -58,7 +100,7 @@ listen_on(struct server *s, struct addrinfo *found,
 		if (is_repeated(found, a))
 			continue;
 		fd = s->listening < SERVER_LISTENERS ?
-		    net_listen(a->ai_addr, a->ai_addrlen) : -EMFILE;
+		    listen_at(s, a) : -EMFILE;
 		if (fd >= 0) {
 			s->listeners[s->listening++] = fd;
 			port = net_port(fd);
@@ -90,10 +132,30 @@ server_listen(struct server *s, const struct address *address)
 			errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
 			    net_name(name, failed->ai_addr), strerror(-error),
 			    hint(-error));
-		freeaddrinfo(found);
+		net_free_addresses(found);
 		if (error == 0)
 			return;
 	}
+}
+
+int
+server_inherit(struct server *s)
+{
+	int n = systemd_descriptors();
+
+	if (n > SERVER_LISTENERS)
+		errx(STATUS_LOCAL, "LISTEN_FDS=%d: more than %d", n,
+		    SERVER_LISTENERS);
+	for (int fd = SYSTEMD_FIRST; fd < SYSTEMD_FIRST + n; fd++) {
+		int error = net_adopt(fd);
+
+		if (error < 0)
+			errx(STATUS_LOCAL, "descriptor %d, one of LISTEN_FDS=%d, "
+			    "is no listening stream socket: %s", fd, n,
+			    strerror(-error));
+		s->listeners[s->listening++] = fd;
+	}
+	return s->inherited = n;
 }
 
 void

@@ -1,11 +1,14 @@
 #include "log.h"
 
+#include <sys/wait.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server.h"
@@ -56,28 +59,100 @@ say(const char *fmt, ...)
 	va_end(ap);
 }
 
+/* "2026-11-23T09:14:32.123456Z" (RFC 3339). */
+static const char *
+timestamp(void)
+{
+	static char out[40];
+	struct timespec now;
+	struct tm utc;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	n = strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(out + n, sizeof(out) - n, ".%06ldZ", now.tv_nsec / 1000);
+	return out;
+}
+
+/* An event as JSON: its name, and its other keys with a comma before each. */
+static void
+event(const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+event(const char *name, const char *fmt, ...)
+{
+	char keys[768];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(keys, sizeof(keys), fmt, ap);
+	va_end(ap);
+	say("{\"time\":\"%s\",\"event\":\"%s\"%s}", timestamp(), name, keys);
+}
+
+/* Something that the one who runs the server should know. */
+static void
+warn_of(const struct server *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+warn_of(const struct server *s, const char *fmt, ...)
+{
+	char text[256], json[TEXT_JSON(sizeof(text))];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (s->json)
+		event("warning", ",\"reason\":%s", text_json(json, text,
+		    strlen(text), sizeof(text)));
+	else
+		say("%s: %s", program_invocation_short_name, text);
+}
+
+void
+log_open(const struct server *s)
+{
+	if (s->json)
+		tzset();	/* or gmtime_r(3) would, and read a file */
+}
+
 static const char *
 peer(const struct client *c)
 {
 	static char name[NET_NAME_MAX];
 
-	return net_name(name, &c->peer.address.any);
+	return net_peer_name(name, &c->peer);
 }
 
 void
 log_connected(const struct server *s, const struct client *c)
 {
-	if (s->verbosity >= NORMAL)
+	if (s->verbosity < NORMAL)
+		return;
+	if (s->json)
+		event("connected", ",\"peer\":\"%s\"", peer(c));
+	else
 		say("%s connected", peer(c));
 }
 
+/* So many bytes have come, which begin so. */
 static void
-say_received(const struct client *c, const char *text, uint64_t bytes)
+say_bytes(const struct server *s, const struct client *c, const char *verb,
+    const char *data, uint64_t bytes)
 {
-	char quoted[TEXT_QUOTED];
+	char quoted[TEXT_QUOTED], json[TEXT_JSON(TEXT_SHOWN)];
 
-	say("%s received %" PRIu64 " byte%s %s", peer(c), bytes,
-	    PLURAL(bytes), text_quote(quoted, text, bytes));
+	if (s->json)
+		event(verb, ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
+		    ",\"text\":%s", peer(c), bytes, text_json(json, data,
+		    bytes, TEXT_SHOWN));
+	else
+		say("%s %s %" PRIu64 " byte%s %s", peer(c), verb, bytes,
+		    PLURAL(bytes), text_quote(quoted, data, bytes));
 }
 
 /* The first bytes of a message, which is logged when it is over. */
@@ -97,17 +172,14 @@ keep_text(struct client *c, const char *data, size_t n)
 void
 log_read(const struct server *s, struct client *c, const char *data, size_t n)
 {
-	char quoted[TEXT_QUOTED];
-
 	if (s->verbosity < NORMAL)
 		return;
 	if (s->verbosity >= VERBOSE)
-		say("%s read %zu byte%s %s", peer(c), n, PLURAL(n),
-		    text_quote(quoted, data, n));
+		say_bytes(s, c, "read", data, n);
 	if (s->message)
 		keep_text(c, data, n);
 	else if (c->conn.in == n)
-		say_received(c, data, n);
+		say_bytes(s, c, "received", data, n);
 }
 
 static const char *
@@ -125,51 +197,97 @@ log_closed(const struct server *s, const struct client *c)
 {
 	const struct conn *conn = &c->conn;
 	char lost[64] = "", time[TEXT_TIME];
+	int64_t took;
 
 	if (s->verbosity < NORMAL)
 		return;
 	if (s->message && c->text != NULL)
-		say_received(c, c->text, conn->in);
+		say_bytes(s, c, "received", c->text, conn->in);
+	took = net_now() - c->since;
+	if (s->json) {
+		event("closed", ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
+		    ",\"bytes_out\":%" PRIu64 ",\"duration_ms\":%.3f,"
+		    "\"reason\":\"%s\"", peer(c), conn->in, conn->out,
+		    (double)took / 1e6, cause(s, conn));
+		return;
+	}
 	if (conn_owed(conn) > 0)
 		snprintf(lost, sizeof(lost), "; %" PRIu64 " byte%s not taken",
 		    conn_owed(conn), PLURAL(conn_owed(conn)));
 	say("%s closed after %" PRIu64 " byte%s, %s: %s%s", peer(c), conn->out,
-	    PLURAL(conn->out), text_time(time, net_now() - c->since),
-	    cause(s, conn), lost);
+	    PLURAL(conn->out), text_time(time, took), cause(s, conn), lost);
 }
 
 void
 log_stopping(const struct server *s)
 {
+	uint64_t clients = 0;
 	char time[TEXT_TIME];
 
-	if (s->verbosity >= NORMAL && s->clients > 0)
+	for (int i = 0; i < s->workers; i++)
+		clients += s->shared->workers[i].clients;
+	if (s->verbosity < NORMAL || clients == 0)
+		return;
+	if (s->json)
+		event("stopping", ",\"clients\":%" PRIu64 ",\"duration_ms\":"
+		    "%.3f", clients, (double)s->drain / 1e6);
+	else
 		say("stopping: %" PRIu64 " client%s under way, for at most %s; "
-		    "a second signal stops at once", s->clients,
-		    PLURAL(s->clients), text_time(time, s->drain));
+		    "a second signal stops at once", clients, PLURAL(clients),
+		    text_time(time, s->drain));
 }
 
 void
 log_totals(const struct server *s)
 {
-	say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", s->served,
-	    PLURAL(s->served), s->bytes, PLURAL(s->bytes));
+	uint64_t served = 0, bytes = 0;
+
+	for (int i = 0; i < s->workers; i++) {
+		served += s->shared->workers[i].served;
+		bytes += s->shared->workers[i].bytes;
+	}
+	if (s->json)
+		event("totals", ",\"clients\":%" PRIu64 ",\"bytes_out\":%"
+		    PRIu64, served, bytes);
+	else
+		say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", served,
+		    PLURAL(served), bytes, PLURAL(bytes));
+}
+
+void
+log_worker(const struct server *s, int i, pid_t pid, int how)
+{
+	uint64_t lost = s->shared->workers[i].clients;
+	const char *then = server_is_open(s) ? ", another takes its place" : "";
+
+	if (WIFSIGNALED(how))
+		warn_of(s, "worker %d was killed by signal %d (%s), its %"
+		    PRIu64 " client%s lost%s", (int)pid, WTERMSIG(how),
+		    strsignal(WTERMSIG(how)), lost, PLURAL(lost), then);
+	else
+		warn_of(s, "worker %d was stopped%s", (int)pid, then);
+}
+
+void
+log_no_worker(const struct server *s, int error)
+{
+	warn_of(s, "cannot start a worker: %s", strerror(error));
 }
 
 void
 log_cannot_accept(struct server *s, int error)
 {
+	int64_t last = s->shared->warned_at;
 	char before[64] = "";
 
-	if (s->now - s->warned_at < WARN_EVERY) {
-		s->unwarned++;
+	if (s->now - last < WARN_EVERY || !atomic_compare_exchange_strong(
+	    &s->shared->warned_at, &last, s->now)) {
+		s->shared->unwarned++;
 		return;
 	}
-	if (s->unwarned > 0)
+	if (s->shared->unwarned > 0)
 		snprintf(before, sizeof(before), " (%" PRIu64 " more such "
-		    "before)", s->unwarned);
-	say("%s: cannot accept, pausing: %s%s", program_invocation_short_name,
-	    strerror(error), before);
-	s->warned_at = s->now;
-	s->unwarned = 0;
+		    "before)", s->shared->unwarned);
+	warn_of(s, "cannot accept, pausing: %s%s", strerror(error), before);
+	s->shared->unwarned = 0;
 }

@@ -1,14 +1,26 @@
 #include "net.h"
 
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/sockios.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+/*
+ * Clients that may wait to be accepted: as many as the system allows, which
+ * is net.core.somaxconn (listen(2)). SOMAXCONN is 128 in musl, whatever that
+ * says, and 4096 in glibc.
+ */
+enum { BACKLOG = INT_MAX };
 
 static ssize_t
 or_errno(ssize_t n)
@@ -32,6 +44,48 @@ turn_on(int fd, int level, int option)
 	setsockopt(fd, level, option, &(int){ 1 }, sizeof(int));
 }
 
+bool
+net_is_unix(const char *host)
+{
+	size_t n = strlen(NET_UNIX);
+
+	return strncmp(host, NET_UNIX, n) == 0 &&
+	    (host[n] == '/' || host[n] == '@');
+}
+
+bool
+net_fits_unix(const char *host)
+{
+	return strlen(host + strlen(NET_UNIX)) <
+	    sizeof(((struct sockaddr_un *)NULL)->sun_path);
+}
+
+/* unix(7): a name that begins with a NUL is in no file system, and ends with
+ * the address. */
+static int
+unix_address(const char *name, struct addrinfo **found)
+{
+	struct {
+		struct addrinfo info;
+		struct sockaddr_un address;
+	} *memory = calloc(1, sizeof(*memory));
+
+	if (memory == NULL)
+		return EAI_MEMORY;
+	memory->address.sun_family = AF_UNIX;
+	strncpy(memory->address.sun_path, name,
+	    sizeof(memory->address.sun_path) - 1);
+	memory->info.ai_family = AF_UNIX;
+	memory->info.ai_addr = (struct sockaddr *)&memory->address;
+	memory->info.ai_addrlen = (socklen_t)
+	    (offsetof(struct sockaddr_un, sun_path) + strlen(name) +
+	    (*name != '@'));
+	if (*name == '@')
+		*memory->address.sun_path = '\0';
+	*found = &memory->info;
+	return 0;
+}
+
 int
 net_resolve(const char *host, uint16_t port, struct addrinfo **found)
 {
@@ -40,8 +94,19 @@ net_resolve(const char *host, uint16_t port, struct addrinfo **found)
 	    .ai_flags = AI_NUMERICSERV | (host == NULL ? AI_PASSIVE : 0) };
 	char service[8];
 
+	if (host != NULL && net_is_unix(host))
+		return unix_address(host + strlen(NET_UNIX), found);
 	snprintf(service, sizeof(service), "%u", port);
 	return getaddrinfo(host, service, &hints, found);
+}
+
+void
+net_free_addresses(struct addrinfo *list)
+{
+	if (list->ai_family == AF_UNIX)
+		free(list);
+	else
+		freeaddrinfo(list);
 }
 
 const char *
@@ -49,7 +114,14 @@ net_name(char out[NET_NAME_MAX], const struct sockaddr *sa)
 {
 	char host[INET6_ADDRSTRLEN], scope[16] = "";
 
-	if (sa->sa_family == AF_INET) {
+	if (sa->sa_family == AF_UNIX) {
+		const struct sockaddr_un *un = (const void *)sa;
+		bool abstract = *un->sun_path == '\0';
+
+		snprintf(out, NET_NAME_MAX, NET_UNIX "%s%.*s",
+		    abstract ? "@" : "", (int)sizeof(un->sun_path) - abstract,
+		    un->sun_path + abstract);
+	} else if (sa->sa_family == AF_INET) {
 		const struct sockaddr_in *v4 = (const void *)sa;
 
 		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
@@ -68,21 +140,90 @@ net_name(char out[NET_NAME_MAX], const struct sockaddr *sa)
 	return out;
 }
 
+const char *
+net_peer_name(char out[NET_NAME_MAX], const union net_address *peer)
+{
+	if (peer->any.sa_family != AF_UNIX)
+		return net_name(out, &peer->any);
+	snprintf(out, NET_NAME_MAX, NET_UNIX "%d", (int)peer->local.pid);
+	return out;
+}
+
+static int
+new_socket(int family)
+{
+	return (int)or_errno(socket(family, SOCK_STREAM | SOCK_NONBLOCK |
+	    SOCK_CLOEXEC, 0));
+}
+
+/* What a listening socket's connections get from it. */
+static void
+pass_on(int fd)
+{
+	turn_on(fd, SOL_SOCKET, SO_OOBINLINE);
+	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+}
+
 int
 net_listen(const struct sockaddr *sa, socklen_t size)
 {
-	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK |
-	    SOCK_CLOEXEC, 0);
+	int fd = new_socket(sa->sa_family);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	turn_on(fd, SOL_SOCKET, SO_REUSEADDR);	/* in spite of TIME_WAIT */
-	turn_on(fd, SOL_SOCKET, SO_OOBINLINE);
-	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+	pass_on(fd);
 	if (sa->sa_family == AF_INET6)		/* IPv4 has its own socket */
 		turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
-	if (bind(fd, sa, size) < 0 || listen(fd, SOMAXCONN) < 0)
+	if (bind(fd, sa, size) < 0 || listen(fd, BACKLOG) < 0)
 		return give_up(fd);
+	return fd;
+}
+
+int
+net_adopt(int fd)
+{
+	int listens, type, flags = fcntl(fd, F_GETFL);
+	socklen_t size = sizeof(int);
+
+	if (flags < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+		return -errno;
+	if (!listens || type != SOCK_STREAM)
+		return -EINVAL;
+	pass_on(fd);
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return 0;
+}
+
+/* A socket file that nobody listens on: left behind by one that was killed. */
+static bool
+is_stale(const struct sockaddr_un *un, socklen_t size)
+{
+	struct stat file;
+	int fd, error;
+
+	if (lstat(un->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode) ||
+	    (fd = new_socket(AF_UNIX)) < 0)
+		return false;
+	error = connect(fd, (const struct sockaddr *)un, size) < 0 ? errno : 0;
+	close(fd);
+	return error == ECONNREFUSED;
+}
+
+int
+net_listen_unix(const struct sockaddr_un *un, socklen_t size, mode_t mode)
+{
+	mode_t before = umask(0777 & ~mode);	/* it is never wider */
+	int fd = net_listen((const struct sockaddr *)un, size);
+
+	if (fd == -EADDRINUSE && *un->sun_path != '\0' &&
+	    is_stale(un, size) && unlink(un->sun_path) == 0)
+		fd = net_listen((const struct sockaddr *)un, size);
+	umask(before);
 	return fd;
 }
 
@@ -101,8 +242,14 @@ net_port(int fd)
 
 	if (net_self(fd, &self) < 0)
 		return 0;
-	return ntohs(self.address.any.sa_family == AF_INET6 ?
-	    self.address.v6.sin6_port : self.address.v4.sin_port);
+	switch (self.address.any.sa_family) {
+	case AF_INET:
+		return ntohs(self.address.v4.sin_port);
+	case AF_INET6:
+		return ntohs(self.address.v6.sin6_port);
+	default:
+		return 0;
+	}
 }
 
 void
@@ -110,27 +257,52 @@ net_set_port(struct sockaddr *sa, uint16_t port)
 {
 	if (sa->sa_family == AF_INET6)
 		((struct sockaddr_in6 *)(void *)sa)->sin6_port = htons(port);
-	else
+	else if (sa->sa_family == AF_INET)
 		((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
 }
 
 int
-net_accept(int fd, struct net_peer *peer)
+net_accept(int fd, union net_address *peer)
 {
-	peer->size = sizeof(peer->address);
-	return (int)or_errno(accept4(fd, &peer->address.any, &peer->size,
-	    SOCK_CLOEXEC));
+	socklen_t size = sizeof(*peer);
+	struct ucred who;
+
+	/* Not blocking: for splice(2), which has no flag of its own for it. */
+	fd = accept4(fd, &peer->any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0 && peer->any.sa_family == AF_UNIX) {
+		size = sizeof(who);
+		peer->local.pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED,
+		    &who, &size) < 0 ? 0 : who.pid;
+	}
+	return (int)or_errno(fd);
+}
+
+void
+net_stop_listening(int fd)
+{
+	shutdown(fd, SHUT_RD);
 }
 
 int
 net_connect(const struct sockaddr *sa, socklen_t size)
 {
-	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK |
-	    SOCK_CLOEXEC, 0);
+	return net_connect_from(NULL, sa, size);
+}
+
+int
+net_connect_from(const struct net_peer *from, const struct sockaddr *sa,
+    socklen_t size)
+{
+	int fd = new_socket(sa->sa_family);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+	if (from != NULL) {
+		turn_on(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+		if (bind(fd, &from->address.any, from->size) < 0)
+			return give_up(fd);
+	}
 	if (connect(fd, sa, size) < 0 && errno != EINPROGRESS &&
 	    errno != EINTR)
 		return give_up(fd);
@@ -161,6 +333,13 @@ net_send(int fd, const void *buf, size_t size, bool more)
 	    (more ? MSG_MORE : 0)));
 }
 
+ssize_t
+net_splice(int from, int to, size_t size, bool more)
+{
+	return or_errno(splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK |
+	    (more ? SPLICE_F_MORE : 0)));
+}
+
 bool
 net_waiting(int fd)
 {
@@ -174,7 +353,7 @@ net_unacknowledged(int fd)
 {
 	int bytes;
 
-	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void

@@ -1,21 +1,26 @@
 /*
  * Mode `ports`: the services that the system's database (services(5)) assigns
- * to a range of ports, from one pass over it.
+ * to a range of ports, from one pass over it. The database is what
+ * getservent(3) knows; musl's knows nothing, so next comes the file itself,
+ * and where there is none, as in a bare container, a list of our own.
  */
 #include <arpa/inet.h>
 #include <err.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "args.h"
 #include "mode.h"
+#include "services.h"
 
-enum { OPTION_TCP = 256, OPTION_UDP };
+#define SERVICES_FILE "/etc/services"
+
+enum { OPTION_TCP = 256, OPTION_UDP, MOST_ALIASES = 63 };
 
 static const struct option longs[] = {
 	{ "tcp", no_argument, NULL, OPTION_TCP },
@@ -41,7 +46,11 @@ struct entry {
 	char *names;		/* the official one, then aliases */
 };
 
+/* What is asked for, and what was found of it. */
 struct list {
+	uint16_t low, high;
+	const char *protocol;	/* NULL: any */
+	size_t seen;		/* in the database, asked for or not */
 	struct entry *entries;
 	size_t n, room;
 };
@@ -70,7 +79,7 @@ join_names(const struct servent *service)
 }
 
 static void
-add(struct list *list, const struct servent *service, size_t order)
+add(struct list *list, const struct servent *service)
 {
 	struct entry *e;
 
@@ -82,9 +91,21 @@ add(struct list *list, const struct servent *service, size_t order)
 	}
 	e = &list->entries[list->n++];
 	e->port = ntohs((uint16_t)service->s_port);
-	e->order = order;
+	e->order = list->seen;
 	no_memory(e->protocol = strdup(service->s_proto));
 	e->names = join_names(service);
+}
+
+/* Adds it if it is asked for. */
+static void
+see(struct list *list, const struct servent *service)
+{
+	uint16_t port = ntohs((uint16_t)service->s_port);
+
+	if (port >= list->low && port <= list->high && (list->protocol ==
+	    NULL || strcmp(service->s_proto, list->protocol) == 0))
+		add(list, service);
+	list->seen++;
 }
 
 static int
@@ -100,30 +121,86 @@ compare(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* Those from low to high with that protocol (NULL: any), in order. */
-static struct list
-find(uint16_t low, uint16_t high, const char *protocol)
+/*
+ * Sees what a line of services(5) assigns: a name, PORT/PROTOCOL, aliases, and
+ * perhaps a comment. Cuts it up.
+ */
+static void
+see_line(struct list *list, char *line)
 {
-	struct list list = { NULL, 0, 0 };
+	static const char blanks[] = " \t\r\n";
+	char *aliases[MOST_ALIASES + 1], *port, *rest;
+	struct servent service = { .s_aliases = aliases };
+	size_t n = 0;
+
+	line[strcspn(line, "#")] = '\0';
+	service.s_name = strtok_r(line, blanks, &rest);
+	port = service.s_name == NULL ? NULL : strtok_r(NULL, blanks, &rest);
+	if (port == NULL || (service.s_proto = strchr(port, '/')) == NULL)
+		return;
+	*service.s_proto++ = '\0';
+	service.s_port = htons((uint16_t)strtoul(port, NULL, 10));
+	do
+		aliases[n] = strtok_r(NULL, blanks, &rest);
+	while (aliases[n] != NULL && ++n < MOST_ALIASES);
+	aliases[n] = NULL;
+	see(list, &service);
+}
+
+static void
+see_system(struct list *list)
+{
 	const struct servent *service;
-	size_t seen = 0;
 
 	setservent(1);
-	while ((service = getservent()) != NULL) {
-		uint16_t port = ntohs((uint16_t)service->s_port);
-
-		if (port >= low && port <= high && (protocol == NULL ||
-		    strcmp(service->s_proto, protocol) == 0))
-			add(&list, service, seen);
-		seen++;
-	}
+	while ((service = getservent()) != NULL)
+		see(list, service);
 	endservent();
-	if (seen == 0 && access(_PATH_SERVICES, R_OK) != 0)
-		err(STATUS_LOCAL, "no services database: %s (on Debian it "
-		    "comes with the package netbase)", _PATH_SERVICES);
-	if (list.n > 0)
-		qsort(list.entries, list.n, sizeof(*list.entries), compare);
-	return list;
+}
+
+/* False, with errno set: there is none. */
+static bool
+see_file(struct list *list)
+{
+	FILE *f = fopen(SERVICES_FILE, "re");
+	size_t room = 0;
+	char *line = NULL;
+
+	if (f == NULL)
+		return false;
+	while (getline(&line, &room, f) >= 0)
+		see_line(list, line);
+	if (!feof(f))
+		err(STATUS_LOCAL, "cannot read " SERVICES_FILE);
+	free(line);
+	fclose(f);
+	return true;
+}
+
+static void
+see_own(struct list *list)
+{
+	char line[80];
+	const char *next = services;
+
+	warnx("%s: %s (listing " SERVICES_ORIGIN " instead; on Debian the "
+	    "file comes with the package netbase)", SERVICES_FILE,
+	    strerror(errno));
+	for (; *next != '\0'; next += strlen(next) + 1) {
+		snprintf(line, sizeof(line), "%s", next);
+		see_line(list, line);
+	}
+}
+
+/* Fills in the list, in order. */
+static void
+find(struct list *list)
+{
+	see_system(list);
+	if (list->seen == 0 && !see_file(list))
+		see_own(list);
+	if (list->n > 0)
+		qsort(list->entries, list->n, sizeof(*list->entries), compare);
 }
 
 static int
@@ -194,9 +271,8 @@ read_range(int n, char **operands, uint16_t *low, uint16_t *high)
 static int
 run(int argc, char **argv)
 {
-	uint16_t low = 1, high = 1023;
+	struct list list = { .low = 1, .high = 1023 };
 	bool tcp = false, udp = false;
-	struct list list;
 	int option;
 
 	while ((option = args_next(argc, argv, &mode_ports)) != -1) {
@@ -205,11 +281,13 @@ run(int argc, char **argv)
 	}
 	if (tcp && udp)
 		args_usage("--tcp and --udp exclude each other");
-	read_range(argc - optind, argv + optind, &low, &high);
-	list = find(low, high, tcp ? "tcp" : udp ? "udp" : NULL);
+	read_range(argc - optind, argv + optind, &list.low, &list.high);
+	list.protocol = tcp ? "tcp" : udp ? "udp" : NULL;
+	find(&list);
 	if (list.n == 0) {
-		warnx("no service is assigned to the ports %u to %u%s", low,
-		    high, tcp ? " of TCP" : udp ? " of UDP" : "");
+		warnx("no service is assigned to the ports %u to %u%s",
+		    list.low, list.high, tcp ? " of TCP" : udp ? " of UDP" :
+		    "");
 		return STATUS_NO;
 	}
 	print(&list);

@@ -7,6 +7,7 @@
  * here look at every one of them at each call, however few are ready.
  */
 #include <sys/select.h>
+#include <sys/syscall.h>
 
 #include <errno.h>
 
@@ -18,8 +19,9 @@ static struct client *clients[FD_SETSIZE];
 static int top;				/* one above the highest watched */
 
 static int
-watch(int fd, unsigned want, struct client *client)
+watch(int fd, unsigned had, unsigned want, struct client *client)
 {
+	(void)had;
 	if (fd < 0 || fd >= FD_SETSIZE)
 		return -EMFILE;
 	FD_CLR(fd, &readers);
@@ -47,23 +49,27 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 	left = pselect(top, &readable, &writable, NULL,
 	    net_timespec(&time, ns), mask);
 	if (left < 0)
-		return errno == EINTR ? 0 : -errno;
+		return -errno;
 	for (int fd = 0; fd < top && n < left; fd++)
 		if (FD_ISSET(fd, &readable) || FD_ISSET(fd, &writable))
 			ready[n++] = clients[fd];
 	return n;
 }
 
+static const int calls[] = { SYS_pselect6 };
+
 static const struct engine engine = {
 	.fds = FD_SETSIZE,
+	.calls = calls,
+	.ncalls = sizeof(calls) / sizeof(*calls),
 	.watch = watch,
 	.wait = wait_for_any
 };
 
 _Static_assert(FD_SETSIZE <= SERVER_EVENTS, "a turn has room for all events");
 
-int
+void
 select_run(struct server *s)
 {
-	return server_loop(s, &engine);
+	server_loop(s, &engine);
 }

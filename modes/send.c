@@ -26,12 +26,16 @@ static const int64_t GRACE = 200 * NET_MS;	/* for what comes after it */
 
 enum {
 	WINDOW = 1024 * 1024,		/* bytes under way at most */
-	PIECE = 65536			/* bytes of one read */
+	PIECE = 65536,			/* bytes of one read */
+	REASON = 200			/* bytes of why it went wrong */
 };
+
+enum { OPTION_JSON = 256 };
 
 static const struct option longs[] = {
 	DIAL_OPTIONS,
 	{ "no-newline", no_argument, NULL, 'n' },
+	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
 	ARGS_COMMON
@@ -44,12 +48,14 @@ static const char usage[] =
 "comes back, and says whether it is the same. Without MESSAGE, or with -, it\n"
 "sends standard input, of any size (at a terminal Ctrl-D ends it).\n"
 "\n"
-"  -a, --address=ADDRESS   HOST, HOST:PORT, [V6]:PORT or :PORT\n"
-"                          (default 127.0.0.1)\n"
+"  -a, --address=ADDRESS   HOST, HOST:PORT, [V6]:PORT, :PORT, unix:/PATH or\n"
+"                          unix:@NAME (default 127.0.0.1)\n"
 "  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
 "  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
 "                          to move a byte (default 5s; 0: no limit)\n"
 "  -n, --no-newline        print no newline after the reply to MESSAGE\n"
+"      --json              say how it went as an object of JSON: server, sent,\n"
+"                          returned, identical, duration_ms, status, reason\n"
 "  -v, --verbose           say more: the connection\n"
 "  -q, --quiet             say less: errors only\n"
 "  -h, --help              show this\n"
@@ -59,7 +65,7 @@ static const char usage[] =
 
 struct settings {
 	struct dial_options server;
-	bool newline;
+	bool newline, json;
 	int verbosity;
 };
 
@@ -312,38 +318,56 @@ total(char *out, size_t size, const struct exchange *x)
 	return out;
 }
 
-/* Says what is wrong, the first thing first. */
+/* What is wrong, the first thing first, in why. */
 static enum status
-complain(const struct exchange *x, bool in_time, int64_t timeout)
+complain(char why[REASON], const struct exchange *x, bool in_time,
+    int64_t timeout)
 {
 	char bytes[96], time[TEXT_TIME];
 
 	total(bytes, sizeof(bytes), x);
 	if (x->differs) {
-		warnx("%s differs at byte %" PRIu64 ": sent 0x%02x, got "
-		    "0x%02x", x->server.name, x->differs_at + 1, x->expected,
+		snprintf(why, REASON, "differs at byte %" PRIu64 ": sent "
+		    "0x%02x, got 0x%02x", x->differs_at + 1, x->expected,
 		    x->found);
 		return STATUS_NO;
 	}
 	if (x->surplus > 0) {
-		warnx("%s sent %" PRIu64 " byte%s too many after %" PRIu64,
-		    x->server.name, x->surplus, PLURAL(x->surplus), x->back);
+		snprintf(why, REASON, "sent %" PRIu64 " byte%s too many after "
+		    "%" PRIu64, x->surplus, PLURAL(x->surplus), x->back);
 		return STATUS_NO;
 	}
 	if (x->err != 0 && x->err != EPIPE) {
-		warnx("%s broke off after %s: %s", x->server.name, bytes,
+		snprintf(why, REASON, "broke off after %s: %s", bytes,
 		    strerror(x->err));
 		return dial_status(x->err);
 	}
 	if (!in_time) {
-		warnx("%s timed out: nothing moved for %s after %s",
-		    x->server.name, text_time(time, timeout), bytes);
+		snprintf(why, REASON, "timed out: nothing moved for %s after "
+		    "%s", text_time(time, timeout), bytes);
 		return STATUS_TIMEOUT;
 	}
-	warnx("%s closed after %s%s", x->server.name, bytes,
+	snprintf(why, REASON, "closed after %s%s", bytes,
 	    x->input >= 0 && !x->input_ended ?
 	    " (does it end a message at a pause? see serve --stream)" : "");
 	return STATUS_RESET;
+}
+
+/* How it went, for machines; why is empty if all is well. */
+static void
+say_json(const struct exchange *x, enum status status, const char *why)
+{
+	char server[TEXT_JSON(NET_NAME_MAX)], reason[TEXT_JSON(REASON)];
+
+	text_json(server, x->server.name, strlen(x->server.name),
+	    NET_NAME_MAX);
+	text_json(reason, why, strlen(why), REASON);
+	fprintf(stderr, "{\"server\":%s,\"sent\":%" PRIu64 ",\"returned\":%"
+	    PRIu64 ",\"identical\":%s,\"duration_ms\":%.3f,\"status\":%d,"
+	    "\"reason\":%s}\n", server, x->sent, x->back,
+	    status == STATUS_OK ? "true" : "false",
+	    (double)(x->moved - x->started) / 1e6, (int)status,
+	    *why == '\0' ? "null" : reason);
 }
 
 /* The client of the homework: sends, receives, compares. */
@@ -353,7 +377,8 @@ client(struct exchange *x, const struct settings *set)
 	bool in_time = converse(x, set->server.timeout);
 	int64_t took = x->moved - x->started;
 	bool good = in_time && is_complete(x);
-	char time[TEXT_TIME];
+	enum status status = STATUS_OK;
+	char time[TEXT_TIME], why[REASON] = "";
 
 	if (in_time)
 		linger(x);
@@ -361,12 +386,16 @@ client(struct exchange *x, const struct settings *set)
 	if (set->newline && x->input < 0 && (good || x->printed > 0))
 		print(x, (const unsigned char *)"\n", 1);
 	if (!good)
-		return complain(x, in_time, set->server.timeout);
-	if (set->verbosity >= 0)
+		status = complain(why, x, in_time, set->server.timeout);
+	if (set->json)
+		say_json(x, status, why);
+	else if (!good)
+		warnx("%s %s", x->server.name, why);
+	else if (set->verbosity >= 0)
 		fprintf(stderr, "%s returned %" PRIu64 " byte%s, identical, in "
 		    "%s\n", x->server.name, x->back, PLURAL(x->back),
 		    text_time(time, took));
-	return STATUS_OK;
+	return status;
 }
 
 static void
@@ -409,6 +438,9 @@ set_option(struct settings *set, int option)
 	case 'n':
 		set->newline = false;
 		break;
+	case OPTION_JSON:
+		set->json = true;
+		break;
 	case 'v':
 		set->verbosity = 1;
 		break;
@@ -418,11 +450,26 @@ set_option(struct settings *set, int option)
 	}
 }
 
+static enum status
+not_connected(const struct exchange *x, const struct settings *set)
+{
+	enum status status = dial_status(-x->fd);
+	char why[REASON];
+
+	snprintf(why, sizeof(why), "cannot connect: %s", strerror(-x->fd));
+	if (set->json)
+		say_json(x, status, why);
+	else
+		warnx("cannot connect to %s: %s%s", x->server.name,
+		    strerror(-x->fd), dial_hint(-x->fd));
+	return status;
+}
+
 static int
 run(int argc, char **argv)
 {
 	static struct exchange x;	/* too large for a stack */
-	struct settings set = { DIAL_DEFAULTS, true, 0 };
+	struct settings set = { .server = DIAL_DEFAULTS, .newline = true };
 	struct address address;
 	char *message = NULL;
 	enum status status;
@@ -442,10 +489,9 @@ run(int argc, char **argv)
 	}
 	x.fd = dial_any(&address, set.server.timeout, &x.server);
 	if (x.fd < 0)
-		errx((int)dial_status(-x.fd), "cannot connect to %s: %s%s",
-		    x.server.name, strerror(-x.fd), dial_hint(-x.fd));
-	if (set.verbosity > 0 || (set.verbosity == 0 && x.input >= 0 &&
-	    isatty(x.input)))
+		return (int)not_connected(&x, &set);
+	if (!set.json && (set.verbosity > 0 || (set.verbosity == 0 &&
+	    x.input >= 0 && isatty(x.input))))
 		say_connected(&x);
 	status = client(&x, &set);
 	close(x.fd);

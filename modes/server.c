@@ -1,6 +1,7 @@
 #include "server.h"
 
-#include <sys/resource.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include <err.h>
 #include <errno.h>
@@ -11,6 +12,9 @@
 
 #include "log.h"
 #include "mode.h"
+#include "sandbox.h"
+#include "signals.h"
+#include "systemd.h"
 
 static const int64_t LINGER = NET_SECOND;	/* for its FIN after ours */
 static const int64_t PAUSE = 500 * NET_MS;	/* after accepting failed */
@@ -18,17 +22,8 @@ static const int64_t SIGNALS_EVERY = 10 * NET_MS;
 
 const char SERVER_MESSAGE_OVER[] = "end of message";
 
-/*
- * What a client may echo in a row before others have their turn: so many
- * bytes, where a small read costs as much as a larger one.
- */
-enum { TURN = 65536, READ_COST = 1024 };
-
 /* Baseline of what the peer has not acknowledged: not yet asked for. */
 enum { UNKNOWN = -1 };
-
-/* Set by the signal handlers, which run while we wait, and now and then. */
-static volatile sig_atomic_t stops, totals_wanted;
 
 /*
  * Queues, in order of last activity.
@@ -87,22 +82,21 @@ enqueue(struct server *s, struct client *c)
 	link_remove(&c->link);
 	link_append(queue == QUEUE_NONE ? &s->over :
 	    &s->queues[queue].clients, &c->link);
-	c->queue = queue;
-	c->last = s->now;
+	c->queue = (uint8_t)queue;
+	c->last = s->moved_at = s->now;
 	c->unacknowledged = UNKNOWN;
 }
 
-/* Has the engine watch for what the client wants now. */
-static void
-watch(struct server *s, struct client *c)
+void
+server_watch(struct server *s, struct client *c)
 {
 	unsigned want = conn_want(&c->conn);
 	int error;
 
 	if (s->engine == NULL || want == c->want)
 		return;
-	error = s->engine->watch(c->fd, want, c);
-	c->want = want;
+	error = s->engine->watch(c->fd, c->want, want, c);
+	c->want = (uint8_t)want;
 	if (error < 0 && want != 0) {
 		conn_got(&c->conn, error);
 		enqueue(s, c);
@@ -116,30 +110,40 @@ watch(struct server *s, struct client *c)
 bool
 server_is_open(const struct server *s)
 {
-	return !s->stopping && (s->count == 0 || s->served < s->count);
+	return !s->stopping &&
+	    (s->count == 0 || s->shared->taken < s->count);
 }
 
 bool
 server_may_accept(const struct server *s)
 {
 	return server_is_open(s) && s->now >= s->pause_until &&
-	    (s->max_clients == 0 || s->clients < s->max_clients);
+	    (s->max_clients == 0 || s->tally->clients < s->max_clients);
 }
 
-static void
-watch_listeners(struct server *s, bool on)
+void
+server_watch_listeners(struct server *s, bool on)
 {
+	unsigned had = on ? 0 : WANT_READ, want = on ? WANT_READ : 0;
+	int error = 0;
+
 	if (s->engine == NULL || on == s->watching)
 		return;
-	for (int i = 0; i < s->listening; i++)
-		s->engine->watch(s->listeners[i], on ? WANT_READ : 0, NULL);
 	s->watching = on;
+	for (int i = 0; i < s->listening && error == 0; i++)
+		error = s->engine->watch(s->listeners[i], had, want, NULL);
+	if (error == 0 || !on)
+		return;
+	server_watch_listeners(s, false);
+	log_cannot_accept(s, -error);
+	s->pause_until = s->now + PAUSE;	/* and then try again */
 }
 
-static void
-close_listeners(struct server *s)
+void
+server_close_listeners(struct server *s)
 {
-	watch_listeners(s, false);
+	server_watch_listeners(s, false);
+	server_remove_files(s);
 	for (int i = 0; i < s->listening; i++)
 		close(s->listeners[i]);
 	s->listening = 0;
@@ -148,20 +152,42 @@ close_listeners(struct server *s)
 	s->reserve = -1;
 }
 
+/*
+ * Towards --count; the last one closes the port for all workers, unless it is
+ * not ours to close. False: there was none left, for they accept at the same
+ * time.
+ */
+static bool
+take_ticket(struct server *s)
+{
+	uint64_t before;
+
+	if (s->count == 0)
+		return true;
+	before = s->shared->taken++;
+	for (int i = s->inherited; i < s->listening && before + 1 == s->count;
+	    i++)
+		net_stop_listening(s->listeners[i]);
+	return before < s->count;
+}
+
+/* NULL: it cannot be had. */
 static struct client *
-new_client(struct server *s, int fd, const struct net_peer *peer)
+new_client(struct server *s, int fd, const union net_address *peer)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
-	if (c == NULL)
+	if (c == NULL || !take_ticket(s)) {
+		free(c);
 		return NULL;
+	}
 	c->fd = fd;
 	c->peer = *peer;
 	c->since = s->now;
 	link_init(&c->link);
 	c->queue = QUEUE_NONE;
-	s->clients++;
-	s->served++;
+	s->tally->clients++;
+	s->tally->served++;
 	enqueue(s, c);
 	log_connected(s, c);
 	return c;
@@ -171,22 +197,28 @@ new_client(struct server *s, int fd, const struct net_peer *peer)
  * Out of descriptors, a waiting client can neither be served nor told so.
  * The reserve is given up to accept one and close it; the pause that follows
  * keeps the rest from waking us all the time. (libev's manual, "The special
- * problem of accept()ing when you can't".) False: there was nobody; accept(2)
- * looks for a descriptor first.
+ * problem of accept()ing when you can't".)
  */
-static bool
+static void
 turn_away(struct server *s, int listener)
 {
-	struct net_peer peer;
-	int fd = -EMFILE;
+	union net_address peer;
+	int fd;
 
-	if (s->reserve >= 0) {
+	if (s->reserve >= 0)
 		close(s->reserve);
-		if ((fd = net_accept(listener, &peer)) >= 0)
-			close(fd);
-	}
+	if ((fd = net_accept(listener, &peer)) >= 0)
+		close(fd);
 	s->reserve = fcntl(listener, F_DUPFD_CLOEXEC, 0);
-	return fd != -EAGAIN;
+}
+
+/* accept(2) looks for a descriptor first, and only then for a client. */
+static bool
+somebody_waits(int listener)
+{
+	struct pollfd fd = { .fd = listener, .events = POLLIN };
+
+	return net_poll(&fd, 1, 0, NULL) > 0;
 }
 
 /*
@@ -216,8 +248,11 @@ accept_failed(struct server *s, int listener, int error)
 		errx(STATUS_LOCAL, "cannot accept: %s", strerror(error));
 	case EMFILE:
 	case ENFILE:
-		if (!turn_away(s, listener))
+		if (!somebody_waits(listener))
 			return;
+		if (s->full)
+			turn_away(s, listener);
+		s->full = true;		/* somebody may be about to leave */
 		break;
 	default:		/* ENOBUFS, ENOMEM, EPERM, ... */
 		break;
@@ -229,7 +264,7 @@ accept_failed(struct server *s, int listener, int error)
 struct client *
 server_accept(struct server *s)
 {
-	struct net_peer peer;
+	union net_address peer;
 	struct client *c;
 
 	for (int tried = 0; tried < s->listening && server_may_accept(s);) {
@@ -239,14 +274,14 @@ server_accept(struct server *s)
 		s->next = (s->next + 1) % s->listening;
 		if (fd >= 0 && (c = new_client(s, fd, &peer)) != NULL) {
 			if (!server_is_open(s))
-				close_listeners(s);
+				server_close_listeners(s);
 			return c;
 		}
 		if (fd >= 0) {
 			close(fd);
 			fd = -ENOMEM;
 		}
-		if (fd != -EAGAIN)
+		if (fd != -EAGAIN && server_is_open(s))
 			accept_failed(s, listener, -fd);
 		tried++;
 	}
@@ -257,17 +292,33 @@ server_accept(struct server *s)
  * Reading, writing, closing.
  */
 
+void
+server_got(struct server *s, struct client *c, ssize_t n)
+{
+	conn_got(&c->conn, n);
+	if (n != -EAGAIN)
+		enqueue(s, c);
+}
+
+void
+server_sent(struct server *s, struct client *c, ssize_t n)
+{
+	conn_sent(&c->conn, n);
+	if (n > 0)
+		s->tally->bytes += (uint64_t)n;
+	if (n != -EAGAIN)
+		enqueue(s, c);
+}
+
 ssize_t
 server_recv(struct server *s, struct client *c)
 {
 	uint64_t before = c->conn.in;
 	ssize_t n = net_recv(c->fd, s->buffer, s->chunk);
 
-	conn_got(&c->conn, n);
+	server_got(s, c, n);
 	if (c->conn.in > before)
 		log_read(s, c, s->buffer, (size_t)n);
-	if (n != -EAGAIN)
-		enqueue(s, c);
 	return n;
 }
 
@@ -277,11 +328,7 @@ server_send(struct server *s, struct client *c, const char *data, size_t size,
 {
 	ssize_t n = net_send(c->fd, data, size, more);
 
-	conn_sent(&c->conn, n);
-	if (n > 0)
-		s->bytes += (uint64_t)n;
-	if (n != -EAGAIN)
-		enqueue(s, c);
+	server_sent(s, c, n);
 	return n;
 }
 
@@ -303,8 +350,20 @@ server_close(struct server *s, struct client *c)
 	free(c->debt);
 	free(c->text);
 	free(c);
-	s->clients--;
+	s->tally->clients--;
 	s->pause_until = 0;
+	s->full = false;
+}
+
+void
+server_close_all(struct server *s)
+{
+	struct link *next;
+
+	for (struct link *l = s->over.next; l != &s->over; l = next) {
+		next = l->next;
+		server_close(s, (struct client *)l);
+	}
 }
 
 /*
@@ -350,7 +409,7 @@ end_client(struct server *s, struct client *c)
 		break;
 	}
 	enqueue(s, c);
-	watch(s, c);
+	server_watch(s, c);
 }
 
 /* A pause ends a message; anything else waits for one who still takes. */
@@ -387,17 +446,26 @@ end_all(struct server *s, enum queue queue)
 }
 
 /*
- * Nobody new. Whoever is under way goes on until it pauses for a message's
- * gap, so that what it has sent already is still echoed; the last second of
- * the drain time is for paying, FIN and lingering.
+ * Nobody new, but for those in the kernel's queue: they have connected, and
+ * closing the listeners would reset them. Whoever is under way goes on until
+ * it pauses for a message's gap, so that what it has sent already is still
+ * echoed; the last second of the drain time is for paying, FIN and lingering.
  */
 static void
 stop(struct server *s)
 {
+	struct client *c;
+
+	while (s->engine != NULL && (c = server_accept(s)) != NULL)
+		server_watch(s, c);
 	s->stopping = true;
+	server_close_listeners(s);
 	s->finish_at = s->now + (s->drain > LINGER ? s->drain - LINGER : 0);
 	s->cut_at = s->now + s->drain;
-	log_stopping(s);
+	if (!s->supervised) {
+		log_stopping(s);
+		systemd_notify("STOPPING=1");
+	}
 	if (s->idle == 0 || s->gap < s->idle)
 		s->queues[QUEUE_SILENT].after = s->gap;
 }
@@ -410,7 +478,7 @@ finish_queue(struct server *s, enum queue queue)
 	while ((c = first(&s->queues[queue].clients)) != NULL) {
 		conn_finish(&c->conn, STOPPING);
 		enqueue(s, c);
-		watch(s, c);
+		server_watch(s, c);
 	}
 }
 
@@ -441,6 +509,8 @@ server_patience(const struct server *s)
 	for (enum queue q = 0; q < QUEUES; q++)
 		if (deadline(s, q) < until)
 			until = deadline(s, q);
+	if (s->moved_at + s->spin > s->now)
+		until = s->now;
 	if (s->finish_at < until)
 		until = s->finish_at;
 	if (s->cut_at < until)
@@ -461,13 +531,10 @@ server_patience(const struct server *s)
 static void
 let_signals_in(struct server *s)
 {
-	sigset_t blocked;
-
 	if (s->now - s->signals_at < SIGNALS_EVERY)
 		return;
 	s->signals_at = s->now;
-	sigprocmask(SIG_SETMASK, &s->waiting_mask, &blocked);
-	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	signals_let_in(&s->waiting_mask);
 }
 
 void
@@ -475,14 +542,12 @@ server_woke(struct server *s)
 {
 	s->now = net_now();
 	let_signals_in(s);
-	if (totals_wanted) {
-		totals_wanted = 0;
+	if (signals_totals() && !s->supervised)
 		log_totals(s);
-	}
-	if (stops > 0 && !s->stopping)
+	if (signals_stop() && !s->stopping)
 		stop(s);
 	if (!server_is_open(s))
-		close_listeners(s);
+		server_close_listeners(s);
 }
 
 void
@@ -501,47 +566,27 @@ server_expire(struct server *s)
  * Opening and closing shop.
  */
 
-static void
-on_stop(int signal)
+/* All workers write there, and the supervisor adds up. */
+static struct shared *
+share(int workers)
 {
-	(void)signal;
-	if (stops++ > 0)
-		_exit(STATUS_NO);	/* asked twice: at once */
-}
+	size_t size = sizeof(struct shared) +
+	    (size_t)workers * sizeof(struct tally);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-static void
-on_totals(int signal)
-{
-	(void)signal;
-	totals_wanted = 1;
-}
-
-/* Signals come while we wait, so that none is lost just before. */
-static void
-catch_signals(sigset_t *waiting_mask)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGUSR1 };
-	sigset_t blocked;
-
-	sigemptyset(&blocked);
-	sigprocmask(SIG_BLOCK, NULL, waiting_mask);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
-		struct sigaction action = {
-			.sa_handler = signals[i] == SIGUSR1 ?
-			    on_totals : on_stop
-		};
-
-		sigaddset(&blocked, signals[i]);
-		sigdelset(waiting_mask, signals[i]);
-		sigaction(signals[i], &action, NULL);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	if (memory == MAP_FAILED)
+		err(STATUS_LOCAL, "no memory for the totals");
+	return memory;
 }
 
 void
 server_open(struct server *s)
 {
-	catch_signals(&s->waiting_mask);
+	log_open(s);
+	signals_catch(&s->waiting_mask);
+	s->shared = share(s->workers);
+	s->tally = s->shared->workers;
 	if ((s->buffer = malloc(s->chunk)) == NULL)
 		err(STATUS_LOCAL, "no memory for a chunk");
 	for (enum queue q = 0; q < QUEUES; q++)
@@ -553,145 +598,28 @@ server_open(struct server *s)
 	s->queues[QUEUE_LINGERING].after = LINGER;
 	s->reserve = fcntl(s->listeners[0], F_DUPFD_CLOEXEC, 0);
 	s->now = net_now();
-	s->warned_at = INT64_MIN / 2;
+	s->shared->warned_at = s->moved_at = INT64_MIN / 2;
 	s->finish_at = s->cut_at = INT64_MAX;
+	s->ready = -1;
 }
 
 void
-server_end(struct server *s)
+server_ready(struct server *s, const int *calls, size_t n)
 {
-	if (s->verbosity >= NORMAL)
-		log_totals(s);
-	close_listeners(s);
-	free(s->buffer);
-}
+	int allowed[SANDBOX_CALLS], error;
 
-/*
- * The loop of the engines that wait for many clients.
- */
-
-/* What the client would not take goes to a block of its own until it does. */
-static void
-keep(struct server *s, struct client *c, const char *rest, size_t size)
-{
-	if ((c->debt = malloc(size)) != NULL) {
-		memcpy(c->debt, rest, size);
-		c->debt_at = 0;
-		return;
+	if (!s->supervised) {
+		server_announce(s);
+		systemd_notify("READY=1");
 	}
-	conn_sent(&c->conn, -ENOMEM);
-	enqueue(s, c);
-}
-
-static void
-pay(struct server *s, struct client *c)
-{
-	ssize_t n = server_send(s, c, c->debt + c->debt_at,
-	    (size_t)conn_owed(&c->conn), net_waiting(c->fd));
-
-	if (n > 0)
-		c->debt_at += (uint32_t)n;
-	if (conn_owed(&c->conn) == 0) {
-		free(c->debt);
-		c->debt = NULL;
-	}
-}
-
-/*
- * Takes what one read gives and answers at once, without asking whether one
- * may write: mostly one may. The bytes read, or 0 if no more are waiting.
- */
-static size_t
-echo(struct server *s, struct client *c)
-{
-	ssize_t n = server_recv(s, c), sent;
-	bool more;
-
-	if (n <= 0)
-		return 0;
-	more = server_more(s, c, n);
-	if (conn_want(&c->conn) & WANT_WRITE) {
-		sent = server_send(s, c, s->buffer, (size_t)n, more);
-		if (sent < 0)
-			sent = 0;
-		if (conn_want(&c->conn) & WANT_WRITE)
-			keep(s, c, s->buffer + sent, (size_t)(n - sent));
-	}
-	return more ? (size_t)n : 0;
-}
-
-static void
-turn(struct server *s, struct client *c)
-{
-	size_t n, echoed = 0;
-
-	if (c->debt != NULL)
-		pay(s, c);
-	while (conn_want(&c->conn) & WANT_READ && echoed < TURN &&
-	    (n = echo(s, c)) > 0)
-		echoed += n > READ_COST ? n : READ_COST;
-	watch(s, c);
-}
-
-static void
-accept_all(struct server *s)
-{
-	struct client *c;
-
-	while ((c = server_accept(s)) != NULL)
-		watch(s, c);
-}
-
-/*
- * How many clients fit below the engine's highest descriptor: the kernel
- * gives out the lowest that is free, so counting the free ones is enough.
- */
-static void
-limit_clients(struct server *s, int fds)
-{
-	struct rlimit own;
-	uint64_t fit = 0;
-
-	if (fds == 0)
-		return;
-	if (getrlimit(RLIMIT_NOFILE, &own) == 0 && own.rlim_cur < (rlim_t)fds)
-		fds = (int)own.rlim_cur;
-	for (int fd = 0; fd < fds; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			fit++;
-	if (fit == 0)
-		errx(STATUS_LOCAL, "no descriptor below %d is free for a "
-		    "client (see ulimit -n)", fds);
-	if (s->max_clients == 0 || fit < s->max_clients)
-		s->max_clients = fit;
-}
-
-int
-server_loop(struct server *s, const struct engine *engine)
-{
-	static struct client *ready[SERVER_EVENTS];
-	struct client *c;
-
-	s->engine = engine;
-	limit_clients(s, engine->fds);
-	while (server_is_open(s) || s->clients > 0) {
-		int n;
-
-		watch_listeners(s, server_may_accept(s));
-		n = engine->wait(ready, server_patience(s), &s->waiting_mask);
-		if (n < 0)
-			errx(STATUS_LOCAL, "cannot wait: %s", strerror(-n));
-		server_woke(s);
-		for (int i = 0; i < n; i++) {
-			if (ready[i] == NULL)
-				accept_all(s);
-			else
-				turn(s, ready[i]);
-		}
-		server_expire(s);
-		while ((c = first(&s->over)) != NULL)
-			server_close(s, c);
-	}
-	server_end(s);
-	return STATUS_OK;
+	if (s->ready >= 0)
+		close(s->ready);
+	s->ready = -1;
+	for (size_t i = 0; i < n; i++)
+		allowed[i] = calls[i];
+	if (s->has_files && !s->supervised)
+		allowed[n++] = SYS_unlinkat;
+	error = s->sandbox ? sandbox_enter(allowed, n) : 0;
+	if (error < 0 && s->verbosity >= VERBOSE)
+		warnx("no sandbox: %s", strerror(-error));
 }

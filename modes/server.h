@@ -1,16 +1,17 @@
 /*
  * What all servers share, whichever way they wait: listeners, clients and
- * their limits, the order in which they fall idle, the log, the totals,
- * stopping, and the loop of those that wait for many clients at once.
+ * their limits, the order in which they fall idle, the totals, stopping; and
+ * in loop.c the loop of those that wait for many clients at once.
  *
  *	set the options in a struct server (all else zero), then
- *	server_listen..., server_open, server_announce, and an engine:
+ *	server_listen..., server_open, and server_run with an engine's run:
  *	blocking.c has a loop of its own, the others call server_loop()
  */
 #ifndef SERVER_H
 #define SERVER_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,18 +43,25 @@ enum queue {
 	QUEUE_NONE = QUEUES
 };
 
+/* What a client would not take yet. */
+struct debt {
+	uint32_t at;		/* where in data the unpaid bytes begin */
+	char data[];
+};
+
+/* All that an idle client costs: no more than 128 bytes with malloc's own. */
 struct client {
 	struct link link;	/* first: a queue's link is its client */
 	struct conn conn;
 	int64_t since, last;	/* net_now() of its arrival, last activity */
-	int unacknowledged;	/* bytes on their way when last asked */
-	char *debt;		/* what it would not take yet, ours to free */
+	struct debt *debt;	/* while it owes us the taking, or NULL */
 	char *text;		/* its first bytes, for the log, or NULL */
-	struct net_peer peer;
+	union net_address peer;
 	int fd;
-	uint32_t debt_at;	/* where in debt the unpaid bytes begin */
-	enum queue queue;
-	unsigned want;		/* what the engine watches it for */
+	int unacknowledged;	/* bytes on their way when last asked */
+	uint8_t queue;		/* enum queue */
+	uint8_t want;		/* what the engine watches it for */
+	uint8_t full_reads;	/* in a row: is it a bulk stream? */
 };
 
 /*
@@ -61,25 +69,44 @@ struct client {
  * and hang-ups are "ready", and the next recv or send finds them.
  */
 struct engine {
-	int fds;		/* takes descriptors below this; 0: all */
+	int fds;		/* takes descriptors below this */
+	const int *calls;	/* SYS_* that it makes to watch and wait */
+	size_t ncalls;
 
 	/*
 	 * From now on reports client when fd is ready for want (WANT_* bits),
-	 * NULL for listeners; 0 ends it, and comes before fd is closed.
+	 * NULL for listeners; until now it did for had. 0: not at all. Those
+	 * that end are told so, and closed before the next wait.
 	 * 0 or -errno.
 	 */
-	int (*watch)(int fd, unsigned want, struct client *);
+	int (*watch)(int fd, unsigned had, unsigned want, struct client *);
 
 	/*
 	 * Waits for at most ns (NET_FOREVER: no limit) with the signal mask.
-	 * How many are ready, at most SERVER_EVENTS; 0 also after a signal;
-	 * or -errno.
+	 * How many are ready, at most SERVER_EVENTS, or -errno; after
+	 * -EINTR it is asked again.
 	 */
 	int (*wait)(struct client **ready, int64_t ns, const sigset_t *);
 };
 
 enum { SERVER_EVENTS = 1024 };
 enum { SERVER_LISTENERS = 64 };
+enum { SERVER_WORKERS = 256 };
+
+/* What one worker has done, in memory that all of them share. */
+struct tally {
+	_Alignas(64) _Atomic uint64_t served;	/* connections accepted */
+	_Atomic uint64_t bytes;			/* echoed */
+	_Atomic uint64_t clients;		/* connected now */
+};
+
+/* What the workers of a server know of each other. */
+struct shared {
+	_Atomic uint64_t taken;		/* connections, towards --count */
+	_Atomic int64_t warned_at;	/* that it cannot accept */
+	_Atomic uint64_t unwarned;	/* such warnings held back since */
+	struct tally workers[];
+};
 
 struct address;
 
@@ -92,12 +119,20 @@ struct server {
 	int64_t drain;		/* most that stopping may wait for clients */
 	uint64_t count;		/* connections to serve, 0: no limit */
 	uint64_t max_clients;	/* at once, 0: no limit */
+	int64_t spin;		/* so long it does not sleep after an event */
+	int workers;		/* processes that serve */
+	bool json;		/* the log, for machines */
+	bool sandbox;		/* no system calls but those it takes */
+	mode_t socket_mode;	/* of the files of Unix sockets */
 	enum verbosity verbosity;
 
 	/* The rest is the server's own. */
 	char *buffer;		/* chunk bytes, lent for one read and send */
 	int listeners[SERVER_LISTENERS];
+	char *files[SERVER_LISTENERS];	/* where they are Unix sockets' */
+	bool has_files;
 	int listening;		/* how many */
+	int inherited;		/* of them, the first so many */
 	int next;		/* the listener whose turn it is */
 	int reserve;		/* descriptor kept to turn a client away with */
 	const struct engine *engine;	/* NULL: nobody watches */
@@ -107,21 +142,29 @@ struct server {
 		int64_t after;	/* time of this queue, 0: never */
 	} queues[QUEUES];
 	struct link over;	/* to be closed after a turn's events */
-	uint64_t clients;	/* connected now */
-	uint64_t served, bytes;	/* connections accepted, bytes echoed */
+	struct shared *shared;
+	struct tally *tally;	/* this process's own, in shared */
+	bool supervised;	/* another process speaks for the server */
+	int ready;		/* a worker closes it when it is set up, or -1 */
 	int64_t now;		/* net_now() at the last waking */
+	int64_t moved_at;	/* the last time that anything happened */
 	int64_t pause_until;	/* no accepting before that */
+	bool full;		/* nobody has left since descriptors ran out */
 	bool stopping;
 	int64_t finish_at;	/* stopping: no more input is echoed */
 	int64_t cut_at;		/* stopping: nobody is waited for */
 	sigset_t waiting_mask;	/* signal mask while waiting */
 	int64_t signals_at;	/* when they were last let in */
-	int64_t warned_at;	/* that it cannot accept */
-	uint64_t unwarned;	/* such warnings held back since */
 };
 
 /* Why a message that paused was ended. */
 extern const char SERVER_MESSAGE_OVER[];
+
+/*
+ * Listens on those sockets that a service manager has passed (systemd.h). How
+ * many; exits STATUS_LOCAL if one is not for listening.
+ */
+int server_inherit(struct server *);
 
 /*
  * Listens on every address the name has. Exits with STATUS_NAME or
@@ -136,20 +179,33 @@ void server_listen(struct server *, const struct address *);
  */
 void server_open(struct server *);
 
-/* Says on standard output what it listens on; exits if it cannot. */
+/*
+ * Says on standard output what it listens on; exits if it cannot. For
+ * server_ready() and a supervisor.
+ */
 void server_announce(const struct server *);
 
 /*
- * Serves with that engine until stopped, and says the totals. Returns an
- * exit status.
+ * Serves, in s->workers processes that each call run, until stopped, and says
+ * the totals. Returns an exit status.
  */
-int server_loop(struct server *, const struct engine *);
+int server_run(struct server *, void (*run)(struct server *));
+
+/* Serves with that engine until stopped; for run, in one process. */
+void server_loop(struct server *, const struct engine *);
 
 /*
- * The parts, for blocking.c, which has a loop of its own. After server_woke()
+ * The parts, for the loops of loop.c and blocking.c. After server_woke()
  * comes first what is ready and only then server_expire(): bytes that lay
  * waiting while the process could not run are not late.
  */
+
+/*
+ * It is set up, and only has to serve from here on: says where it listens, or
+ * that a worker is ready, and enters the sandbox, if there is to be one, with
+ * the n calls (SYS_*) of this way to wait.
+ */
+void server_ready(struct server *, const int *calls, size_t n);
 
 /* Whether there may still be new clients; once false, false for good. */
 bool server_is_open(const struct server *);
@@ -174,16 +230,28 @@ ssize_t server_recv(struct server *, struct client *);
 ssize_t server_send(struct server *, struct client *, const char *data,
     size_t size, bool more);
 
+/* The same by other means: so many bytes came or went, or -errno. */
+void server_got(struct server *, struct client *, ssize_t n);
+void server_sent(struct server *, struct client *, ssize_t n);
+
 /*
  * Whether more input waits behind a read of n bytes: then their answer had
  * better leave together with that one's, in full segments.
  */
 bool server_more(const struct server *, const struct client *, ssize_t n);
 
+/* Has the engine watch for what the client wants now; for listeners. */
+void server_watch(struct server *, struct client *);
+void server_watch_listeners(struct server *, bool on);
+
 /* Logs the end of a client whose connection is over, closes and frees it. */
 void server_close(struct server *, struct client *);
 
-/* Says the totals, frees what server_open and server_listen took. */
-void server_end(struct server *);
+/* The same for all those that are over. */
+void server_close_all(struct server *);
+
+/* Nobody more is let in, here; without a file, nobody finds the way. */
+void server_close_listeners(struct server *);
+void server_remove_files(struct server *);
 
 #endif

@@ -48,34 +48,61 @@ harmless(uint32_t code)
 	    !(code >= 0x2066 && code <= 0x2069);
 }
 
-const char *
-text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size)
+/* A harmful character of n bytes, or a byte that is none (n is 0). */
+static char *
+escape(char *out, const unsigned char *p, size_t n)
 {
-	const unsigned char *p = data;
-	size_t shown = size < TEXT_SHOWN ? (size_t)size : TEXT_SHOWN;
-	char *o = out;
-	uint32_t code;
+	for (size_t i = 0; i < (n > 0 ? n : 1); i++)
+		out += sprintf(out, "\\x%02x", p[i]);
+	return out;
+}
 
-	*o++ = '"';
+/* The same as JSON has it, which has no way to tell of a stray byte. */
+static char *
+escape_json(char *out, size_t n, uint32_t code)
+{
+	return out + sprintf(out, "\\u%04x", n > 0 ? (unsigned)code : 0xfffdU);
+}
+
+/* Up to most of size bytes, quoted; not half a character where it cuts. */
+static char *
+quote(char *out, const unsigned char *p, uint64_t size, size_t most, bool json)
+{
+	size_t shown = size < most ? (size_t)size : most;
+	uint32_t code = 0;
+
+	*out++ = '"';
 	for (size_t i = 0; i < shown;) {
 		size_t n = decode(p + i, shown - i, &code);
 
 		if (size > shown && length(p[i]) > shown - i)
-			break;	/* do not show half a character */
-		if (n > 0 && harmless(code)) {
-			memcpy(o, p + i, n);
-			o += n;
-		} else {
-			if (n == 0)
-				n = 1;
-			for (size_t j = 0; j < n; j++)
-				o += sprintf(o, "\\x%02x", p[i + j]);
-		}
-		i += n;
+			break;
+		if (n > 0 && harmless(code))
+			out = mempcpy(out, p + i, n);
+		else
+			out = json ? escape_json(out, n, code) :
+			    escape(out, p + i, n);
+		i += n > 0 ? n : 1;
 	}
-	memcpy(o, "\"...", sizeof("\"..."));
-	if (size <= shown)
-		o[1] = '\0';
+	*out++ = '"';
+	*out = '\0';
+	return out;
+}
+
+const char *
+text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size)
+{
+	char *end = quote(out, data, size, TEXT_SHOWN, false);
+
+	if (size > TEXT_SHOWN)
+		memcpy(end, "...", sizeof("..."));
+	return out;
+}
+
+const char *
+text_json(char *out, const void *data, uint64_t size, size_t most)
+{
+	quote(out, data, size, most, true);
 	return out;
 }
 

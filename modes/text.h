@@ -27,6 +27,13 @@ enum {
  */
 const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
+/*
+ * The same as a string of JSON (RFC 8259): up to most bytes, in TEXT_JSON(most)
+ * of room; a byte that is no UTF-8 comes out as U+FFFD, for JSON has no bytes.
+ */
+#define TEXT_JSON(most) (6 * (most) + 3)
+const char *text_json(char *out, const void *data, uint64_t size, size_t most);
+
 /* A duration in nanoseconds as a person reads it: "0.3 ms", "61.2 s". */
 const char *text_time(char out[TEXT_TIME], int64_t ns);
 

@@ -16,6 +16,18 @@ use Test::More;
 # Every option that takes a value: what kind of value, and what else is wrong
 # for it. A new option belongs here; a test below asks for it.
 my %options = (
+	bench => {
+		address => ['address', ':0', '*'],
+		port => ['port', '0'],
+		timeout => ['duration'],
+		connections => ['number', '0'],
+		size => ['size', '0', '2G'],
+		window => ['number', '0'],
+		duration => ['duration', '0'],
+		idle => ['number'],
+		rounds => ['number', '0'],
+		pid => ['number', '0']
+	},
 	check => {
 		address => ['address', ':0', '*'],
 		port => ['port', '0'],
@@ -30,6 +42,11 @@ my %options = (
 		gap => ['duration'],
 		idle => ['duration'],
 		drain => ['duration'],
+		workers => ['number', '0', '257'],
+		spin => ['duration'],
+		user => ['name'],
+		log => ['name', 'JSON', 'xml'],
+		'socket-mode' => ['mode'],
 		chunk => ['size', '0'],
 		'max-clients' => ['number', '0'],
 		count => ['number', '0']
@@ -44,7 +61,7 @@ my %options = (
 
 # Without these a value wrongly accepted would do something on port 10000.
 my %harmless = (serve => ['--port=0'], send => ['--port=1'],
-    check => ['--port=1']);
+    check => ['--port=1'], bench => ['--port=1']);
 
 my $huge = '9' x 100_000;
 my @no_number = ('', '-1', '+1', ' 7', '7 ', '7x', '0x10', '1e9', "7\n",
@@ -63,6 +80,8 @@ my %bad = (
 	    '127.0.0.1:70000', ':99999', ':-1', ':+7', ': 7', ':7x', ':0x10',
 	    ":$huge", "[$huge", 'x' x 100_000, "[\e[31m]", ":7\e[31m\n"]
 );
+$bad{mode} = [@no_number, '8', '1000', '0777777777777777777777777', 'rw-'];
+push @{ $bad{address} }, 'unix:', 'unix:name', 'unix:/' . 'x' x 107, 'unix:@' . 'x' x 107;
 $bad{name} = ['', 'nosuch', '-1', "line\e[31m", $huge];
 my %good = (
 	number => [1, 7],
@@ -152,7 +171,7 @@ for my $mode (@modes) {
 	}
 }
 refused($_, ["--address=::1:7"], [qr/\[\S+\]:PORT/])
-    for 'serve', 'send', 'check';
+    for 'serve', 'send', 'check', 'bench';
 
 # Options that there are not, operands that nobody asked for.
 for my $mode (@modes) {
@@ -177,9 +196,10 @@ refused('serve', @$_) for
     [[$huge], [qr/"999/]];
 
 # Options that exclude each other, whichever comes first.
-my @engines = engines();
+my @engines = grep { !/ / } engines();
 my @excluding = (
 	['serve', '--message', '--stream'],
+	['bench', '--stream', '--connect'],
 	['ports', '--tcp', '--udp']
 );
 for my $i (0 .. $#engines) {

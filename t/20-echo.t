@@ -91,7 +91,7 @@ sub fits_stream {
 
 for my $engine (engines()) {
 	for my $mode ('--message', '--stream') {
-		my $server = start_server($engine, $mode);
+		my $server = start_server($engine, $mode, '--gap=250ms');
 		for my $kind (sort keys %kinds) {
 			for my $name (@messages) {
 				my $message = $messages{$name};

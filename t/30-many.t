@@ -90,10 +90,9 @@ for my $engine (@parallel) {
 # most one chunk of it is kept, and nobody waits for it.
 for my $engine (@parallel) {
 	my $server = start_server($engine, '-q');
-	my $other = dial($server);
-	exchange($other, 'warm up', 7);
+	my ($other, $greedy) = (dial($server), dial($server));
+	exchange($_, 'warm up', 7) for $other, $greedy;
 	my $before = $server->memory;
-	my $greedy = dial($server);
 	my $block = pattern(1 << 20);
 	my $sent = 0;
 	my $until = time + $DEADLINE;
@@ -139,12 +138,16 @@ for my $limit (1024, 4096) {
 		skip "the kernel's queue holds only $queue", 4 if $queue < 200;
 		my $server = start_server({ wrap => [ 'sh', '-c',
 		    "ulimit -n $limit; exec \"\$\@\"", 'sh' ] }, '--select');
+		exchange(dial($server), 'x', 1);
+		$server->wait_log(qr/ closed /);
 		my $fit = 1024 - $server->descriptors;
 		my @holders = map { hold_clients($server, $_, 220) } 1 .. 5;
 		is join('', map { reply($_) } @holders), "ready\n" x 5,
 		    "$limit descriptors: 1100 clients connect";
-		my $served = sub { scalar(() = $server->log =~ / received /g) };
-		$server->wait_log(qr/ received /, $fit);
+		my $served = sub {
+			scalar(() = $server->log =~ / received \d\d/g)
+		};
+		$server->wait_log(qr/ received \d\d/, $fit);
 		is $served->(), $fit, "of whom $fit are served at once";
 		my $cpu = $server->cpu;
 		select undef, undef, undef, 0.5;

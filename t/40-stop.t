@@ -218,6 +218,20 @@ for my $engine (@parallel) {
 	between time - $start, 0, 2, "$engine: without the drain time";
 }
 
+# Who is connected when the server stops is served, even if it has not been
+# looked at yet: 20 in the kernel's queue of a server that does not run.
+for my $engine (@parallel) {
+	my $server = start_server($engine);
+	$server->signal('STOP');
+	my @socks = map { dial($server) } 1 .. 20;
+	put($_, 'in the queue') for @socks;
+	$server->signal($_) for qw(TERM CONT);
+	my @back = map { scalar exchange($_, '', undef) } @socks;
+	is "@back", join(' ', ('in the queue') x 20),
+	    "$engine: who waits in the kernel's queue when it stops is served";
+	$server->stop(undef);
+}
+
 # As PID 1 no signal has a default action.
 SKIP: {
 	my @unshare = ('unshare', '-fp', '--kill-child');

@@ -15,15 +15,17 @@ use File::Basename qw(dirname);
 use File::Temp ();
 use IO::Select ();
 use IO::Socket::IP ();
+use JSON::PP qw(decode_json);
 use POSIX qw(:sys_wait_h);
 use Scalar::Util qw(refaddr weaken);
 use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines program sanitized shimmed in_tree slurp
-    run_echo start_server start_command dial spawn put get get_all exchange
-    pattern random_bytes show);
+our @EXPORT = qw($DEADLINE engines exec_form modes program sanitized
+    in_tree slurp run_echo run_command run_make chroot_prefix start_server
+    start_command dial spawn put get get_all exchange pattern random_bytes
+    show shimmed);
 
 our $DEADLINE = 15;		# seconds that any one step may take
 my $FILE_DEADLINE = 240;	# seconds that a test file may take
@@ -46,12 +48,33 @@ sub in_tree { "$tree/$_[0]" }
 # The program, or a link to it.
 sub program { "$dir/" . ($_[0] // 'echo') }
 
-# The engines of the server, from what it says of itself.
+# The engines of the server, from what it says of itself, and the last one
+# once more with two workers.
 sub engines {
 	my $help = run_echo('serve', '--help')->{out};
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
-	return split / \| /, $1;
+	my @engines = split / \| /, $1;
+	return @engines, "$engines[-1] --workers=2";
+}
+
+# An engine may come with options; arguments, a word each.
+sub _words { map { /^--\w+ --\S+$/ ? split / / : $_ } @_ }
+
+# The command that a file of contrib has, as a list, after a keyword.
+sub exec_form {
+	my ($file, $keyword) = @_;
+	slurp(in_tree("contrib/$file")) =~ /^$keyword\s*(\[.*?\])/ms
+	    or die "no list after $keyword in $file";
+	return @{ decode_json($1) };
+}
+
+# The modes, and the link of each: ( serve => 'echo_server', ... ).
+sub modes {
+	my %link_of =
+	    run_echo('help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
+	    or die 'no modes in help';
+	return %link_of;
 }
 
 # Whether it is built with a sanitizer, or to tell which lines ran, which takes
@@ -97,7 +120,7 @@ sub _exec {
 # (another one), wrap (a command in front, such as prlimit), deadline (s).
 sub run_echo {
 	my %how = ref $_[0] ? %{ +shift } : ();
-	my @args = @_;
+	my @args = _words(@_);
 	my $tmp = File::Temp->newdir;
 	my $in = '/dev/null';
 	if (defined $how{in}) {
@@ -127,11 +150,41 @@ sub run_echo {
 	};
 }
 
-# A server of ours on a port that the system chooses.
+# Another command, as run_echo runs ours; status 127 if it is not there.
+sub run_command {
+	my %how = ref $_[0] ? %{ +shift } : ();
+	my ($command, @args) = @_;
+	return run_echo({ %how, command => $command }, @args);
+}
+
+# make in a folder, without what the make that runs the tests has told its
+# children.
+sub run_make {
+	my ($folder, @args) = @_;
+	local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
+	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
+	return run_command('make', '-s', '-C', $folder, @args);
+}
+
+# What to put in front of a command for it to see nothing but that folder,
+# which has the program /echo; empty where we may not.
+sub chroot_prefix {
+	my ($root) = @_;
+	for (['chroot', $root], ['unshare', '-r', 'chroot', $root]) {
+		my $run = run_command(@$_, '/echo', '--version');
+		return @$_ if $run->{status} == 0;
+	}
+	return;
+}
+
+# A server of ours on a port that the system chooses. ECHO_SERVE has options
+# that all servers get.
 sub start_server {
 	my %how = ref $_[0] ? %{ +shift } : ();
-	my @args = @_;
-	push @args, '--port=0' unless grep { /^(-p|--port)/ } @args;
+	my @args = _words(@_);
+	unshift @args, split ' ', $ENV{ECHO_SERVE} // '';
+	push @args, '--port=0'
+	    unless $how{no_port} || grep { /^(-p|--port)/ } @args;
 	return start_command({ %how, name => "serve @args" },
 	    @{ $how{wrap} // [] }, program('echo'), 'serve', @args);
 }
@@ -241,24 +294,44 @@ sub EchoTest::Server::wait_log {
 	return 0;
 }
 
-# How many descriptors it has open, and how much memory, in bytes.
-sub EchoTest::Server::descriptors {
+# Its workers, if it has any.
+sub EchoTest::Server::workers {
 	my ($self) = @_;
-	opendir my $d, "/proc/$self->{pid}/fd" or return undef;
-	return scalar grep { !/^\./ } readdir $d;
+	return split ' ',
+	    slurp("/proc/$self->{pid}/task/$self->{pid}/children");
+}
+
+sub _sum {
+	my ($self, $what) = @_;
+	my $sum = 0;
+	$sum += $what->("/proc/$_") // return undef
+	    for $self->{pid}, $self->workers;
+	return $sum;
+}
+
+# Of all its processes: how many descriptors are open, and how much memory
+# they take, in bytes.
+sub EchoTest::Server::descriptors {
+	return $_[0]->_sum(sub {
+		opendir my $d, "$_[0]/fd" or return undef;
+		return scalar grep { !/^\./ } readdir $d;
+	});
 }
 
 sub EchoTest::Server::memory {
-	my ($self) = @_;
-	return slurp("/proc/$self->{pid}/status") =~ /^VmRSS:\s+(\d+) kB/m ?
-	    1024 * $1 : undef;
+	return $_[0]->_sum(sub {
+		slurp("$_[0]/status") =~ /^VmRSS:\s+(\d+) kB/m ? 1024 * $1 :
+		    undef;
+	});
 }
 
-# Processor seconds it has used.
+# Processor seconds they have used.
 sub EchoTest::Server::cpu {
-	my ($self) = @_;
-	my @stat = split ' ', slurp("/proc/$self->{pid}/stat") =~ s/.*\) //r;
-	return ($stat[11] + $stat[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+	return $_[0]->_sum(sub {
+		my @stat = split ' ', slurp("$_[0]/stat") =~ s/.*\) //r;
+		($stat[11] + $stat[12]) /
+		    POSIX::sysconf(POSIX::_SC_CLK_TCK());
+	});
 }
 
 # Waits for its end: the wait status, undef if it does not end in time.
@@ -418,5 +491,6 @@ sub show {
 }
 
 *_line = \&EchoTest::Server::_line;
+*EchoTest::Server::_sum = \&_sum;
 
 1;

@@ -1,0 +1,20 @@
+# The manual's example with a loop, and a client that breaks off no error.
+import asyncio, sys
+
+async def handle_echo(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    except ConnectionError:
+        writer.close()
+
+async def main():
+    server = await asyncio.start_server(handle_echo, "127.0.0.1", sys.argv[1],
+                                        backlog=4096)
+    async with server:
+        await server.serve_forever()
+
+asyncio.run(main())

@@ -1,0 +1,9 @@
+# What a server may not do: t/sandbox.c, which speaks TAP itself.
+use strict;
+use warnings;
+
+use FindBin;
+
+my $dir = $ENV{ECHO_DIR} // "$FindBin::Bin/..";
+my $unit = "$dir/build/t/sandbox";
+exec $unit or print "Bail out! $unit: $! (run make first)\n";
