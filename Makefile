@@ -100,9 +100,11 @@ $(YARDSTICK): $(YARDSTICK).o
 bench: all $(YARDSTICK)
 	@doc/measure $(MEASURE)
 
-# Seeded faults (t/shim.c) on every engine, for so many seconds.
+# Clients by numbers, and then seeded faults (t/shim.c), on every engine, for
+# so many seconds.
 TORTURE = 60
 torture: all
+	@ECHO_TORTURE=1 ECHO_DIR=$(OUT) $(PROVE) t/55-faults.t
 	@ECHO_DIR=$(OUT) t/torture $(TORTURE)
 
 # Fuzz targets (t/fuzz) with what each is about, by libFuzzer, for so many
@@ -161,7 +163,9 @@ static:
 	    LDFLAGS='$(STATIC_LDFLAGS)' $(OBJ)/static/echo
 
 # The program as valgrind runs it, under all its names, and the shortest tests.
-# What it finds goes into the log, which a test that ends a server looks at.
+# What it finds goes into the log, which a test that ends a server looks at. It
+# makes calls of its own, and so does a program that counts (coverage), which
+# the sandbox does not know.
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite
 valgrind: all
@@ -171,14 +175,16 @@ valgrind: all
 	@chmod +x $(OBJ)/valgrind/echo
 	@for link in $(LINKS); do ln -sf echo $(OBJ)/valgrind/$$link; done
 	@ln -sfn $(abspath $(OBJ)) $(OBJ)/valgrind/build
-	ECHO_DIR=$(OBJ)/valgrind $(PROVE) t/05-smoke.t
+	ECHO_SERVE=--no-sandbox ECHO_DIR=$(OBJ)/valgrind \
+	    $(PROVE) t/05-smoke.t
 
 # The same tests, with a program that counts how often each line runs. What is
 # killed or leaves by _exit(2) has not counted.
 COVERAGE = 90
 coverage:
 	rm -rf build/coverage
-	$(MAKE) CC=gcc OUT=build/coverage HARDENING= LDFLAGS=--coverage \
+	ECHO_SERVE=--no-sandbox $(MAKE) CC=gcc OUT=build/coverage \
+	    HARDENING= LDFLAGS=--coverage \
 	    CFLAGS='-O0 -g --coverage' test; tests=$$?; \
 	    t/coverage build/coverage/build $(COVERAGE) && exit $$tests
 

@@ -77,6 +77,7 @@ static const struct rule rules[] = {
 	/* Memory, never to be executed. */
 	{ .call = SYS_brk },
 	{ SYS_mmap, 2, PROT_EXEC, 0 },
+	{ SYS_mprotect, 2, PROT_EXEC, 0 },
 	{ .call = SYS_mremap },
 	{ .call = SYS_munmap },
 	{ .call = SYS_madvise },
