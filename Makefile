@@ -150,9 +150,11 @@ asan:
 # the system has them; it is musl's FD_SET that warns of signs; and as musl is
 # built without CET, the whole has none.
 STATIC_CC ?= musl-gcc
-STATIC_CFLAGS ?= -Os -flto -fno-pie -fno-asynchronous-unwind-tables \
+STATIC_CFLAGS ?= -Os -flto -fno-pie -fno-jump-tables \
+	-fno-asynchronous-unwind-tables \
 	$(call can,-fcf-protection=none) -Wno-sign-conversion
-STATIC_LDFLAGS ?= -static -no-pie -s -Wl,--gc-sections,-z,noseparate-code
+STATIC_LDFLAGS ?= -static -no-pie -s \
+	-Wl,--gc-sections,-z,noseparate-code,-z,norelro
 KERNEL_HEADERS = -idirafter /usr/include \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 static:

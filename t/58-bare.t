@@ -33,6 +33,7 @@ for my $engine (engines()) {
 }
 
 my $run = run_echo({ wrap => \@bare }, 'ports');
+is $run->{status}, 0, 'echo ports: a list of its own';
 like $run->{out}, qr/^22\/tcp +ssh$/m, 'echo ports: it lists';
 like $run->{err}, qr/\Aecho ports: [^\n]*\/etc\/services[^\n]*\n\z/,
     'and says in one line what is missing';
