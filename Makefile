@@ -86,11 +86,13 @@ $(SHIM): t/shim.c Makefile
 demo: all
 	@contrib/demo $(PROGRAM)
 
-# The one that waits most goes first, the others beside it.
-LONGEST = t/80-check.t
+# All, or those that T names. Those that wait most go first, others beside
+# them: few of them keep a processor busy.
+T = $(sort $(wildcard t/*.t))
+LONGEST = t/80-check.t t/40-stop.t t/55-faults.t t/60-send.t
 test check: all
-	@ECHO_DIR=$(OUT) $(PROVE) -j4 $(LONGEST) \
-	    $(filter-out $(LONGEST),$(sort $(wildcard t/*.t)))
+	@ECHO_DIR=$(OUT) $(PROVE) -j6 $(filter $(T),$(LONGEST)) \
+	    $(filter-out $(LONGEST),$(T))
 
 # How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
 # be --quick, which only shows that all of it runs.
@@ -138,12 +140,12 @@ fuzz: $(FUZZERS)
 	    echo "  $$fuzzer:" $$(sed -n 's/.*executed_units: *//p' \
 	    $$fuzzer.log) inputs; done
 
-# The same tests, with a program that looks at every access it makes.
+# The tests of the program, which then looks at every access it makes.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 asan:
 	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
-	    LDFLAGS='$(SANITIZE)' test
+	    LDFLAGS='$(SANITIZE)' T='$(filter-out t/9%,$(T))' test
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
 # names load libraries all the same. The headers of the kernel come from where
