@@ -72,8 +72,8 @@ struct address args_address(const char *what, char *value, uint16_t port,
     uint16_t low);
 
 /*
- * What the address resolves to, for net_free_addresses(). Exits with one line and
- * STATUS_NAME if nothing, STATUS_LOCAL if it cannot ask.
+ * What the address resolves to, for net_free_addresses(). Exits with one line
+ * and STATUS_NAME if nothing, STATUS_LOCAL if it cannot ask.
  */
 struct addrinfo *args_resolve(const struct address *);
 

@@ -49,8 +49,6 @@ static const struct option longs[] = {
 	{ "rounds", required_argument, NULL, OPTION_ROUNDS },
 	{ "pid", required_argument, NULL, OPTION_PID },
 	{ "json", no_argument, NULL, OPTION_JSON },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "quiet", no_argument, NULL, 'q' },
 	ARGS_COMMON
 };
 
@@ -62,7 +60,8 @@ static const char usage[] =
 "in turn and compared with the first one.\n"
 "\n"
 "  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT,\n"
-"                          :PORT, unix:/PATH or unix:@NAME (default 127.0.0.1)\n"
+"                          :PORT, unix:/PATH or unix:@NAME (default\n"
+"                          127.0.0.1)\n"
 "  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
 "  -c, --connections=N     busy connections (default 1)\n"
 "  -s, --size=SIZE         bytes in a message (default 64), or in a send of\n"
@@ -103,7 +102,6 @@ struct settings {
 	pid_t pids[MOST];
 	size_t npids, rounds;
 	bool stream, connect, json;
-	int verbosity;
 };
 
 /* All servers, and rounds figures of each in turn. */
@@ -167,12 +165,6 @@ set_option(struct settings *set, int option)
 		break;
 	case OPTION_JSON:
 		set->json = true;
-		break;
-	case 'v':
-		set->verbosity = 1;
-		break;
-	case 'q':
-		set->verbosity = -1;
 		break;
 	}
 }
@@ -263,7 +255,7 @@ measure(struct bench *b, size_t server, size_t round)
 	const struct settings *set = b->set;
 	const struct load_target *target = &b->targets[server];
 	struct figures *figures = &b->figures[server * set->rounds + round];
-	bool shown = set->verbosity >= 0 && isatty(STDERR_FILENO);
+	bool shown = set->server.verbosity >= 0 && isatty(STDERR_FILENO);
 
 	load_run(&set->plan, target, shown ? show_progress : show_nothing,
 	    &b->result);
@@ -271,7 +263,7 @@ measure(struct bench *b, size_t server, size_t round)
 		return;
 	b->measured = true;
 	figures_take(figures, &set->plan, &b->result);
-	if (set->verbosity > 0)
+	if (set->server.verbosity > 0)
 		figures_line(stderr, target->server.name, round + 1,
 		    &set->plan, figures);
 	if (set->json) {

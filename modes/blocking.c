@@ -2,8 +2,8 @@
  * Engine: one client at a time, a few bytes at a time, in two nested loops.
  * This is the server of the homework; read this file first.
  *
- * The outer loop of blocking_run() takes a client, serves it and closes it, again
- * and again; those who come meanwhile wait in the kernel's queue. The inner
+ * The outer loop of blocking_run() takes a client, serves it and closes it,
+ * again and again; those who come meanwhile wait in the kernel's queue. The inner
  * loop takes at most --chunk bytes (16) and answers them, until the message
  * is over.
  *

@@ -30,8 +30,6 @@ static const struct option longs[] = {
 	{ "only", required_argument, NULL, OPTION_ONLY },
 	{ "skip", required_argument, NULL, OPTION_SKIP },
 	{ "list", no_argument, NULL, OPTION_LIST },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "quiet", no_argument, NULL, 'q' },
 	ARGS_COMMON
 };
 
@@ -44,7 +42,8 @@ static const char usage[] =
 "byte of a stream, up to its end), robust (many clients, rude ones, bulk).\n"
 "\n"
 "  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT,\n"
-"                          :PORT, unix:/PATH or unix:@NAME (default 127.0.0.1)\n"
+"                          :PORT, unix:/PATH or unix:@NAME (default\n"
+"                          127.0.0.1)\n"
 "  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
 "      --profile=PROFILE   homework, rfc862 or robust (default rfc862)\n"
 "      --only=NAME[,...]   these tests and no others, of whatever profile\n"
@@ -70,7 +69,6 @@ struct settings {
 	bool some;		/* only those that are named */
 	bool named[MOST], skipped[MOST];
 	bool list;
-	int verbosity;
 };
 
 static enum profile
@@ -121,12 +119,6 @@ set_option(struct settings *set, int option)
 		break;
 	case OPTION_LIST:
 		set->list = true;
-		break;
-	case 'v':
-		set->verbosity = 1;
-		break;
-	case 'q':
-		set->verbosity = -1;
 		break;
 	}
 }
@@ -232,7 +224,7 @@ print_outcome(int number, const char *name, enum outcome outcome,
 static void
 show_progress(const struct settings *set, int number, int n, const char *name)
 {
-	if (set->verbosity < 0 || !isatty(STDERR_FILENO))
+	if (set->server.verbosity < 0 || !isatty(STDERR_FILENO))
 		return;
 	if (name != NULL)
 		fprintf(stderr, "\r%d of %d: %-20s", number, n, name);
@@ -253,7 +245,7 @@ make(struct check *c, const struct settings *set, int test)
 		return SKIP;
 	}
 	outcome = check_make(c, &check_tests[test]);
-	if (set->verbosity > 0)
+	if (set->server.verbosity > 0)
 		fprintf(stderr, "%s took %s\n", name,
 		    text_time(time, net_now() - started));
 	return outcome;

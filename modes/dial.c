@@ -17,6 +17,12 @@ dial_option(struct dial_options *set, int option, int64_t least)
 	case 't':
 		set->timeout = args_duration("--timeout", optarg, least);
 		return true;
+	case 'v':
+		set->verbosity = 1;
+		return true;
+	case 'q':
+		set->verbosity = -1;
+		return true;
 	default:
 		return false;
 	}

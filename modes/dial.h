@@ -15,20 +15,23 @@ struct server_address {
 	char name[NET_NAME_MAX];	/* "127.0.0.1:10000" */
 };
 
-/* What every client is told of its server: -a, -p, -t. */
+/* What every client is told: -a, -p and -t of its server, -v and -q. */
 struct dial_options {
 	char *address;
 	uint16_t port;
 	int64_t timeout;	/* ns; 0: no limit */
+	int verbosity;		/* 1: say more, -1: less */
 };
 
 /* The options for argv, and their defaults. */
 #define DIAL_OPTIONS \
 	{ "address", required_argument, NULL, 'a' }, \
 	{ "port", required_argument, NULL, 'p' }, \
-	{ "timeout", required_argument, NULL, 't' }
+	{ "timeout", required_argument, NULL, 't' }, \
+	{ "verbose", no_argument, NULL, 'v' }, \
+	{ "quiet", no_argument, NULL, 'q' }
 
-#define DIAL_DEFAULTS { NULL, ARGS_DEFAULT_PORT, 5 * NET_SECOND }
+#define DIAL_DEFAULTS { NULL, ARGS_DEFAULT_PORT, 5 * NET_SECOND, 0 }
 
 /*
  * Takes one of these with optarg, a timeout not below least; false if it is

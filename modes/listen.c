@@ -150,8 +150,8 @@ server_inherit(struct server *s)
 		int error = net_adopt(fd);
 
 		if (error < 0)
-			errx(STATUS_LOCAL, "descriptor %d, one of LISTEN_FDS=%d, "
-			    "is no listening stream socket: %s", fd, n,
+			errx(STATUS_LOCAL, "descriptor %d, one of LISTEN_FDS="
+			    "%d, is no listening stream socket: %s", fd, n,
 			    strerror(-error));
 		s->listeners[s->listening++] = fd;
 	}

@@ -36,8 +36,6 @@ static const struct option longs[] = {
 	DIAL_OPTIONS,
 	{ "no-newline", no_argument, NULL, 'n' },
 	{ "json", no_argument, NULL, OPTION_JSON },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "quiet", no_argument, NULL, 'q' },
 	ARGS_COMMON
 };
 
@@ -54,8 +52,9 @@ static const char usage[] =
 "  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
 "                          to move a byte (default 5s; 0: no limit)\n"
 "  -n, --no-newline        print no newline after the reply to MESSAGE\n"
-"      --json              say how it went as an object of JSON: server, sent,\n"
-"                          returned, identical, duration_ms, status, reason\n"
+"      --json              say how it went as an object of JSON: server,\n"
+"                          sent, returned, identical, duration_ms, status,\n"
+"                          reason\n"
 "  -v, --verbose           say more: the connection\n"
 "  -q, --quiet             say less: errors only\n"
 "  -h, --help              show this\n"
@@ -66,7 +65,6 @@ static const char usage[] =
 struct settings {
 	struct dial_options server;
 	bool newline, json;
-	int verbosity;
 };
 
 /*
@@ -391,7 +389,7 @@ client(struct exchange *x, const struct settings *set)
 		say_json(x, status, why);
 	else if (!good)
 		warnx("%s %s", x->server.name, why);
-	else if (set->verbosity >= 0)
+	else if (set->server.verbosity >= 0)
 		fprintf(stderr, "%s returned %" PRIu64 " byte%s, identical, in "
 		    "%s\n", x->server.name, x->back, PLURAL(x->back),
 		    text_time(time, took));
@@ -420,12 +418,6 @@ set_option(struct settings *set, int option)
 		break;
 	case OPTION_JSON:
 		set->json = true;
-		break;
-	case 'v':
-		set->verbosity = 1;
-		break;
-	case 'q':
-		set->verbosity = -1;
 		break;
 	}
 }
@@ -473,8 +465,8 @@ run(int argc, char **argv)
 	x.fd = dial_any(&address, set.server.timeout, &x.server);
 	if (x.fd < 0)
 		return (int)not_connected(&x, &set);
-	if (!set.json && (set.verbosity > 0 || (set.verbosity == 0 &&
-	    x.input >= 0 && isatty(x.input))))
+	if (!set.json && (set.server.verbosity > 0 ||
+	    (set.server.verbosity == 0 && x.input >= 0 && isatty(x.input))))
 		say_connected(&x);
 	status = client(&x, &set);
 	close(x.fd);

@@ -72,8 +72,8 @@ static const struct option longs[] = {
 };
 
 static const char usage[] =
-"usage: echo serve [--blocking | --select | --epoll] [-a ADDRESS]... [-p PORT]\n"
-"                  [OPTION]...\n"
+"usage: echo serve [--blocking | --select | --epoll] [-a ADDRESS]...\n"
+"                  [-p PORT] [OPTION]...\n"
 "\n"
 "Sends back every byte that a client sends (RFC 862), until stopped.\n"
 "\n"
@@ -108,7 +108,7 @@ static const char usage[] =
 "  -n, --count=N          take N connections and stop when they are over\n"
 "      --drain=DURATION   most that stopping may take (default 5s)\n"
 "      --user=NAME        become that user once it listens (for root)\n"
-"      --no-sandbox       leave it the system calls that serving does not take\n"
+"      --no-sandbox       leave it the system calls that it does not take\n"
 "\n"
 "      --log=FORMAT       text (default) or json: an object a line, with the\n"
 "                         keys time, event, peer, bytes_in, bytes_out,\n"
@@ -273,7 +273,8 @@ run(int argc, char **argv)
 {
 	static struct request request = {
 		.server = { .gap = 500 * NET_MS, .idle = -1,
-		    .drain = 5 * NET_SECOND, .workers = 1, .sandbox = true, .socket_mode = 0600 },
+		    .drain = 5 * NET_SECOND, .workers = 1, .sandbox = true,
+		    .socket_mode = 0600 },
 		.port = ARGS_DEFAULT_PORT
 	};
 	struct address addresses[SERVER_LISTENERS];

@@ -4,20 +4,12 @@
  * steps, with the seed in the name of a test that fails.
  */
 #include "t/conn.h"
+#include "t/tap.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-static int tests, failed;
-
-static void
-ok(bool good, const char *name)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, name);
-	failed += !good;
-}
 
 static bool
 is(const struct conn *c, enum conn_state state, unsigned want, uint64_t owed)
@@ -210,6 +202,5 @@ main(void)
 	test_errors();
 	test_counts();
 	test_properties();
-	printf("1..%d\n", tests);
-	return failed > 0;
+	return done();
 }

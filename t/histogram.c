@@ -3,6 +3,7 @@
  * numbers themselves say, sorted, for distributions of several kinds.
  */
 #include "modes/histogram.h"
+#include "t/tap.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -10,15 +11,6 @@
 #include <stdlib.h>
 
 enum { NUMBERS = 20000 };
-
-static int tests, failed;
-
-static void
-ok(bool good, const char *name)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, name);
-	failed += !good;
-}
 
 static uint64_t
 next(uint64_t *seed)
@@ -174,6 +166,5 @@ main(void)
 	test_quantiles("quantiles: a long tail", tailed);
 	test_every_bucket();
 	test_between();
-	printf("1..%d\n", tests);
-	return failed > 0;
+	return done();
 }

@@ -4,6 +4,7 @@
  * server takes.
  */
 #include "modes/sandbox.h"
+#include "t/tap.h"
 
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -21,15 +22,6 @@
 #include <unistd.h>
 
 enum { HIGHEST = 600 };		/* beyond all that there are */
-
-static int tests, failed;
-
-static void
-ok(bool good, const char *name)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, name);
-	failed += !good;
-}
 
 /* What serving takes, whatever its arguments. */
 static const int needed[] = {
@@ -175,6 +167,5 @@ main(void)
 	test_every_call();
 	test_arguments();
 	test_more();
-	printf("1..%d\n", tests);
-	return failed > 0;
+	return done();
 }

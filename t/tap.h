@@ -1,0 +1,27 @@
+/*
+ * What unit tests in C share: TAP (testanything.org).
+ */
+#ifndef TAP_H
+#define TAP_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+static int tests, failed;
+
+static void
+ok(bool good, const char *name)
+{
+	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, name);
+	failed += !good;
+}
+
+/* The plan, at the end. Returns the exit status. */
+static int
+done(void)
+{
+	printf("1..%d\n", tests);
+	return failed > 0;
+}
+
+#endif
