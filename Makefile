@@ -100,6 +100,10 @@ $(YARDSTICK): $(YARDSTICK).o
 bench: all $(YARDSTICK)
 	@doc/measure $(MEASURE)
 
+# The figures of doc/servers.
+plot: all
+	@doc/plot --measure $(MEASURE)
+
 # Seeded faults (t/shim.c) on every engine, for so many seconds.
 TORTURE = 60
 torture: all
@@ -241,4 +245,4 @@ clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
 .PHONY: all asan bench can_fuzz check clean coverage demo dist fuzz install \
-    lint static test torture uninstall valgrind
+    lint plot static test torture uninstall valgrind
