@@ -63,15 +63,15 @@ say(const char *fmt, ...)
 static const char *
 timestamp(void)
 {
-	static char out[40];
+	static char out[96];
 	struct timespec now;
 	struct tm utc;
-	size_t n;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
-	n = strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(out + n, sizeof(out) - n, ".%06ldZ", now.tv_nsec / 1000);
+	snprintf(out, sizeof(out), "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ",
+	    utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
+	    utc.tm_min, utc.tm_sec, now.tv_nsec / 1000);
 	return out;
 }
 
@@ -117,7 +117,7 @@ void
 log_open(const struct server *s)
 {
 	if (s->json)
-		tzset();	/* or gmtime_r(3) would, and read a file */
+		timestamp();	/* the first gmtime_r(3) may read a file */
 }
 
 static const char *

@@ -17,6 +17,7 @@
 #include "args.h"
 #include "mode.h"
 #include "services.h"
+#include "text.h"
 
 #define SERVICES_FILE "/etc/services"
 
@@ -65,16 +66,9 @@ no_memory(const void *p)
 static char *
 join_names(const struct servent *service)
 {
-	size_t size;
-	char *names;
-	FILE *f = open_memstream(&names, &size);
+	char *names = text_join(service->s_name, service->s_aliases);
 
-	no_memory(f);
-	fputs(service->s_name, f);
-	for (char **alias = service->s_aliases; *alias != NULL; alias++)
-		fprintf(f, " %s", *alias);
-	if (fclose(f) != 0)
-		no_memory(NULL);
+	no_memory(names);
 	return names;
 }
 

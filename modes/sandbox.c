@@ -77,6 +77,7 @@ static const struct rule rules[] = {
 	/* Memory, never to be executed. */
 	{ .call = SYS_brk },
 	{ SYS_mmap, 2, PROT_EXEC, 0 },
+	{ SYS_mprotect, 2, PROT_EXEC, 0 },
 	{ .call = SYS_mremap },
 	{ .call = SYS_munmap },
 	{ .call = SYS_madvise },
@@ -212,7 +213,7 @@ sandbox_user(const char *name)
 	errno = 0;
 	if ((user = getpwnam(name)) == NULL)
 		return errno == 0 ? -ENOENT : -errno;
-	if (initgroups(user->pw_name, user->pw_gid) < 0 ||
+	if (setgroups(1, &user->pw_gid) < 0 ||
 	    setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0)
 		return -errno;
 	if (user->pw_uid != 0 && (setuid(0) == 0 || seteuid(0) == 0))

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /*
- * Becomes that user for good, with the groups it has. 0 or -errno: -ENOENT if
+ * Becomes that user for good, in its own group and no other. 0 or -errno: -ENOENT if
  * there is no such user, -EPERM for all but root, or if one could come back.
  */
 int sandbox_user(const char *name);

@@ -409,26 +409,6 @@ say_connected(const struct exchange *x)
 	    net_name(name, &self.address.any));
 }
 
-/* The words joined by single spaces, as echo(1) does; ours to free. */
-static char *
-join(int n, char **words)
-{
-	size_t size = 1;
-	char *message, *end;
-
-	for (int i = 0; i < n; i++)
-		size += strlen(words[i]) + 1;
-	if ((message = end = malloc(size)) == NULL)
-		err(STATUS_LOCAL, "no memory for the message");
-	*end = '\0';
-	for (int i = 0; i < n; i++) {
-		if (i > 0)
-			*end++ = ' ';
-		end = stpcpy(end, words[i]);
-	}
-	return message;
-}
-
 static void
 set_option(struct settings *set, int option)
 {
@@ -484,7 +464,10 @@ run(int argc, char **argv)
 	if (words == 0 || (words == 1 && strcmp(argv[optind], "-") == 0))
 		x.input = STDIN_FILENO;
 	else {
-		x.message = message = join(words, argv + optind);
+		message = text_join(argv[optind], argv + optind + 1);
+		if (message == NULL)
+			err(STATUS_LOCAL, "no memory for the message");
+		x.message = message;
 		x.left = strlen(message);
 	}
 	x.fd = dial_any(&address, set.server.timeout, &x.server);

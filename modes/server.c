@@ -612,7 +612,7 @@ server_ready(struct server *s, const int *calls, size_t n)
 		server_announce(s);
 		systemd_notify("READY=1");
 	}
-	if (s->ready >= 0)
+	if (s->ready >= 0 && write(s->ready, "", 1) == 1)
 		close(s->ready);
 	s->ready = -1;
 	for (size_t i = 0; i < n; i++)

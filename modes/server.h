@@ -145,7 +145,7 @@ struct server {
 	struct shared *shared;
 	struct tally *tally;	/* this process's own, in shared */
 	bool supervised;	/* another process speaks for the server */
-	int ready;		/* a worker closes it when it is set up, or -1 */
+	int ready;		/* where a worker tells that it is set up, or -1 */
 	int64_t now;		/* net_now() at the last waking */
 	int64_t moved_at;	/* the last time that anything happened */
 	int64_t pause_until;	/* no accepting before that */

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* How long a UTF-8 character with this first byte is, 0 if none has it. */
@@ -104,6 +105,22 @@ text_json(char *out, const void *data, uint64_t size, size_t most)
 {
 	quote(out, data, size, most, true);
 	return out;
+}
+
+char *
+text_join(const char *first, char *const *rest)
+{
+	size_t size = strlen(first) + 1;
+	char *joined, *end;
+
+	for (char *const *word = rest; *word != NULL; word++)
+		size += 1 + strlen(*word);
+	if ((joined = malloc(size)) == NULL)
+		return NULL;
+	end = stpcpy(joined, first);
+	for (; *rest != NULL; rest++)
+		end = stpcpy(stpcpy(end, " "), *rest);
+	return joined;
 }
 
 const char *

@@ -34,6 +34,12 @@ const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 #define TEXT_JSON(most) (6 * (most) + 3)
 const char *text_json(char *out, const void *data, uint64_t size, size_t most);
 
+/*
+ * The word and those of the list, which ends with NULL, joined by single
+ * spaces, as echo(1) does. For free(3); NULL if there is no memory.
+ */
+char *text_join(const char *first, char *const *rest);
+
 /* A duration in nanoseconds as a person reads it: "0.3 ms", "61.2 s". */
 const char *text_time(char out[TEXT_TIME], int64_t ns);
 

@@ -148,13 +148,13 @@ patience(const struct server *s, int64_t kill_at)
 }
 
 /*
- * Starts all, and waits until each is set up: until the last one that has the
- * end of a pipe has closed it. STATUS_OK, or why one could not.
+ * Starts all, and waits until each has told by a byte in a pipe that it is set
+ * up, or has ended. STATUS_OK, or why one could not.
  */
 static int
 start_all(struct server *s, void (*run)(struct server *))
 {
-	int status, ends[2];
+	int ends[2], ready = 0;
 	ssize_t n;
 	bool all;
 	char c;
@@ -165,12 +165,14 @@ start_all(struct server *s, void (*run)(struct server *))
 	all = start_workers(s, run);
 	close(ends[1]);
 	s->ready = -1;
-	do
-		n = read(ends[0], &c, 1);
-	while (n < 0 && errno == EINTR);
+	while ((n = read(ends[0], &c, 1)) > 0 || (n < 0 && errno == EINTR))
+		ready += n > 0;
 	close(ends[0]);
-	status = reap(s);
-	return all ? status : STATUS_LOCAL;
+	if (!all)
+		return STATUS_LOCAL;
+	if (ready < s->workers)
+		waitid(P_ALL, 0, &(siginfo_t){ 0 }, WEXITED | WNOWAIT);
+	return reap(s);
 }
 
 /* Returns when all have ended: STATUS_OK, or why one could not go on. */

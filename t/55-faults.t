@@ -1,6 +1,6 @@
 # Faults of clients and of the machine that take numbers to be seen: a
-# thousand resets, fifty clients that are stopped, ten ends in mid-input.
-# (t/50-rough.t has the single ones.) With ECHO_TORTURE=1 some take longer.
+# thousand resets, ten ends in mid-input, many clients that are stopped.
+# (t/50-rough.t has the single ones.) With ECHO_TORTURE=1 there is more of it.
 use strict;
 use warnings;
 
@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 
 use EchoTest;
 use IO::Select;
+use POSIX qw(:sys_wait_h);
 use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -31,38 +32,46 @@ sub seconds_of {
 for my $engine (engines()) {
 	my $server = start_server($engine, '--stream', '--chunk=64k', '-q');
 	for my $message (pattern(5), pattern(65536)) {
-		my $exact = grep { scalar exchange(dial($server), $message, undef,
-		    half_close => 1) eq $message } 1 .. 1000;
+		my $exact = grep { join('', exchange(dial($server), $message,
+		    undef, half_close => 1)) eq "${message}eof" } 1 .. 1000;
 		is $exact, 1000, "$engine: FIN right behind " .
 		    length($message) . ' bytes, 1000 times';
 	}
 	$server->stop;
 }
 
-# Byte by byte. Nagle's algorithm against delayed ACKs would show as steps of
-# 40 ms; a machine that is busy for a moment is given another try.
+# Byte by byte, ten at a time. Nagle's algorithm against delayed ACKs would
+# show as steps of 40 ms. The p99 is to be below 5 ms; a machine that is busy is
+# given ten tries, and may then be slower as long as it is no such step.
 for my $engine (engines()) {
-	my $server = start_server($engine, '--stream');
-	my ($exact, $p99);
-	for my $try (1 .. 10) {
-		my $sock = dial($server);
-		my (@took, $sent, $back);
-		for (1 .. 500) {
-			# Two writes, which is what delayed ACKs wait for.
-			my ($one, $two) = map { chr 32 + rand 90 } 1, 2;
-			push @took, seconds_of(sub {
-				syswrite $sock, $one;
-				$back .= exchange($sock, $two, 2, take => 1);
-			});
-			$sent .= $one . $two;
+	for my $chunk (1, 65536) {
+		my $server = start_server($engine, '--stream',
+		    "--chunk=$chunk");
+		my ($exact, $p99);
+		for my $try (1 .. 10) {
+			($exact, $p99) = byte_by_byte($server);
+			last if !$exact || $p99 < 0.005;
 		}
-		$exact = $back eq $sent;
-		$p99 = (sort { $a <=> $b } @took)[495];
-		last if $p99 < 0.005;
+		ok $exact, "$engine --chunk=$chunk: byte by byte: exact";
+		cmp_ok $p99, '<', 0.03, sprintf '%s --chunk=%d: byte by ' .
+		    'byte: p99 %.1f ms', $engine, $chunk, 1000 * $p99;
+		$server->stop;
 	}
-	ok $exact, "$engine: byte by byte: exact";
-	cmp_ok $p99, '<', 0.005, "$engine: byte by byte: p99 < 5 ms";
-	$server->stop;
+}
+
+sub byte_by_byte {
+	my ($server) = @_;
+	my $sock = dial($server);
+	my ($sent, $back) = ('', '');
+	my @took = sort { $a <=> $b } map {
+		my $ten = join '', map { chr 32 + rand 90 } 1 .. 10;
+		$sent .= $ten;
+		seconds_of(sub {
+			$back .= exchange($sock, $ten, 10, piece => 1,
+			    take => 1);
+		});
+	} 1 .. 300;
+	return ($back eq $sent, $took[297]);
 }
 
 # Resets in mid-stream.
@@ -97,8 +106,10 @@ for my $engine (engines()) {
 		    '--idle=0'], size => 1000, pause => 0.2 },
 		'--idle' => { options => ['--stream', '--idle=200ms'],
 		    size => 1000, pause => 0.2 },
-		TERM => { options => ['--stream', '--drain=600ms',
-		    '--chunk=64k'], size => 65536, pause => 0, signal => 1 }
+		# This one reads less than it writes: much is under way.
+		TERM => { options => ['--stream', '--drain=2s',
+		    '--chunk=64k'], size => 65536, pause => 0, take => 32768,
+		    signal => 1 }
 	);
 	my @all;
 	for my $engine (engines()) {
@@ -108,31 +119,29 @@ for my $engine (engines()) {
 				server => start_server($engine,
 				    @{ $ends{$how}{options} }),
 				%{ $ends{$how} },
-				sent => 0, back => '', next => 0
+				exact => 1, next => 0
 			} } 1 .. 10;
 		}
 	}
 	my $block = pattern(65536 + 4);
+	my $twice = $block x 2;
 	for (@all) {
 		$_->{sock} = dial($_->{server});
 		$_->{server}->wait_log(qr/connected/);
 		# So that it is under way when the end comes.
-		$_->{back} = exchange($_->{sock}, substr($block, 0, 4), 4);
-		$_->{sent} = 4;
+		exchange($_->{sock}, substr($block, 0, 4), 4);
+		$_->{sent} = $_->{back} = 4;
 	}
 	my $until = time + $DEADLINE;
 	while (time < $until && (my @going = grep { !$_->{end} } @all)) {
-		write_and_read($_, $block) for @going;
+		write_and_read($_, $block, $twice) for @going;
 		sleep 0.001;
 	}
 	my %well;
 	for (@all) {
-		my ($server, $back) = ($_->{server}, $_->{back});
-		my $whole = $block x (1 + $_->{sent} / length $block);
-		my $n = length $back;
+		my ($server, $n) = @$_{qw(server back)};
 		my $owed = $server->wait_log(qr/closed after $n bytes?,/);
-		my $well = ($_->{end} // '') eq 'eof' && $n > 0 && $owed &&
-		    $back eq substr $whole, 0, $n;
+		my $well = $owed && $_->{exact} && ($_->{end} // '') eq 'eof';
 		diag "$_->{name}: $n of $_->{sent} bytes, ", $_->{end} // 'late',
 		    "\n", $server->log unless $well;
 		$well{$_->{name}} += $well;
@@ -144,7 +153,7 @@ for my $engine (engines()) {
 
 # One step of a client that writes in spite of the server's end.
 sub write_and_read {
-	my ($c, $block) = @_;
+	my ($c, $block, $twice) = @_;
 	if ($c->{signal} && $c->{sent} > 1 << 20 && !$c->{signalled}++) {
 		$c->{server}->signal('TERM');
 	}
@@ -156,17 +165,23 @@ sub write_and_read {
 		$c->{sent} += $n // 0;
 		$c->{next} = time + $c->{pause} * (0.7 + rand 0.6);
 	}
-	my $n = sysread $c->{sock}, $c->{back}, 1 << 18, length $c->{back};
+	my $n = sysread $c->{sock}, my $came, $c->{take} // 65536;
+	if ($n) {
+		my $at = $c->{back} % length $block;
+		$c->{exact} &&= $came eq substr $twice, $at, $n;
+		$c->{back} += $n;
+	}
 	$c->{end} = 'eof' if defined $n && $n == 0;
 	$c->{end} = "$!" if !defined $n && !$!{EAGAIN};
 	close $c->{sock} if $c->{end};
 }
 
 # Out of descriptors with no client at all, so that none can leave: the
-# server turns a few away, rests, and serves when there are more.
+# server turns a few away, rests, and serves when there are more. (The limit
+# is one process's: several workers are several such servers.)
 SKIP: {
 	my @cases = map +{ engine => $_, server => start_server($_) },
-	    engines();
+	    grep { !/ / } engines();
 	$_->{most} = first_free($_->{server}) for @cases;
 	my $limit = sub { !system 'prlimit', "--nofile=$_[1]:", '--pid',
 	    $_[0]->pid };
@@ -219,45 +234,43 @@ sub first_free {
 	return $fd;
 }
 
-# Fifty clients are stopped in the middle of what they write and read.
+# Clients are stopped while they are owed more than their sockets hold.
 for my $engine (@parallel) {
 	my $server = start_server($engine, '-q');
-	my $message = pattern(1 << 20);
-	my @clients = map stopping_client($server, $message), 1 .. 50;
-	is scalar(grep { readline $_->{from} } @clients), 50,
-	    "$engine: 50 clients are half through";
-	kill STOP => map { $_->{pid} } @clients;
+	my $many = $ENV{ECHO_TORTURE} ? 50 : 15;
+	my @clients = map { stopping_client($server) } 1 .. $many;
+	is scalar(grep { waitpid($_, WUNTRACED) == $_ } @clients), $many,
+	    "$engine: $many clients are stopped";
 	my $other = dial($server);
-	my @took = map seconds_of(sub { exchange($other, 'hello', 5) }),
+	my @took = map { seconds_of(sub { exchange($other, 'hello', 5) }) }
 	    1 .. 21;
-	cmp_ok median(@took), '<', 0.05,
-	    "$engine: stopped, they keep nobody waiting";
-	kill CONT => map { $_->{pid} } @clients;
-	my $exact = 0;
-	for (@clients) {
-		waitpid $_->{pid}, 0;
-		$exact += $? == 0;
-	}
-	is $exact, 50, "$engine: and complete when they go on";
+	cmp_ok median(@took), '<', 0.05, "$engine: they keep nobody waiting";
+	kill CONT => @clients;
+	my $exact = grep { waitpid($_, 0) == $_ && $? == 0 } @clients;
+	is $exact, $many, "$engine: and complete when they go on";
 	close $other;
 	$server->stop;
 }
 
-# A client in a process of its own, which tells when half of it has come back
-# and then goes on slowly.
+# A client in a process of its own, which writes more than a socket takes
+# unread, stops itself, and reads when it goes on.
 sub stopping_client {
-	my ($server, $message) = @_;
-	my $half = length($message) / 2;
-	pipe my $from, my $to or die $!;
-	my $pid = spawn(sub {
+	my ($server) = @_;
+	return spawn(sub {
+		my $block = pattern(65536);
 		my $sock = dial($server);
-		my $back = exchange($sock, substr($message, 0, $half), $half);
-		syswrite $to, "half\n";
-		$back .= exchange($sock, substr($message, $half), $half,
-		    take => 2000, deadline => 60);
-		$back eq $message or die "differs\n";
+		my $sent = 0;
+		while ($sent < 6 << 20 &&
+		    IO::Select->new($sock)->can_write(0.1)) {
+			my $at = $sent % length $block;
+			$sent += syswrite $sock, $block, length($block) - $at,
+			    $at;
+		}
+		kill STOP => $$;
+		my $back = exchange($sock, '', $sent);
+		$back eq substr $block x (1 + $sent / length $block), 0, $sent
+		    or die "differs\n";
 	});
-	return { pid => $pid, from => $from };
 }
 
 # Lines of 64 KiB that drive a terminal, and whatever bytes there are.
@@ -276,48 +289,12 @@ for my $engine (engines()) {
 	$server->stop;
 }
 
-# A worker that dies takes nobody with it but its own clients, and another
-# takes its place.
-SKIP: {
-	skip 'serve has no --workers', 4
-	    unless run_echo('serve', '--help')->{out} =~ /--workers/;
-	my $server = start_server('--epoll', '--workers=2');
-	my $children = '/proc/' . $server->pid . '/task/' . $server->pid .
-	    '/children';
-	skip 'children are told by /proc', 4 unless -e $children;
-	my $workers = sub { sort { $a <=> $b } split ' ', slurp($children) };
-	my ($victim, @rest) = $workers->();
-	is @rest, 1, '--workers=2: two of them';
-	my @socks = map { dial($server) } 1 .. 32;
-	exchange($_, 'before', 6) for @socks;
-	$server->allow(qr/^echo serve: /);
-	kill KILL => $victim;
-	my (%ends, @new);
-	for (@socks) {
-		my ($back, $how) = exchange($_, 'after', 5);
-		$ends{$back eq 'after' ? 'served' : $how}++;
-	}
-	cmp_ok $ends{served} // 0, '>', 0,
-	    'clients of the other worker are served as before';
-	my $took = seconds_of(sub {
-		my $until = time + $DEADLINE;
-		do { @new = $workers->(); sleep 0.005 } until
-		    @new == 2 && !grep({ $_ == $victim } @new) ||
-		    time >= $until;
-	});
-	cmp_ok $took, '<', 1, 'one that was killed is replaced within 1 s';
-	is scalar(grep { exchange(dial($server), 'new', 3) eq 'new' } 1 .. 20),
-	    20, 'and new clients are served';
-	close $_ for @socks;
-	$server->stop;
-}
-
 # Much, read while it is written. (The last, for it makes forks dear.)
 {
 	my $message = pattern(64 << 20);
 	for my $engine (engines()) {
 		my $server = start_server($engine, '--stream', '--chunk=64k');
-		for my $turn (1 .. ($ENV{ECHO_TORTURE} ? 12 : 2)) {
+		for my $turn (1 .. ($ENV{ECHO_TORTURE} ? 12 : 1)) {
 			my $run = run_echo({ in => $message }, 'send', '-a',
 			    $server->address);
 			ok $run->{status} == 0 && $run->{out} eq $message,

@@ -33,9 +33,10 @@ for my $engine (engines()) {
 }
 
 my $run = run_echo({ wrap => \@bare }, 'ports');
-is $run->{status}, 7, 'echo ports: exit 7';
+is $run->{status}, 0, 'echo ports: a list of its own';
+like $run->{out}, qr/^22\/tcp +ssh$/m, 'echo ports: it lists';
 like $run->{err}, qr/\Aecho ports: [^\n]*\/etc\/services[^\n]*\n\z/,
-    'with one line that names what is missing';
+    'and says in one line what is missing';
 $run = run_echo({ wrap => \@bare }, 'serve', '-a', 'localhost:http');
 is $run->{status}, 2, 'the name of a service: exit 2';
 like $run->{err}, qr/\A[^\n]*"http" is not a port[^\n]*\n\z/,

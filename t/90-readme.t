@@ -93,4 +93,17 @@ for my $files ($tree =~ /^    (\S.*?)(?:  |$)/mg) {
 	}
 }
 
+# What doc/promises says shows something is there.
+{
+	my $promises = slurp(in_tree('doc/promises'));
+	my %shows = map { $_ => 1 } $promises =~ /\b(t\/[\w-]+\.t|make \w+)/g;
+	my $makefile = slurp(in_tree('Makefile'));
+	for (sort keys %shows) {
+		my ($target) = /^make (\w+)/;
+		ok $target ? $makefile =~ /^$target:/m : -e in_tree($_),
+		    "doc/promises: $_";
+	}
+	cmp_ok scalar(keys %shows), '>', 15, 'doc/promises names tests';
+}
+
 done_testing;

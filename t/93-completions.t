@@ -32,6 +32,7 @@ my @cases = (
 	(map { ["$modes{$_} --", $options{$_}] } sort keys %modes),
 	['echo_check --profile=', [map { "--profile=$_" } @profiles]],
 	['echo_check --profile=r', ['--profile=rfc862', '--profile=robust']],
+	['echo_server --log=', ['--log=json', '--log=text']],
 	['echo_check --only=fin', [map { "--only=$_" } @fins]],
 	['echo_check --skip=line,fin', [map { "--skip=line,$_" } @fins]],
 	['echo_server --g', ['--gap=']],

@@ -78,7 +78,7 @@ SKIP: {
 	my $copy = copy_tree('Makefile', 'echo.c', 'modes');
 	my $built = make_in($copy, 'echo');
 	is $built->{status}, 0, 'a copy of the tree is built' or
-	    BAIL_OUT($built->{err});
+	    diag($built->{err}), last SKIP;
 	for (@exercises) {
 		my ($title, $change, $serve, $check, $said) = @$_;
 		my ($file) = $change =~ /^--- (\S+)/;

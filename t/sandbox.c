@@ -42,7 +42,7 @@ static const int needed[] = {
 
 /* What serving takes with some arguments only; these are others. */
 static const int limited[] = {
-	SYS_ioctl, SYS_fcntl, SYS_setsockopt, SYS_getsockopt
+	SYS_ioctl, SYS_fcntl, SYS_setsockopt, SYS_getsockopt, SYS_mprotect
 };
 
 static bool
@@ -134,6 +134,9 @@ test_arguments(void)
 	    "memory");
 	ok(kills(NULL, 0, SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC),
 	    "none to be executed");
+	ok(!kills(NULL, 0, SYS_mprotect, 0, 4096, PROT_READ), "or protected");
+	ok(kills(NULL, 0, SYS_mprotect, 0, 4096, PROT_READ | PROT_EXEC),
+	    "nor made so later");
 	/* A number of another architecture, of which x86 has two more. */
 	ok(kills(NULL, 0, 0x40000000 | SYS_read, -1, 0, 0), "no x32 call");
 }

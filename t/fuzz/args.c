@@ -129,6 +129,9 @@ is_address(const char *text, const char **host, size_t *n, const char **port)
 	const char *colon = strrchr(text, ':'), *bracket = strchr(text, ']');
 
 	*port = NULL;
+	*host = text;
+	if (strncmp(text, "unix:/", 6) == 0 || strncmp(text, "unix:@", 6) == 0)
+		return (*n = strlen(text)) - 5 < 108;	/* unix(7) */
 	if (*text == '[') {
 		if (bracket == NULL || (bracket[1] != '\0' &&
 		    bracket[1] != ':'))
@@ -139,7 +142,6 @@ is_address(const char *text, const char **host, size_t *n, const char **port)
 			*port = bracket + 2;
 		return is_v6(*host, *n) && *n < NI_MAXHOST;
 	}
-	*host = text;
 	*n = colon == NULL ? strlen(text) : (size_t)(colon - text);
 	if (colon != NULL)
 		*port = colon + 1;
@@ -231,7 +233,8 @@ check_address(const char *text, uint8_t choice)
 		struct address address = args_address("--what", copy, 10000,
 		    choice % 2);
 
-		must(good && address.port == expected);
+		must(good && (address.port == expected ||
+		    strncmp(text, "unix:", 5) == 0));
 		if (address.host == NULL)
 			must(n == 1 && *host == '*');
 		else if (n == 0)
@@ -243,18 +246,31 @@ check_address(const char *text, uint8_t choice)
 	free(copy);
 }
 
+/* What chance would hardly find. */
+static void
+check_unix(const char *text, uint8_t choice)
+{
+	char *address;
+
+	if (asprintf(&address, "unix:%s", text) < 0)
+		return;
+	check_address(address, choice);
+	free(address);
+}
+
 /* Two bytes choose the kind and the range, the rest is the text. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const kinds[])(const char *, uint8_t) = { check_number,
-	    check_port, check_duration, check_size, check_address };
+	    check_port, check_duration, check_size, check_address,
+	    check_unix };
 	char *text;
 
 	if (size < 2 || (text = strndup((const char *)data + 2, size - 2)) ==
 	    NULL)
 		return 0;
-	kinds[data[0] % 5](text, data[1]);
+	kinds[data[0] % 6](text, data[1]);
 	free(text);
 	return 0;
 }
