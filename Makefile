@@ -102,6 +102,10 @@ $(YARDSTICK): $(YARDSTICK).o
 bench: all $(YARDSTICK)
 	@doc/measure $(MEASURE)
 
+# The figures of doc/servers.
+plot: all
+	@doc/plot --measure $(MEASURE)
+
 # Clients by numbers, and then seeded faults (t/shim.c), on every engine, for
 # so many seconds.
 TORTURE = 60
@@ -251,4 +255,4 @@ clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
 .PHONY: all asan bench can_fuzz check clean coverage demo dist fuzz install \
-    lint static test torture uninstall valgrind
+    lint plot static test torture uninstall valgrind
