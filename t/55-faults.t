@@ -140,12 +140,12 @@ for my $engine (engines()) {
 	my %well;
 	for (@all) {
 		my ($server, $n) = @$_{qw(server back)};
-		my $owed = $server->wait_log(qr/closed after $n bytes?,/);
+		$server->stop($_->{signal} ? undef : 'TERM');
+		my $owed = $server->log =~ /closed after $n bytes?,/;
 		my $well = $owed && $_->{exact} && ($_->{end} // '') eq 'eof';
 		diag "$_->{name}: $n of $_->{sent} bytes, ", $_->{end} // 'late',
 		    "\n", $server->log unless $well;
 		$well{$_->{name}} += $well;
-		$server->stop($_->{signal} ? undef : 'TERM');
 	}
 	is $well{$_}, 10, "$_: while input comes, all owed and then an end " .
 	    'of file, 10 of 10' for sort keys %well;
