@@ -265,7 +265,9 @@ log_worker(const struct server *s, int i, pid_t pid, int how)
 		    PRIu64 " client%s lost%s", (int)pid, WTERMSIG(how),
 		    strsignal(WTERMSIG(how)), lost, PLURAL(lost), then);
 	else
-		warn_of(s, "worker %d was stopped%s", (int)pid, then);
+		warn_of(s, "worker %d ended with status %d, its %" PRIu64
+		    " client%s lost%s", (int)pid, WEXITSTATUS(how), lost,
+		    PLURAL(lost), then);
 }
 
 void

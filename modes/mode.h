@@ -4,7 +4,7 @@
 #ifndef MODE_H
 #define MODE_H
 
-#define ECHO_VERSION "0.1.0"	/* the one place it is written */
+#define ECHO_VERSION "1.0.0"	/* the one place it is written */
 
 /* The exit status of every mode; args.c prints this table in each --help. */
 enum status {

@@ -177,11 +177,14 @@ sandbox_enter(const int *calls, size_t n)
 }
 
 const int sandbox_supervisor[] = {
+#ifdef SYS_fork
+	SYS_fork,		/* as musl has it, where there is one */
+#endif
 	SYS_clone, SYS_wait4, SYS_kill, SYS_getpid, SYS_getppid,
 	/* A worker, in fork(2) and then on its way to its own sandbox. */
-	SYS_set_robust_list, SYS_rseq, SYS_tgkill, SYS_prctl, SYS_prlimit64,
-	SYS_pipe2, SYS_fcntl, SYS_epoll_create1, SYS_epoll_ctl,
-	SYS_epoll_pwait, SYS_pselect6
+	SYS_set_robust_list, SYS_rseq, SYS_tgkill, SYS_tkill, SYS_prctl,
+	SYS_prlimit64, SYS_pipe2, SYS_fcntl, SYS_epoll_create1,
+	SYS_epoll_ctl, SYS_epoll_pwait, SYS_pselect6
 };
 const size_t sandbox_supervisor_calls =
     sizeof(sandbox_supervisor) / sizeof(*sandbox_supervisor);

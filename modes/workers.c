@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -108,29 +109,29 @@ alive(void)
 	return n;
 }
 
-/*
- * Takes note of those that have ended. One that could not go on has said why:
- * its status, for all of them would fare alike; else STATUS_OK.
- */
-static int
+/* Takes note of one that has ended. Not of an end that was asked for. */
+static void
+bury(struct server *s, int i, int how)
+{
+	bool as_told = WIFEXITED(how) && WEXITSTATUS(how) == STATUS_OK &&
+	    !server_is_open(s);
+
+	if (!as_told)
+		log_worker(s, i, workers[i].pid, how);
+	workers[i].pid = 0;
+	s->shared->workers[i].clients = 0;
+}
+
+static void
 reap(struct server *s)
 {
-	int how, status = STATUS_OK;
 	pid_t pid;
+	int how;
 
-	while ((pid = waitpid(-1, &how, WNOHANG)) > 0) {
-		for (int i = 0; i < s->workers; i++) {
-			if (workers[i].pid != pid)
-				continue;
-			workers[i].pid = 0;
-			if (WIFEXITED(how) && WEXITSTATUS(how) != STATUS_OK)
-				status = WEXITSTATUS(how);
-			else if (server_is_open(s) || WIFSIGNALED(how))
-				log_worker(s, i, pid, how);
-			s->shared->workers[i].clients = 0;
-		}
-	}
-	return status;
+	while ((pid = waitpid(-1, &how, WNOHANG)) > 0)
+		for (int i = 0; i < s->workers; i++)
+			if (workers[i].pid == pid)
+				bury(s, i, how);
 }
 
 /* How long until a worker is due, or is to be killed. */
@@ -147,11 +148,23 @@ patience(const struct server *s, int64_t kill_at)
 	return until > s->now ? until - s->now : 0;
 }
 
+/* Why a worker has ended, or is about to, if it could not say so itself. */
+static void
+say_end(void)
+{
+	siginfo_t end = { 0 };
+
+	waitid(P_ALL, 0, &end, WEXITED | WNOWAIT);
+	if (end.si_code != CLD_EXITED)
+		warnx("a worker was killed by signal %d (%s)", end.si_status,
+		    strsignal(end.si_status));
+}
+
 /*
  * Starts all, and waits until each has told by a byte in a pipe that it is set
- * up, or has ended. STATUS_OK, or why one could not.
+ * up, or has ended. False: one is not, for whatever reason it has said.
  */
-static int
+static bool
 start_all(struct server *s, void (*run)(struct server *))
 {
 	int ends[2], ready = 0;
@@ -168,26 +181,32 @@ start_all(struct server *s, void (*run)(struct server *))
 	while ((n = read(ends[0], &c, 1)) > 0 || (n < 0 && errno == EINTR))
 		ready += n > 0;
 	close(ends[0]);
-	if (!all)
-		return STATUS_LOCAL;
-	if (ready < s->workers)
-		waitid(P_ALL, 0, &(siginfo_t){ 0 }, WEXITED | WNOWAIT);
-	return reap(s);
+	if (all && ready < s->workers)
+		say_end();
+	return all && ready == s->workers;
 }
 
-/* Returns when all have ended: STATUS_OK, or why one could not go on. */
-static int
+/* Ends all that there are, at the start, when one could not be set up. */
+static void
+give_up(void)
+{
+	signal_all(SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0)
+		continue;
+	exit(STATUS_LOCAL);
+}
+
+/* Returns when all have ended. */
+static void
 supervise(struct server *s, void (*run)(struct server *))
 {
-	int status = start_all(s, run);
 	int64_t kill_at = INT64_MAX;
 
+	if (!start_all(s, run))
+		give_up();
 	signals_at_once(cut_down);
-	if (status == STATUS_OK)
-		server_ready(s, sandbox_supervisor, sandbox_supervisor_calls);
+	server_ready(s, sandbox_supervisor, sandbox_supervisor_calls);
 	while (server_is_open(s) || alive() > 0) {
-		if (status != STATUS_OK)
-			s->stopping = true;
 		if (s->stopping && kill_at == INT64_MAX) {
 			signal_all(SIGTERM);
 			kill_at = s->now + s->drain + GRACE;
@@ -198,28 +217,22 @@ supervise(struct server *s, void (*run)(struct server *))
 			start_workers(s, run);
 		net_poll(NULL, 0, patience(s, kill_at), &s->waiting_mask);
 		server_woke(s);
-		if (status == STATUS_OK)
-			status = reap(s);
-		else
-			reap(s);
+		reap(s);
 	}
-	return status;
 }
 
 int
 server_run(struct server *s, void (*run)(struct server *))
 {
-	int status = STATUS_OK;
-
 	if (s->max_clients > 0 && s->max_clients < (uint64_t)s->workers)
 		s->workers = (int)s->max_clients;	/* each has room */
 	if (s->workers > 1)
-		status = supervise(s, run);
+		supervise(s, run);
 	else
 		run(s);
-	if (s->verbosity >= NORMAL && status == STATUS_OK)
+	if (s->verbosity >= NORMAL)
 		log_totals(s);
 	server_close_listeners(s);
 	free(s->buffer);
-	return status;
+	return STATUS_OK;
 }

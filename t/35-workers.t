@@ -69,9 +69,9 @@ for my $engine (grep { !/ / } engines()) {
 
 	# One is told to stop, and is replaced; the server goes on.
 	my ($stopped) = grep { $_ != $victim } $server->workers;
-	$server->allow(qr/^echo serve: worker $stopped was stopped, another/);
+	$server->allow(qr/^echo serve: worker $stopped ended with status 0, its 0 clients lost, another/);
 	kill TERM => $stopped;
-	ok $server->wait_log(qr/worker $stopped was stopped/),
+	ok $server->wait_log(qr/worker $stopped ended with status 0/),
 	    "$engine: one that is told to stop does";
 	ok defined until_true(sub { $server->workers == 3 }),
 	    "$engine: and is replaced";

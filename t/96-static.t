@@ -10,7 +10,7 @@ use EchoTest;
 use File::Copy qw(copy);
 use File::Temp ();
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 plan skip_all => 'no musl-gcc here (on Debian: musl-tools)'
     if run_command('musl-gcc', '--version')->{status} != 0;
@@ -42,6 +42,24 @@ SKIP: {
 	$busy->wait;
 }
 
+# A worker that dies is replaced by whatever fork(2) this libc makes.
+{
+	my $server = start_command({ name => 'static' }, $static, 'serve',
+	    '-q', '--epoll', '--workers=2', '--port=0');
+	my ($victim) = $server->workers;
+	$server->allow(qr/worker $victim was killed by signal 9/);
+	kill KILL => $victim;
+	ok $server->wait_log(qr/worker $victim was killed/),
+	    'a worker is killed';
+	my $until = time + $DEADLINE;
+	sleep 0.01 until $server->workers == 2 || time > $until;
+	is scalar(grep { $_ != $victim } $server->workers), 2,
+	    'and replaced';
+	is exchange(dial($server), 'on', undef, half_close => 1), 'on',
+	    'so that it serves on' for 1 .. 4;
+	$server->stop;
+}
+
 my $root = File::Temp->newdir;
 copy $static, "$root/echo" or die $!;
 chmod 0755, "$root/echo" or die $!;
@@ -66,6 +84,8 @@ SKIP: {
 		is $sent->{out}, "all alone\n", "$engine: send and serve";
 		is alone('check', '--profile=homework', '-p',
 		    $server->port)->{status}, 0, "$engine: check";
+		like alone('bench', '-d100ms', '-p', $server->port)->{out},
+		    qr/^  round trips\/s +\d/m, "$engine: bench";
 		$server->stop;
 	}
 
