@@ -190,9 +190,12 @@ start_all(struct server *s, void (*run)(struct server *))
 static void
 give_up(void)
 {
+	pid_t pid;
+
 	signal_all(SIGKILL);
-	while (waitpid(-1, NULL, 0) > 0)
-		continue;
+	do
+		pid = waitpid(-1, NULL, 0);
+	while (pid > 0);
 	exit(STATUS_LOCAL);
 }
 
