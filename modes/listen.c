@@ -55,6 +55,7 @@ server_remove_files(struct server *s)
 	for (int i = 0; i < s->listening && !s->supervised; i++) {
 		if (s->files[i] != NULL)
 			unlinkat(AT_FDCWD, s->files[i], 0);
+		free(s->files[i]);
 		s->files[i] = NULL;
 	}
 }

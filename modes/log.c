@@ -277,6 +277,13 @@ log_no_worker(const struct server *s, int error)
 }
 
 void
+log_no_sandbox(const struct server *s, int error)
+{
+	if (s->verbosity >= VERBOSE)
+		warn_of(s, "no sandbox: %s", strerror(error));
+}
+
+void
 log_cannot_accept(struct server *s, int error)
 {
 	int64_t last = s->shared->warned_at;

@@ -44,6 +44,9 @@ void log_worker(const struct server *, int i, pid_t, int how);
 /* fork(2) failed with errno error. */
 void log_no_worker(const struct server *, int error);
 
+/* The kernel, or this build, has no sandbox: errno error. */
+void log_no_sandbox(const struct server *, int error);
+
 /* accept(2) failed for want of something: errno error. */
 void log_cannot_accept(struct server *, int error);
 

@@ -622,6 +622,6 @@ server_ready(struct server *s, const int *calls, size_t n)
 	if (s->has_files && !s->supervised)
 		allowed[n++] = SYS_unlinkat;
 	error = s->sandbox ? sandbox_enter(allowed, n) : 0;
-	if (error < 0 && s->verbosity >= VERBOSE)
-		warnx("no sandbox: %s", strerror(-error));
+	if (error < 0)
+		log_no_sandbox(s, -error);
 }
