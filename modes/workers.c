@@ -218,6 +218,8 @@ supervise(struct server *s, void (*run)(struct server *))
 			signal_all(SIGKILL);
 		if (server_is_open(s))
 			start_workers(s, run);
+		else
+			signal_all(SIGCHLD);	/* who sleeps, sees it too */
 		net_poll(NULL, 0, patience(s, kill_at), &s->waiting_mask);
 		server_woke(s);
 		reap(s);

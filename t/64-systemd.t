@@ -81,11 +81,21 @@ for my $engine (engines()) {
 	    '--count=1', '--stream');
 	is exchange(dial($server), 'one', undef, half_close => 1), 'one',
 	    "$engine: once more, for one client";
-	$server->stop(undef) unless $engine =~ /workers/;
-	$server->stop if $engine =~ /workers/;
+	$server->stop(undef);
 	$server = activated([ far($tcp) ], { no_port => 1 }, $engine);
 	is exchange(dial($server), 'more', 4), 'more', "$engine: and again";
 	$server->stop;
+
+	# A worker that has slept through the last client is told that there
+	# are no more: nothing is closed that could wake it.
+	$server = activated([ far($tcp) ], { no_port => 1 }, $engine,
+	    '--workers=2', '--count=1', '--stream');
+	my ($asleep) = $server->workers;
+	kill STOP => $asleep;
+	is exchange(dial($server), 'last', undef, half_close => 1), 'last',
+	    "$engine: the last client, when one of two workers sleeps";
+	kill CONT => $asleep;
+	$server->stop(undef);
 
 	# What is passed for another process is left alone.
 	{
