@@ -366,6 +366,13 @@ server_close_all(struct server *s)
 	}
 }
 
+struct client *
+server_only_client(const struct server *s)
+{
+	return s->tally->clients == 1 ?
+	    first(&s->queues[QUEUE_SILENT].clients) : NULL;
+}
+
 /*
  * Time: whose is up, how long to wait, and stopping, which ends clients by
  * the same queues with shorter times.
@@ -501,6 +508,12 @@ cut_all(struct server *s)
 	end_all(s, QUEUE_LINGERING);
 }
 
+bool
+server_is_spinning(const struct server *s)
+{
+	return s->moved_at + s->spin > s->now;
+}
+
 int64_t
 server_patience(const struct server *s)
 {
@@ -509,7 +522,7 @@ server_patience(const struct server *s)
 	for (enum queue q = 0; q < QUEUES; q++)
 		if (deadline(s, q) < until)
 			until = deadline(s, q);
-	if (s->moved_at + s->spin > s->now)
+	if (server_is_spinning(s))
 		until = s->now;
 	if (s->finish_at < until)
 		until = s->finish_at;

@@ -148,6 +148,7 @@ struct server {
 	int ready;		/* where a worker tells that it is, or -1 */
 	int64_t now;		/* net_now() at the last waking */
 	int64_t moved_at;	/* the last time that anything happened */
+	unsigned guesses;	/* that an only client is ready */
 	int64_t pause_until;	/* no accepting before that */
 	bool full;		/* nobody has left since descriptors ran out */
 	bool stopping;
@@ -215,6 +216,12 @@ bool server_may_accept(const struct server *);
 
 /* The next client, or NULL: none waits, or it could not be had. */
 struct client *server_accept(struct server *);
+
+/* The client, if there is no other, and no more than its bytes are awaited. */
+struct client *server_only_client(const struct server *);
+
+/* Whether it is too soon after the last event to sleep (--spin). */
+bool server_is_spinning(const struct server *);
 
 /* How long to wait at most, in ns or NET_FOREVER. */
 int64_t server_patience(const struct server *);

@@ -178,7 +178,10 @@ for my $engine (engines()) {
 	ok defined until_true(sub { $server->cpu - $cpu > 0.1 }),
 	    "$engine: --spin=1m: it does not sleep";
 	is exchange($sock, 'quick', 5), 'quick', "$engine: and answers";
-	close $sock;
+	my $other = dial($server);
+	is exchange($other, 'me too', 6), 'me too',
+	    "$engine: others as well, though one is asked again and again";
+	close $_ for $sock, $other;
 	$server->stop;
 }
 
