@@ -262,8 +262,7 @@ server_loop(struct server *s, const struct engine *engine)
 			else
 				turn(s, ready[i]);
 		}
-		if (n >= 0)	/* else what is ready is not known */
-			server_expire(s);
+		server_expire(s);
 		server_close_all(s);
 	}
 	close_pipe();

@@ -212,13 +212,16 @@ turn_away(struct server *s, int listener)
 	s->reserve = fcntl(listener, F_DUPFD_CLOEXEC, 0);
 }
 
-/* accept(2) looks for a descriptor first, and only then for a client. */
 static bool
-somebody_waits(int listener)
+is_ready(int fd, unsigned want)
 {
-	struct pollfd fd = { .fd = listener, .events = POLLIN };
+	struct pollfd p = { .fd = fd, .events = 0 };
 
-	return net_poll(&fd, 1, 0, NULL) > 0;
+	if (want & WANT_READ)
+		p.events |= POLLIN;
+	if (want & WANT_WRITE)
+		p.events |= POLLOUT;
+	return net_poll(&p, 1, 0, NULL) > 0;
 }
 
 /*
@@ -248,7 +251,8 @@ accept_failed(struct server *s, int listener, int error)
 		errx(STATUS_LOCAL, "cannot accept: %s", strerror(error));
 	case EMFILE:
 	case ENFILE:
-		if (!somebody_waits(listener))
+		/* It looked for a descriptor first. */
+		if (!is_ready(listener, WANT_READ))
 			return;
 		if (s->full)
 			turn_away(s, listener);
@@ -419,11 +423,18 @@ end_client(struct server *s, struct client *c)
 	server_watch(s, c);
 }
 
-/* A pause ends a message; anything else waits for one who still takes. */
+/*
+ * A pause ends a message; anything else waits for one who still takes. Nobody
+ * is late who has been ready since before we looked: it was we who could not
+ * run, or there were too many at once.
+ */
 static void
 time_is_up(struct server *s, struct client *c)
 {
-	if (c->queue == QUEUE_MESSAGE || !still_takes(c)) {
+	bool is_late = c->queue == QUEUE_LINGERING ||
+	    !is_ready(c->fd, conn_want(&c->conn));
+
+	if (is_late && (c->queue == QUEUE_MESSAGE || !still_takes(c))) {
 		end_client(s, c);
 		return;
 	}

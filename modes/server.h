@@ -195,11 +195,7 @@ int server_run(struct server *, void (*run)(struct server *));
 /* Serves with that engine until stopped; for run, in one process. */
 void server_loop(struct server *, const struct engine *);
 
-/*
- * The parts, for the loops of loop.c and blocking.c. After server_woke()
- * comes first what is ready and only then server_expire(): bytes that lay
- * waiting while the process could not run are not late.
- */
+/* The parts, for the loops of loop.c and blocking.c. */
 
 /*
  * It is set up, and only has to serve from here on: says where it listens, or
@@ -229,7 +225,7 @@ int64_t server_patience(const struct server *);
 /* After waiting: looks at the clock and at the signals. */
 void server_woke(struct server *);
 
-/* Ends those clients whose time is up. */
+/* Ends those clients whose time is up, and who are not ready. */
 void server_expire(struct server *);
 
 /* One read into s->buffer, one write; as recv(2) and send(2), or -errno. */

@@ -107,6 +107,18 @@ for my $engine (engines()) {
 	$server->signal('CONT');
 	is get($sock, 10), 'still here', "$engine: stopped beyond --idle";
 	close $sock;
+	# Nor those who wait for their turn, more than one wait can tell of.
+	my @many = map { dial($server) }
+	    1 .. ($engine eq '--blocking' ? 0 : 200);
+	exchange($_, 'x', 1) for @many;
+	my @processes = ($server->pid, $server->workers);
+	kill STOP => @processes;
+	put($_, 'we too') for @many;
+	sleep 0.6;
+	kill CONT => @processes;
+	is scalar(grep { get($_, 6) eq 'we too' } @many), @many,
+	    "$engine: nor are many";
+	close $_ for @many;
 
 	$sock = dial($server);
 	setsockopt $sock, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096;
