@@ -17,6 +17,13 @@
 #include "mode.h"
 #include "server.h"
 
+/*
+ * So many are taken from the kernel at once: its memory of them, which it has
+ * just looked at, is still in the processor's caches when they are read.
+ */
+enum { BATCH = 64 };
+_Static_assert((int)BATCH <= (int)SERVER_EVENTS, "a turn has room for all");
+
 static int epoll = -1;
 
 static int
@@ -46,9 +53,9 @@ milliseconds(int64_t ns)
 static int
 wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 {
-	static struct epoll_event events[SERVER_EVENTS];
+	static struct epoll_event events[BATCH];
 	/* No signal comes where it does not sleep: spare it the mask. */
-	int n = epoll_pwait(epoll, events, SERVER_EVENTS, milliseconds(ns),
+	int n = epoll_pwait(epoll, events, BATCH, milliseconds(ns),
 	    ns == 0 ? NULL : mask);
 
 	if (n < 0)
