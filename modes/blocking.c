@@ -3,9 +3,9 @@
  * This is the server of the homework; read this file first.
  *
  * The outer loop of blocking_run() takes a client, serves it and closes it,
- * again and again; those who come meanwhile wait in the kernel's queue. The inner
- * loop takes at most --chunk bytes (16) and answers them, until the message
- * is over.
+ * again and again; those who come meanwhile wait in the kernel's queue. The
+ * inner loop takes at most --chunk bytes (16) and answers them, until the
+ * message is over.
  *
  * When is a message over? TCP carries a stream of bytes without marks, so a
  * read shorter than 16 bytes proves nothing: a message may come in several
