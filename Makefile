@@ -42,7 +42,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fPIE $(WARNINGS) \
 	$(HARDENING) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
-SOURCES = echo.c $(wildcard modes/*.c)
+SOURCES = echo.c $(wildcard modes/*.c modes/*/*.c)
 SHIM = $(OBJ)/t/shim.so
 UNITS = $(filter-out t/shim.c,$(wildcard t/*.c))
 OBJECTS = $(SOURCES:%.c=$(OBJ)/%.o)
@@ -67,8 +67,11 @@ $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# A unit test is linked with what it is about: t/conn.c with modes/conn.c.
-$(OBJ)/t/%: $(OBJ)/t/%.o $(OBJ)/modes/%.o
+# A unit test is linked with the file that it tests.
+$(OBJ)/t/conn: $(OBJ)/modes/serve/conn.o
+$(OBJ)/t/histogram: $(OBJ)/modes/bench/histogram.o
+$(OBJ)/t/sandbox: $(OBJ)/modes/serve/sandbox.o
+$(TESTS): $(OBJ)/t/%: $(OBJ)/t/%.o
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # What the tests preload stands inside malloc: it is neither instrumented nor
@@ -120,11 +123,11 @@ FUZZ_CC = clang
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -O1 -g \
 	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZERS = $(patsubst t/fuzz/%.c,$(OBJ)/fuzz/%,$(wildcard t/fuzz/*.c))
-$(OBJ)/fuzz/conn: modes/conn.c t/conn.h
-$(OBJ)/fuzz/args: modes/args.c modes/net.c modes/text.c
+$(OBJ)/fuzz/conn: modes/serve/conn.c t/conn.h
+$(OBJ)/fuzz/args: modes/lib/args.c modes/lib/net.c modes/lib/text.c
 $(OBJ)/fuzz/args: FUZZ_FLAGS += -Wl,--wrap=errx,--wrap=getaddrinfo
-$(OBJ)/fuzz/text: modes/text.c
-$(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h) Makefile | can_fuzz
+$(OBJ)/fuzz/text: modes/lib/text.c
+$(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h modes/*/*.h) Makefile | can_fuzz
 	@mkdir -p $(@D)
 	$(call say,LD)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^)
 

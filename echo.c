@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "modes/args.h"
+#include "modes/lib/args.h"
 #include "modes/mode.h"
 
 static const struct mode *const modes[] = {

@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "args.h"
+#include "modes/lib/args.h"
 #include "mode.h"
 #include "services.h"
-#include "text.h"
+#include "modes/lib/text.h"
 
 #define SERVICES_FILE "/etc/services"
 

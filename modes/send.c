@@ -16,11 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "args.h"
-#include "dial.h"
+#include "modes/lib/args.h"
+#include "modes/lib/dial.h"
 #include "mode.h"
-#include "net.h"
-#include "text.h"
+#include "modes/lib/net.h"
+#include "modes/lib/text.h"
 
 static const int64_t GRACE = 200 * NET_MS;	/* for what comes after it */
 

@@ -39,7 +39,7 @@ my $lists = qr/^\Q$list\E/m;
 # The list is the truth: a mode that is built is listed, and none other.
 {
 	my @built = map { slurp($_) =~ /^const struct mode mode_(\w+) = /mg }
-	    bsd_glob(in_tree('modes/*.c'));
+	    bsd_glob(in_tree('modes/{*,*/*}.c'));
 	is "@modes", join(' ', sort @built), 'all modes are listed';
 	my %base = (serve => 'server', send => 'client');
 	for my $mode (@modes) {

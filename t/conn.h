@@ -5,7 +5,7 @@
 #ifndef T_CONN_H
 #define T_CONN_H
 
-#include "modes/conn.h"
+#include "modes/serve/conn.h"
 
 #include <stdbool.h>
 #include <stddef.h>

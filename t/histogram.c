@@ -2,7 +2,7 @@
  * Unit tests of the histogram, in TAP: what it says is compared with what the
  * numbers themselves say, sorted, for distributions of several kinds.
  */
-#include "modes/histogram.h"
+#include "modes/bench/histogram.h"
 #include "t/tap.h"
 
 #include <inttypes.h>

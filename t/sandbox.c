@@ -3,7 +3,7 @@
  * call that the kernel has a number for, and lives only through those that a
  * server takes.
  */
-#include "modes/sandbox.h"
+#include "modes/serve/sandbox.h"
 #include "t/tap.h"
 
 #include <sys/ioctl.h>

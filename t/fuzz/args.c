@@ -4,7 +4,7 @@
  * program through errx(3), which is replaced (ld --wrap) by one that looks at
  * the line and comes back.
  */
-#include "modes/args.h"
+#include "modes/lib/args.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>

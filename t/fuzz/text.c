@@ -3,7 +3,7 @@
  * makes is read back: a quote that ends, in it nothing but harmless
  * characters and escapes, which are the beginning of what was given.
  */
-#include "modes/text.h"
+#include "modes/lib/text.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dial.h"
+#include "modes/lib/dial.h"
 #include "histogram.h"
 
 enum { LOAD_PIECE = 65536 };	/* bytes of one send, at most */

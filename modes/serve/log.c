@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "server.h"
-#include "text.h"
+#include "modes/lib/text.h"
 
 static const int64_t WARN_EVERY = NET_SECOND;
 

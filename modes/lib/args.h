@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "mode.h"
+#include "modes/mode.h"
 
 #define ARGS_DEFAULT_HOST "127.0.0.1"	/* as in the homework */
 #define ARGS_DEFAULT_PORT 10000

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net.h"
+#include "modes/lib/net.h"
 
 enum {
 	PIECE = 131072,		/* bytes of one read, and of one write */

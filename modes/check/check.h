@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "blame.h"
+#include "diagnose.h"
 #include "talk.h"
-#include "text.h"
+#include "modes/lib/text.h"
 
 enum profile { HOMEWORK, RFC862, ROBUST };	/* each includes those before */
 

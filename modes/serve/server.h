@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "conn.h"
-#include "net.h"
+#include "modes/lib/net.h"
 
 enum verbosity {
 	QUIET = -1,		/* warnings only */

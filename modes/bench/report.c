@@ -1,4 +1,4 @@
-#include "figures.h"
+#include "report.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
+#include "modes/lib/text.h"
 
 /* How a figure is called. These keys are what scripts rely on. */
 static const struct figure {

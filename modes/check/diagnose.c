@@ -4,7 +4,7 @@
  * line ends, NUL, encodings), then those that lose or move whole blocks, which
  * is seen because no two places of a message are alike.
  */
-#include "blame.h"
+#include "diagnose.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "talk.h"
-#include "text.h"
+#include "modes/lib/text.h"
 
 enum {
 	SEEN = 64,		/* bytes that a mistake has to explain */

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#include "mode.h"
+#include "modes/mode.h"
 
 static void
 exit_at_once(void)

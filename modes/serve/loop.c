@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mode.h"
+#include "modes/mode.h"
 #include "server.h"
 
 /*

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "process.h"
-#include "text.h"
+#include "modes/lib/text.h"
 
 enum {
 	PIECE = LOAD_PIECE,

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#include "engines.h"
+#include "engine.h"
 #include "server.h"
 
 static fd_set readers, writers;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "mode.h"
+#include "modes/mode.h"
 #include "sandbox.h"
 #include "signals.h"
 #include "systemd.h"

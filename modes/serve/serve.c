@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "args.h"
-#include "engines.h"
-#include "mode.h"
+#include "modes/lib/args.h"
+#include "engine.h"
+#include "modes/mode.h"
 #include "sandbox.h"
 #include "server.h"
 #include "systemd.h"

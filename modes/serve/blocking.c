@@ -20,8 +20,8 @@
 #include <err.h>
 #include <string.h>
 
-#include "engines.h"
-#include "mode.h"
+#include "engine.h"
+#include "modes/mode.h"
 #include "server.h"
 
 /* Sleeps until one of them is ready, a time is up, or a signal comes. */

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "args.h"
-#include "mode.h"
+#include "modes/lib/args.h"
+#include "modes/mode.h"
 #include "server.h"
 #include "systemd.h"
 

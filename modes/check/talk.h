@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dial.h"
+#include "modes/lib/dial.h"
 
 enum { TALKS = 50 };		/* at once, at most */
 

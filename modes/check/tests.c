@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "dial.h"
-#include "net.h"
+#include "modes/lib/dial.h"
+#include "modes/lib/net.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "mode.h"
+#include "modes/mode.h"
 #include "sandbox.h"
 #include "server.h"
 #include "signals.h"

@@ -6,7 +6,7 @@
 #define DIAL_H
 
 #include "args.h"
-#include "mode.h"
+#include "modes/mode.h"
 #include "net.h"
 
 /* The server, once it has been reached. */

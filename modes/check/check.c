@@ -16,11 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "args.h"
-#include "dial.h"
-#include "mode.h"
-#include "net.h"
-#include "text.h"
+#include "modes/lib/args.h"
+#include "modes/lib/dial.h"
+#include "modes/mode.h"
+#include "modes/lib/net.h"
+#include "modes/lib/text.h"
 
 enum { OPTION_PROFILE = 256, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
 

@@ -21,12 +21,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "args.h"
-#include "dial.h"
-#include "figures.h"
+#include "modes/lib/args.h"
+#include "modes/lib/dial.h"
+#include "report.h"
 #include "load.h"
-#include "mode.h"
-#include "net.h"
+#include "modes/mode.h"
+#include "modes/lib/net.h"
 
 enum {
 	MOST = 64,			/* servers */

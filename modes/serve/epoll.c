@@ -13,8 +13,8 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include "engines.h"
-#include "mode.h"
+#include "engine.h"
+#include "modes/mode.h"
 #include "server.h"
 
 /*
