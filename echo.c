@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "modes/lib/args.h"
+#include "modes/lib/options.h"
 #include "modes/mode.h"
 
 static const struct mode *const modes[] = {
@@ -114,7 +115,7 @@ help(const char *word)
 	} else if (named(word) == NULL)
 		return unknown(word);
 	else
-		args_help(named(word));
+		options_help(named(word));
 	return STATUS_OK;
 }
 

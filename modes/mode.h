@@ -4,6 +4,8 @@
 #ifndef MODE_H
 #define MODE_H
 
+#include <stddef.h>
+
 #define ECHO_VERSION "1.0.0"	/* the one place it is written */
 
 /* The exit status of every mode; args.c prints this table in each --help. */
@@ -18,15 +20,22 @@ enum status {
 	STATUS_LOCAL = 7	/* no descriptor, cannot bind, cannot write */
 };
 
-struct option;
+struct option_row;
 
 struct mode {
 	const char *name;	/* echo NAME */
-	const char *link;	/* the name of a link that means `echo NAME` */
+	const char *link;	/* the name of the link that means echo NAME */
 	const char *summary;	/* its line in `echo help` */
-	const char *usage;	/* what --help prints before the statuses */
-	const char *shorts;	/* its options, as getopt_long(3) takes them */
-	const struct option *longs;
+	const char *synopsis;	/* what follows the name in the usage line */
+	const struct option_row *options;	/* modes/lib/options.h */
+
+	/*
+	 * The default of an option whose row has none, in out or constant;
+	 * NULL: it has none. May be NULL.
+	 */
+	const char *(*default_text)(const struct option_row *, char *out,
+	    size_t size);
+
 	int (*run)(int argc, char **argv);	/* returns an enum status */
 };
 

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <stdbool.h>
@@ -15,30 +16,28 @@
 #include <string.h>
 
 #include "modes/lib/args.h"
+#include "modes/lib/options.h"
 #include "mode.h"
 #include "services.h"
 #include "modes/lib/text.h"
 
 #define SERVICES_FILE "/etc/services"
 
-enum { OPTION_TCP = 256, OPTION_UDP, MOST_ALIASES = 63 };
+enum { OPTION_TCP = OPTIONS_LONG, OPTION_UDP, MOST_ALIASES = 63 };
 
-static const struct option longs[] = {
-	{ "tcp", no_argument, NULL, OPTION_TCP },
-	{ "udp", no_argument, NULL, OPTION_UDP },
-	ARGS_COMMON
+static const struct option_row ports_options[] = {
+	OPTIONS_TEXT("\n"
+	    "Lists the services that the system's database assigns to the "
+	    "ports from LOW\n"
+	    "to HIGH (default 1-1023; LOW alone: that port), with their other "
+	    "names.\n"),
+	{ OPTION_TCP, "tcp", NULL, NULL, "list only the services of TCP",
+	    1, "tcp" },
+	{ OPTION_UDP, "udp", NULL, NULL, "list only the services of UDP",
+	    1, "udp" },
+	OPTIONS_COMMON,
+	OPTIONS_END
 };
-
-static const char usage[] =
-"usage: echo ports [--tcp | --udp] [LOW [HIGH] | LOW-HIGH]\n"
-"\n"
-"Lists the services that the system's database assigns to the ports from LOW\n"
-"to HIGH (default 1-1023; LOW alone: that port), with their other names.\n"
-"\n"
-"      --tcp      only those of TCP\n"
-"      --udp      only those of UDP\n"
-"  -h, --help     show this\n"
-"  -V, --version  show the version\n";
 
 struct entry {
 	uint16_t port;
@@ -262,26 +261,27 @@ read_range(int n, char **operands, uint16_t *low, uint16_t *high)
 		args_usage("LOW %u is above HIGH %u", *low, *high);
 }
 
+static void
+ports_set(void *settings, const struct option_row *row, char *value)
+{
+	struct list *list = settings;
+
+	(void)value;
+	list->protocol = row->value;
+}
+
 static int
-run(int argc, char **argv)
+ports_run(int argc, char **argv)
 {
 	struct list list = { .low = 1, .high = 1023 };
-	bool tcp = false, udp = false;
-	int option;
 
-	while ((option = args_next(argc, argv, &mode_ports)) != -1) {
-		tcp = tcp || option == OPTION_TCP;
-		udp = udp || option == OPTION_UDP;
-	}
-	if (tcp && udp)
-		args_usage("--tcp and --udp exclude each other");
+	options_parse(argc, argv, &mode_ports, ports_set, &list);
 	read_range(argc - optind, argv + optind, &list.low, &list.high);
-	list.protocol = tcp ? "tcp" : udp ? "udp" : NULL;
 	find(&list);
 	if (list.n == 0) {
-		warnx("no service is assigned to the ports %u to %u%s",
-		    list.low, list.high, tcp ? " of TCP" : udp ? " of UDP" :
-		    "");
+		warnx("no service is assigned to the ports %u to %u%s%s",
+		    list.low, list.high, list.protocol == NULL ? "" : " of ",
+		    list.protocol == NULL ? "" : list.protocol);
 		return STATUS_NO;
 	}
 	print(&list);
@@ -293,8 +293,7 @@ const struct mode mode_ports = {
 	.name = "ports",
 	.link = "echo_ports",
 	.summary = "list the services of a range of ports",
-	.usage = usage,
-	.shorts = ":hV",
-	.longs = longs,
-	.run = run
+	.synopsis = "[LOW [HIGH] | LOW-HIGH]",
+	.options = ports_options,
+	.run = ports_run
 };

@@ -10,6 +10,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "modes/lib/dial.h"
 #include "mode.h"
 #include "modes/lib/net.h"
+#include "modes/lib/options.h"
 #include "modes/lib/text.h"
 
 static const int64_t GRACE = 200 * NET_MS;	/* for what comes after it */
@@ -30,37 +32,29 @@ enum {
 	REASON = 200			/* bytes of why it went wrong */
 };
 
-enum { OPTION_JSON = 256 };
+enum { OPTION_JSON = OPTIONS_LONG };
 
-static const struct option longs[] = {
-	DIAL_OPTIONS,
-	{ "no-newline", no_argument, NULL, 'n' },
-	{ "json", no_argument, NULL, OPTION_JSON },
-	ARGS_COMMON
+static const struct option_row send_options[] = {
+	OPTIONS_TEXT("\n"
+	    "Sends the words of MESSAGE, joined by spaces, to an echo server, "
+	    "prints the\n"
+	    "reply, and reports whether it is identical. Without MESSAGE, or "
+	    "with -, sends\n"
+	    "standard input, of any size (on a terminal, Ctrl-D ends it).\n"),
+	DIAL_OPTIONS(DIAL_ADDRESS_FORMS, "time limit for the connection, and "
+	    "then for each period in which no byte moves; 0: no limit"),
+	{ 'n', "no-newline", NULL, NULL,
+	    "print no newline after the reply to MESSAGE", 0, NULL },
+	{ OPTION_JSON, "json", NULL, NULL, "report the result as a JSON "
+	    "object with the keys server, sent, returned, identical, "
+	    "duration_ms, status, reason", 0, NULL },
+	DIAL_VERBOSITY("also print the addresses of the connection",
+	    "print only errors"),
+	OPTIONS_COMMON,
+	OPTIONS_TEXT("\n"
+	    "DURATION: 200ms, 2s, 1m; a bare number is seconds."),
+	OPTIONS_END
 };
-
-static const char usage[] =
-"usage: echo send [-a ADDRESS] [-p PORT] [OPTION]... [MESSAGE]...\n"
-"\n"
-"Sends the words of MESSAGE, joined by spaces, to an echo server, prints what\n"
-"comes back, and says whether it is the same. Without MESSAGE, or with -, it\n"
-"sends standard input, of any size (at a terminal Ctrl-D ends it).\n"
-"\n"
-"  -a, --address=ADDRESS   HOST, HOST:PORT, [V6]:PORT, :PORT, unix:/PATH or\n"
-"                          unix:@NAME (default 127.0.0.1)\n"
-"  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
-"  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
-"                          to move a byte (default 5s; 0: no limit)\n"
-"  -n, --no-newline        print no newline after the reply to MESSAGE\n"
-"      --json              say how it went as an object of JSON: server,\n"
-"                          sent, returned, identical, duration_ms, status,\n"
-"                          reason\n"
-"  -v, --verbose           say more: the connection\n"
-"  -q, --quiet             say less: errors only\n"
-"  -h, --help              show this\n"
-"  -V, --version           show the version\n"
-"\n"
-"DURATION: 200ms, 2s, 1m; a bare number is seconds.\n";
 
 struct settings {
 	struct dial_options server;
@@ -408,18 +402,16 @@ say_connected(const struct exchange *x)
 }
 
 static void
-set_option(struct settings *set, int option)
+send_set(void *to, const struct option_row *row, char *value)
 {
-	if (dial_option(&set->server, option, 0))
+	struct settings *set = to;
+
+	if (dial_set_option(&set->server, row->key, value, 0))
 		return;
-	switch (option) {
-	case 'n':
+	if (row->key == 'n')
 		set->newline = false;
-		break;
-	case OPTION_JSON:
+	else
 		set->json = true;
-		break;
-	}
 }
 
 static enum status
@@ -438,17 +430,16 @@ not_connected(const struct exchange *x, const struct settings *set)
 }
 
 static int
-run(int argc, char **argv)
+send_run(int argc, char **argv)
 {
 	static struct exchange x;	/* too large for a stack */
-	struct settings set = { .server = DIAL_DEFAULTS, .newline = true };
+	struct settings set = { .newline = true };
 	struct address address;
 	char *message = NULL;
 	enum status status;
-	int option, words;
+	int words;
 
-	while ((option = args_next(argc, argv, &mode_send)) != -1)
-		set_option(&set, option);
+	options_parse(argc, argv, &mode_send, send_set, &set);
 	x.input = -1;
 	address = dial_address("--address", set.server.address,
 	    set.server.port);
@@ -477,9 +468,8 @@ run(int argc, char **argv)
 const struct mode mode_send = {
 	.name = "send",
 	.link = "echo_client",
-	.summary = "send a message, print what comes back",
-	.usage = usage,
-	.shorts = ":a:p:t:nvqhV",
-	.longs = longs,
-	.run = run
+	.summary = "send a message, print the reply",
+	.synopsis = "[-a ADDRESS] [-p PORT] [OPTION]... [MESSAGE]...",
+	.options = send_options,
+	.run = send_run
 };

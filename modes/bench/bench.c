@@ -11,6 +11,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -27,74 +28,63 @@
 #include "load.h"
 #include "modes/mode.h"
 #include "modes/lib/net.h"
+#include "modes/lib/options.h"
 
 enum {
 	MOST = 64,			/* servers */
 	ROUNDS = 5,			/* where there are several of them */
-	OPTION_STREAM = 256, OPTION_CONNECT, OPTION_IDLE, OPTION_ROUNDS,
-	OPTION_PID, OPTION_JSON
+	OPTION_STREAM = OPTIONS_LONG, OPTION_CONNECT, OPTION_IDLE,
+	OPTION_ROUNDS, OPTION_PID, OPTION_JSON
 };
 
 static const size_t MAX_SIZE = 1024 * 1024 * 1024;
 
-static const struct option longs[] = {
-	DIAL_OPTIONS,
-	{ "connections", required_argument, NULL, 'c' },
-	{ "size", required_argument, NULL, 's' },
-	{ "window", required_argument, NULL, 'w' },
-	{ "duration", required_argument, NULL, 'd' },
-	{ "stream", no_argument, NULL, OPTION_STREAM },
-	{ "connect", no_argument, NULL, OPTION_CONNECT },
-	{ "idle", required_argument, NULL, OPTION_IDLE },
-	{ "rounds", required_argument, NULL, OPTION_ROUNDS },
-	{ "pid", required_argument, NULL, OPTION_PID },
-	{ "json", no_argument, NULL, OPTION_JSON },
-	ARGS_COMMON
+static const struct option_row bench_options[] = {
+	OPTIONS_TEXT("\n"
+	    "Measures the echo server at ADDRESS: round trips per second, MB/s "
+	    "and latency.\n"
+	    "Every byte is compared. Several servers are measured in turn and "
+	    "compared with\n"
+	    "the first of them.\n"),
+	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
+	    "time limit for the connection, and then for each period in which "
+	    "no byte moves; 0: no limit"),
+	{ 'c', "connections", "N", "1", "busy connections", 0, NULL },
+	{ 's', "size", "SIZE", NULL, "bytes in a message (default 64), or in "
+	    "a send of --stream (default and maximum 64k)", 0, NULL },
+	{ 'w', "window", "N", NULL,
+	    "messages in flight on a connection (default 1)", 0, NULL },
+	{ 'd', "duration", "DURATION", "2s", "how long to measure, after a "
+	    "warm-up of a fifth of it, at most 1s", 0, NULL },
+	{ OPTION_STREAM, "stream", NULL, NULL, "no messages: send and receive "
+	    "as fast as possible, then half-close and wait for the end of "
+	    "file", 1, NULL },
+	{ OPTION_CONNECT, "connect", NULL, NULL,
+	    "a new connection for each message", 1, NULL },
+	{ OPTION_IDLE, "idle", "N", "0",
+	    "silent connections in addition to the busy ones", 0, NULL },
+	{ OPTION_ROUNDS, "rounds", "N", NULL, "measure each server N times, "
+	    "in turn (default 5; 1 for a single server)", 0, NULL },
+	{ OPTION_PID, "pid", "PID", NULL, "process of the server, to report "
+	    "the processor time and memory of it and its descendants; for "
+	    "several servers, give it for each, in the same order", 0, NULL },
+	{ OPTION_JSON, "json", NULL, NULL, "print each measurement as a JSON "
+	    "object on a line of its own, with the keys address, mode "
+	    "(round-trips, stream or connect), connections, size, window, "
+	    "idle, round, seconds, messages, messages_per_s, bytes, mb_per_s, "
+	    "p50_us, p90_us, p99_us, p99_9_us, max_us, cpu_us_per_message, "
+	    "cpu_s_per_gb, memory_bytes; null: unknown. A message and a byte "
+	    "count when they have come back", 0, NULL },
+	DIAL_VERBOSITY("also print each measurement when it ends",
+	    "print no progress on a terminal"),
+	OPTIONS_COMMON,
+	OPTIONS_TEXT("\n"
+	    "DURATION: 200ms, 2s, 1m; a bare number is seconds. SIZE: 16, "
+	    "64k, 1M.\n"
+	    "The first Ctrl-C ends the measurement early and prints the "
+	    "figures so far."),
+	OPTIONS_END
 };
-
-static const char usage[] =
-"usage: echo bench [--stream | --connect] [ADDRESS]... [-p PORT] [OPTION]...\n"
-"\n"
-"Measures the echo server at ADDRESS: round trips a second, MB/s, how long\n"
-"the round trips take. Every byte is compared. Several servers are measured\n"
-"in turn and compared with the first one.\n"
-"\n"
-"  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT,\n"
-"                          :PORT, unix:/PATH or unix:@NAME (default\n"
-"                          127.0.0.1)\n"
-"  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
-"  -c, --connections=N     busy connections (default 1)\n"
-"  -s, --size=SIZE         bytes in a message (default 64), or in a send of\n"
-"                          --stream (default and at most 64k)\n"
-"  -w, --window=N          messages in flight on a connection (default 1)\n"
-"  -d, --duration=DURATION how long to measure (default 2s), after a fifth of\n"
-"                          it, at most 1s, to warm up\n"
-"      --stream            no messages: send and receive as fast as it goes,\n"
-"                          then finish and wait for the end of file\n"
-"      --connect           a connection a message\n"
-"      --idle=N            silent connections besides the busy ones\n"
-"      --rounds=N          measure each server so often, in turn (default 5;\n"
-"                          1 for a single server)\n"
-"      --pid=PID           the server's process, to tell its processor time\n"
-"                          and memory, with those of its descendants; for\n"
-"                          several servers given as often, in their order\n"
-"  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
-"                          to move a byte (default 5s; 0: no limit)\n"
-"      --json              an object for each measurement, each on a line:\n"
-"                          address, mode (round-trips, stream or connect),\n"
-"                          connections, size, window, idle, round, seconds,\n"
-"                          messages, messages_per_s, bytes, mb_per_s, p50_us,\n"
-"                          p90_us, p99_us, p99_9_us, max_us,\n"
-"                          cpu_us_per_message, cpu_s_per_gb, memory_bytes;\n"
-"                          null: unknown. A message is counted once it is\n"
-"                          back, and so is each byte\n"
-"  -v, --verbose           say more: each measurement as it ends\n"
-"  -q, --quiet             say less: no progress on a terminal\n"
-"  -h, --help              show this\n"
-"  -V, --version           show the version\n"
-"\n"
-"DURATION: 200ms, 2s, 1m; a bare number is seconds. SIZE: 16, 64k, 1M.\n"
-"The first Ctrl-C ends it early; what was measured is told.\n";
 
 struct settings {
 	struct dial_options server;
@@ -124,28 +114,31 @@ add_pid(struct settings *set, const char *value)
 }
 
 static size_t
-number(const char *what, uint64_t low, uint64_t high)
+number(const char *what, const char *value, uint64_t low, uint64_t high)
 {
-	return (size_t)args_number(what, optarg, low, high);
+	return (size_t)args_number(what, value, low, high);
 }
 
 static void
-set_option(struct settings *set, int option)
+bench_set(void *to, const struct option_row *row, char *value)
 {
-	if (dial_option(&set->server, option, 0))
+	struct settings *set = to;
+
+	if (dial_set_option(&set->server, row->key, value, 0))
 		return;
-	switch (option) {
+	switch (row->key) {
 	case 'c':
-		set->plan.connections = number("--connections", 1, 1000000);
+		set->plan.connections = number("--connections", value, 1,
+		    1000000);
 		break;
 	case 's':
-		set->plan.size = args_size("--size", optarg, 1, MAX_SIZE);
+		set->plan.size = args_size("--size", value, 1, MAX_SIZE);
 		break;
 	case 'w':
-		set->plan.window = number("--window", 1, 1024);
+		set->plan.window = number("--window", value, 1, 1024);
 		break;
 	case 'd':
-		set->plan.duration = args_duration("--duration", optarg,
+		set->plan.duration = args_duration("--duration", value,
 		    NET_MS);
 		break;
 	case OPTION_STREAM:
@@ -155,13 +148,13 @@ set_option(struct settings *set, int option)
 		set->connect = true;
 		break;
 	case OPTION_IDLE:
-		set->plan.idle = number("--idle", 0, 1000000);
+		set->plan.idle = number("--idle", value, 0, 1000000);
 		break;
 	case OPTION_ROUNDS:
-		set->rounds = number("--rounds", 1, 1000);
+		set->rounds = number("--rounds", value, 1, 1000);
 		break;
 	case OPTION_PID:
-		add_pid(set, optarg);
+		add_pid(set, value);
 		break;
 	case OPTION_JSON:
 		set->json = true;
@@ -175,8 +168,6 @@ settle(struct settings *set)
 {
 	struct load_plan *plan = &set->plan;
 
-	if (set->stream && set->connect)
-		args_usage("--stream and --connect exclude each other");
 	if (plan->window != 0 && (set->stream || set->connect))
 		args_usage("--window is for round trips, not for %s",
 		    set->stream ? "--stream" : "--connect");
@@ -326,15 +317,12 @@ stop_at_interrupt(void)
 }
 
 static int
-run(int argc, char **argv)
+bench_run(int argc, char **argv)
 {
 	static struct bench b;		/* too large for a stack */
-	struct settings set = { .server = DIAL_DEFAULTS,
-	    .plan = { .connections = 1, .duration = 2 * NET_SECOND } };
-	int option;
+	struct settings set = { .json = false };
 
-	while ((option = args_next(argc, argv, &mode_bench)) != -1)
-		set_option(&set, option);
+	options_parse(argc, argv, &mode_bench, bench_set, &set);
 	settle(&set);
 	b.set = &set;
 	reach_all(&b, (size_t)(argc - optind), argv + optind);
@@ -356,8 +344,7 @@ const struct mode mode_bench = {
 	.name = "bench",
 	.link = "echo_bench",
 	.summary = "measure how fast a server echoes",
-	.usage = usage,
-	.shorts = ":a:p:c:s:w:d:t:vqhV",
-	.longs = longs,
-	.run = run
+	.synopsis = "[ADDRESS]... [-p PORT] [OPTION]...",
+	.options = bench_options,
+	.run = bench_run
 };

@@ -7,6 +7,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <stdarg.h>
@@ -20,44 +21,39 @@
 #include "modes/lib/dial.h"
 #include "modes/mode.h"
 #include "modes/lib/net.h"
+#include "modes/lib/options.h"
 #include "modes/lib/text.h"
 
-enum { OPTION_PROFILE = 256, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
+enum { OPTION_PROFILE = OPTIONS_LONG, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
 
-static const struct option longs[] = {
-	DIAL_OPTIONS,
-	{ "profile", required_argument, NULL, OPTION_PROFILE },
-	{ "only", required_argument, NULL, OPTION_ONLY },
-	{ "skip", required_argument, NULL, OPTION_SKIP },
-	{ "list", no_argument, NULL, OPTION_LIST },
-	ARGS_COMMON
+static const struct option_row check_options[] = {
+	OPTIONS_TEXT("\n"
+	    "Tests whether the server at ADDRESS is a correct echo server. "
+	    "Reports in TAP\n"
+	    "which byte was wrong and what the mistake may be. Each profile "
+	    "includes the\n"
+	    "one before it: homework (one short message per connection), "
+	    "rfc862 (every byte\n"
+	    "of a stream, up to its end), robust (many clients, clients that "
+	    "misbehave, bulk).\n"),
+	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
+	    "time limit for the connection, and then for each period in which "
+	    "no byte moves; after one timeout, later tests wait less"),
+	{ OPTION_PROFILE, "profile", "PROFILE", "rfc862",
+	    "homework, rfc862 or robust", 0, NULL },
+	{ OPTION_ONLY, "only", "NAME[,...]", NULL,
+	    "run only these tests, whatever their profile", 0, NULL },
+	{ OPTION_SKIP, "skip", "NAME[,...]", NULL, "skip these tests", 0,
+	    NULL },
+	{ OPTION_LIST, "list", NULL, NULL, "print the name, the profile and "
+	    "the purpose of each test", 0, NULL },
+	DIAL_VERBOSITY("also print how long each test took",
+	    "print no progress on a terminal"),
+	OPTIONS_COMMON,
+	OPTIONS_TEXT("\n"
+	    "DURATION: 200ms, 2s, 1m; a bare number is seconds."),
+	OPTIONS_END
 };
-
-static const char usage[] =
-"usage: echo check [ADDRESS] [-p PORT] [OPTION]...\n"
-"\n"
-"Tests whether what listens at ADDRESS is a right echo server; says in TAP\n"
-"which byte went wrong and what the mistake may be. Each profile includes the\n"
-"one before it: homework (one short message per connection), rfc862 (every\n"
-"byte of a stream, up to its end), robust (many clients, rude ones, bulk).\n"
-"\n"
-"  -a, --address=ADDRESS   the same as ADDRESS: HOST, HOST:PORT, [V6]:PORT,\n"
-"                          :PORT, unix:/PATH or unix:@NAME (default\n"
-"                          127.0.0.1)\n"
-"  -p, --port=PORT         port where ADDRESS has none (default 10000)\n"
-"      --profile=PROFILE   homework, rfc862 or robust (default rfc862)\n"
-"      --only=NAME[,...]   these tests and no others, of whatever profile\n"
-"      --skip=NAME[,...]   not these tests\n"
-"      --list              print the names of all tests and what they show\n"
-"  -t, --timeout=DURATION  most that the server may take to connect, and then\n"
-"                          to move a byte (default 5s); spent once, not once\n"
-"                          a test\n"
-"  -v, --verbose           say more: how long each test took\n"
-"  -q, --quiet             say less: no progress on a terminal\n"
-"  -h, --help              show this\n"
-"  -V, --version           show the version\n"
-"\n"
-"DURATION: 200ms, 2s, 1m; a bare number is seconds.\n";
 
 static const char *const profiles[] = { "homework", "rfc862", "robust" };
 
@@ -102,20 +98,22 @@ read_names(const char *what, char *names, bool marks[MOST])
 }
 
 static void
-set_option(struct settings *set, int option)
+check_set(void *to, const struct option_row *row, char *value)
 {
-	if (dial_option(&set->server, option, NET_MS))
+	struct settings *set = to;
+
+	if (dial_set_option(&set->server, row->key, value, NET_MS))
 		return;
-	switch (option) {
+	switch (row->key) {
 	case OPTION_PROFILE:
-		set->profile = read_profile(optarg);
+		set->profile = read_profile(value);
 		break;
 	case OPTION_ONLY:
 		set->some = true;
-		read_names("--only", optarg, set->named);
+		read_names("--only", value, set->named);
 		break;
 	case OPTION_SKIP:
-		read_names("--skip", optarg, set->skipped);
+		read_names("--skip", value, set->skipped);
 		break;
 	case OPTION_LIST:
 		set->list = true;
@@ -274,15 +272,14 @@ make_all(struct check *c, const struct settings *set, int n)
 }
 
 static int
-run(int argc, char **argv)
+check_run(int argc, char **argv)
 {
 	static struct check c;
-	struct settings set = { .server = DIAL_DEFAULTS, .profile = RFC862 };
+	struct settings set = { .list = false };
 	struct address address;
-	int option, n, failed;
+	int n, failed;
 
-	while ((option = args_next(argc, argv, &mode_check)) != -1)
-		set_option(&set, option);
+	options_parse(argc, argv, &mode_check, check_set, &set);
 	if (optind < argc && set.server.address != NULL)
 		args_usage("two addresses: --address and %s",
 		    args_shown(argv[optind]));
@@ -310,9 +307,8 @@ run(int argc, char **argv)
 const struct mode mode_check = {
 	.name = "check",
 	.link = "echo_check",
-	.summary = "tell whether a server echoes, and how not",
-	.usage = usage,
-	.shorts = ":a:p:t:vqhV",
-	.longs = longs,
-	.run = run
+	.summary = "test a server and explain its faults",
+	.synopsis = "[ADDRESS] [-p PORT] [OPTION]...",
+	.options = check_options,
+	.run = check_run
 };

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <err.h>
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -70,9 +71,8 @@ args_flush(void)
 }
 
 void
-args_help(const struct mode *mode)
+args_print_statuses(void)
 {
-	fputs(mode->usage, stdout);
 	fputs("\n"
 	    "exit status:\n"
 	    "  0  done; for a client: every byte came back\n"
@@ -85,7 +85,6 @@ args_help(const struct mode *mode)
 	    "  6  reset, closed early or unreachable\n"
 	    "  7  local trouble (no descriptor, cannot bind, cannot write)\n",
 	    stdout);
-	args_flush();
 }
 
 void
@@ -93,47 +92,6 @@ args_version(void)
 {
 	puts("echo " ECHO_VERSION " (echo server and client, RFC 862)");
 	args_flush();
-}
-
-static bool
-is_long_option(const struct option *longs, int value)
-{
-	for (; longs->name != NULL; longs++)
-		if (longs->val == value)
-			return true;
-	return false;
-}
-
-int
-args_next(int argc, char **argv, const struct mode *mode)
-{
-	char letter[] = "-?";
-	int option;
-
-	opterr = 0;	/* getopt would name argv[0], err(3) another name */
-	option = getopt_long(argc, argv, mode->shorts, mode->longs, NULL);
-	switch (option) {
-	case 'h':
-		args_help(mode);
-		exit(STATUS_OK);
-	case 'V':
-		args_version();
-		exit(STATUS_OK);
-	case ':':
-		args_usage("option %s needs a value",
-		    args_shown(argv[optind - 1]));
-	case '?':
-		if (optopt == 0)
-			args_usage("unknown or ambiguous option %s",
-			    args_shown(argv[optind - 1]));
-		if (is_long_option(mode->longs, optopt))
-			args_usage("option %s takes no value",
-			    args_shown(argv[optind - 1]));
-		letter[1] = (char)optopt;
-		args_usage("unknown option %s", args_shown(letter));
-	default:
-		return option;
-	}
 }
 
 void

@@ -8,20 +8,13 @@
 
 #include <sys/types.h>
 
-#include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "modes/mode.h"
 
 #define ARGS_DEFAULT_HOST "127.0.0.1"	/* as in the homework */
-#define ARGS_DEFAULT_PORT 10000
-
-/* The rows that end every mode's table of options. */
-#define ARGS_COMMON \
-	{ "help", no_argument, NULL, 'h' }, \
-	{ "version", no_argument, NULL, 'V' }, \
-	{ NULL, 0, NULL, 0 }
+#define ARGS_DEFAULT_PORT "10000"
 
 struct address {
 	const char *host;	/* NULL: all interfaces; points into argv */
@@ -35,12 +28,6 @@ void args_program(char *name);
 /* printf(3) for what ends with STATUS_USAGE; adds where help is. */
 void args_usage(const char *fmt, ...)
     __attribute__((noreturn, format(printf, 1, 2)));
-
-/*
- * getopt_long(3) over the mode's options; -1 at the end. Does --help and
- * --version itself, and refuses what is not an option.
- */
-int args_next(int argc, char **argv, const struct mode *);
 
 /*
  * An argument as it may be shown: quoted, short and without control bytes.
@@ -77,8 +64,8 @@ struct address args_address(const char *what, char *value, uint16_t port,
  */
 struct addrinfo *args_resolve(const struct address *);
 
-/* Usage and exit statuses, the version, on standard output. */
-void args_help(const struct mode *);
+/* Print the table of exit statuses, or the version, on standard output. */
+void args_print_statuses(void);
 void args_version(void);
 
 /* Flushes standard output; if anything written was lost: one line, exit. */

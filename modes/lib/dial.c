@@ -5,23 +5,24 @@
 #include <unistd.h>
 
 bool
-dial_option(struct dial_options *set, int option, int64_t least)
+dial_set_option(struct dial_options *options, int key, char *value,
+    int64_t min)
 {
-	switch (option) {
+	switch (key) {
 	case 'a':
-		set->address = optarg;
+		options->address = value;
 		return true;
 	case 'p':
-		set->port = args_port("--port", optarg, 1);
+		options->port = args_port("--port", value, 1);
 		return true;
 	case 't':
-		set->timeout = args_duration("--timeout", optarg, least);
+		options->timeout = args_duration("--timeout", value, min);
 		return true;
 	case 'v':
-		set->verbosity = 1;
+		options->verbosity = 1;
 		return true;
 	case 'q':
-		set->verbosity = -1;
+		options->verbosity = -1;
 		return true;
 	default:
 		return false;

@@ -8,6 +8,7 @@
 #include "args.h"
 #include "modes/mode.h"
 #include "net.h"
+#include "options.h"
 
 /* The server, once it has been reached. */
 struct server_address {
@@ -15,29 +16,34 @@ struct server_address {
 	char name[NET_NAME_MAX];	/* "127.0.0.1:10000" */
 };
 
-/* What every client is told: -a, -p and -t of its server, -v and -q. */
+/* The options that every client has: -a, -p, -t, -v and -q. */
 struct dial_options {
 	char *address;
 	uint16_t port;
 	int64_t timeout;	/* ns; 0: no limit */
-	int verbosity;		/* 1: say more, -1: less */
+	int verbosity;		/* 1: print more, -1: print less */
 };
 
-/* The options for argv, and their defaults. */
-#define DIAL_OPTIONS \
-	{ "address", required_argument, NULL, 'a' }, \
-	{ "port", required_argument, NULL, 'p' }, \
-	{ "timeout", required_argument, NULL, 't' }, \
-	{ "verbose", no_argument, NULL, 'v' }, \
-	{ "quiet", no_argument, NULL, 'q' }
+/* Their rows: the first three, and the last two. */
+#define DIAL_OPTIONS(address_text, timeout_text) \
+	{ 'a', "address", "ADDRESS", NULL, address_text, 0, NULL }, \
+	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, \
+	    "port if ADDRESS has none", 0, NULL }, \
+	{ 't', "timeout", "DURATION", "5s", timeout_text, 0, NULL }
+#define DIAL_VERBOSITY(verbose_text, quiet_text) \
+	{ 'v', "verbose", NULL, NULL, verbose_text, 0, NULL }, \
+	{ 'q', "quiet", NULL, NULL, quiet_text, 0, NULL }
 
-#define DIAL_DEFAULTS { NULL, ARGS_DEFAULT_PORT, 5 * NET_SECOND, 0 }
+/* The forms of an address, for --help. */
+#define DIAL_ADDRESS_FORMS "HOST, HOST:PORT, [V6]:PORT, :PORT, unix:/PATH " \
+    "or unix:@NAME (default " ARGS_DEFAULT_HOST ")"
 
 /*
- * Takes one of these with optarg, a timeout not below least; false if it is
- * another.
+ * Sets the option with that key; the timeout must not be below min ns. Returns
+ * false if the option is not one of these.
  */
-bool dial_option(struct dial_options *, int option, int64_t least);
+bool dial_set_option(struct dial_options *, int key, char *value,
+    int64_t min);
 
 /*
  * The ADDRESS, given for what ("--address"), or NULL for the default host: as

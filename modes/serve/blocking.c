@@ -112,7 +112,7 @@ part_from(struct server *s, struct client *c)
 	server_close(s, c);
 }
 
-void
+static void
 blocking_run(struct server *s)
 {
 	struct client *client;
@@ -125,3 +125,10 @@ blocking_run(struct server *s)
 		part_from(s, client);
 	}
 }
+
+const struct engine engine_blocking = {
+	.message = true,
+	.chunk = "16",
+	.idle = "10s",
+	.run = blocking_run
+};

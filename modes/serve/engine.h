@@ -1,14 +1,25 @@
 /*
- * The engines: each serves, by its own way to wait, on a server that is open
- * and listens, until there are to be no more clients. For server_run().
+ * An engine is one way to wait for clients. Each is a file that exports one
+ * const struct engine, and a row in the options of serve.c.
  */
-#ifndef ENGINES_H
-#define ENGINES_H
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include <stdbool.h>
 
 struct server;
 
-void blocking_run(struct server *);
-void epoll_run(struct server *);
-void select_run(struct server *);
+struct engine {
+	/* Its defaults, as they would be given on the command line. */
+	bool message;		/* --message instead of --stream */
+	const char *chunk;	/* --chunk */
+	const char *idle;	/* --idle */
+
+	/* Serves on a server that is open, until it accepts no more clients
+	 * and the last client has left. */
+	void (*run)(struct server *);
+};
+
+extern const struct engine engine_blocking, engine_epoll, engine_select;
 
 #endif

@@ -67,7 +67,7 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 
 static const int calls[] = { SYS_epoll_ctl, SYS_epoll_pwait };
 
-static const struct engine engine = {
+static const struct poller poller = {
 	.fds = INT_MAX,
 	.calls = calls,
 	.ncalls = sizeof(calls) / sizeof(*calls),
@@ -75,11 +75,18 @@ static const struct engine engine = {
 	.wait = wait_for_any
 };
 
-void
+static void
 epoll_run(struct server *s)
 {
 	if ((epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		err(STATUS_LOCAL, "cannot use epoll");
-	server_loop(s, &engine);
+	server_loop(s, &poller);
 	close(epoll);
 }
+
+const struct engine engine_epoll = {
+	.message = false,
+	.chunk = "64k",
+	.idle = "60s",
+	.run = epoll_run
+};

@@ -239,19 +239,19 @@ guess(struct server *s, struct client **ready)
 }
 
 void
-server_loop(struct server *s, const struct engine *engine)
+server_loop(struct server *s, const struct poller *poller)
 {
 	static struct client *ready[SERVER_EVENTS];
 
-	s->engine = engine;
+	s->poller = poller;
 	open_pipe(s);
-	limit_clients(s, engine->fds);
-	server_ready(s, engine->calls, engine->ncalls);
+	limit_clients(s, poller->fds);
+	server_ready(s, poller->calls, poller->ncalls);
 	while (server_is_open(s) || s->tally->clients > 0) {
 		int n;
 
 		server_watch_listeners(s, server_may_accept(s));
-		n = guess(s, ready) ? 1 : engine->wait(ready,
+		n = guess(s, ready) ? 1 : poller->wait(ready,
 		    server_patience(s), &s->waiting_mask);
 		if (n < 0 && n != -EINTR)
 			errx(STATUS_LOCAL, "cannot wait: %s", strerror(-n));

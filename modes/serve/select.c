@@ -58,7 +58,7 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 
 static const int calls[] = { SYS_pselect6 };
 
-static const struct engine engine = {
+static const struct poller poller = {
 	.fds = FD_SETSIZE,
 	.calls = calls,
 	.ncalls = sizeof(calls) / sizeof(*calls),
@@ -68,8 +68,15 @@ static const struct engine engine = {
 
 _Static_assert(FD_SETSIZE <= SERVER_EVENTS, "a turn has room for all events");
 
-void
+static void
 select_run(struct server *s)
 {
-	server_loop(s, &engine);
+	server_loop(s, &poller);
 }
+
+const struct engine engine_select = {
+	.message = false,
+	.chunk = "64k",
+	.idle = "60s",
+	.run = select_run
+};

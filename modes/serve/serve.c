@@ -3,36 +3,22 @@
  */
 #include <err.h>
 #include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "modes/lib/args.h"
 #include "engine.h"
+#include "modes/lib/args.h"
+#include "modes/lib/options.h"
 #include "modes/mode.h"
 #include "sandbox.h"
 #include "server.h"
 #include "systemd.h"
 
-/* A way to wait, and what it takes to be meant unless the user says more. */
-struct way {
-	const char *name;
-	void (*run)(struct server *);
-	bool message;
-	size_t chunk;
-	int64_t idle;
-};
-
-static const struct way ways[] = {
-	{ "blocking", blocking_run, true, 16, 10 * NET_SECOND },
-	{ "select", select_run, false, 65536, 60 * NET_SECOND },
-	{ "epoll", epoll_run, false, 65536, 60 * NET_SECOND }
-};
-
-enum { WAYS = sizeof(ways) / sizeof(*ways) };
-
-enum option_value {
-	OPTION_WAY = 256,	/* and one for each way */
-	OPTION_MESSAGE = OPTION_WAY + 32,
+enum option_key {
+	OPTION_ENGINE = OPTIONS_LONG,
+	OPTION_MESSAGE,
 	OPTION_STREAM,
 	OPTION_GAP,
 	OPTION_IDLE,
@@ -46,112 +32,89 @@ enum option_value {
 	OPTION_NO_SANDBOX
 };
 
-static const struct option longs[] = {
-	{ "blocking", no_argument, NULL, OPTION_WAY },
-	{ "select", no_argument, NULL, OPTION_WAY + 1 },
-	{ "epoll", no_argument, NULL, OPTION_WAY + 2 },
-	{ "address", required_argument, NULL, 'a' },
-	{ "port", required_argument, NULL, 'p' },
-	{ "message", no_argument, NULL, OPTION_MESSAGE },
-	{ "stream", no_argument, NULL, OPTION_STREAM },
-	{ "gap", required_argument, NULL, OPTION_GAP },
-	{ "idle", required_argument, NULL, OPTION_IDLE },
-	{ "chunk", required_argument, NULL, OPTION_CHUNK },
-	{ "drain", required_argument, NULL, OPTION_DRAIN },
-	{ "workers", required_argument, NULL, OPTION_WORKERS },
-	{ "spin", required_argument, NULL, OPTION_SPIN },
-	{ "user", required_argument, NULL, OPTION_USER },
-	{ "log", required_argument, NULL, OPTION_LOG },
-	{ "socket-mode", required_argument, NULL, OPTION_SOCKET_MODE },
-	{ "no-sandbox", no_argument, NULL, OPTION_NO_SANDBOX },
-	{ "max-clients", required_argument, NULL, 'm' },
-	{ "count", required_argument, NULL, 'n' },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "quiet", no_argument, NULL, 'q' },
-	ARGS_COMMON
-};
+/* Groups of options that exclude each other. */
+enum { GROUP_ENGINE = 1, GROUP_END };
 
-static const char usage[] =
-"usage: echo serve [--blocking | --select | --epoll] [-a ADDRESS]...\n"
-"                  [-p PORT] [OPTION]...\n"
-"\n"
-"Sends back every byte that a client sends (RFC 862), until stopped.\n"
-"\n"
-"how to wait:\n"
-"      --blocking         one client at a time, 16 bytes at a time (default)\n"
-"      --select           many clients at once, with select(2)\n"
-"      --epoll            any number of clients at once, with epoll(7)\n"
-"      --workers=N        N processes share the clients (default 1)\n"
-"      --spin=DURATION    for so long after something happened do not sleep:\n"
-"                         quicker answers for a busier processor (default 0)\n"
-"\n"
-"where to listen:\n"
-"  -a, --address=ADDRESS  HOST, HOST:PORT, [V6]:PORT, :PORT, * for all\n"
-"                         interfaces, unix:/PATH or unix:@NAME (abstract);\n"
-"                         may be repeated (default 127.0.0.1)\n"
-"      --socket-mode=MODE of the file of a Unix socket (default 600)\n"
-"  -p, --port=PORT        port where ADDRESS has none (default 10000);\n"
-"                         0: the system chooses, the first line tells\n"
-"\n"
-"when a connection is over:\n"
-"      --message          at the client's end of file, or at a pause after\n"
-"                         its first byte (default with --blocking)\n"
-"      --stream           at the client's end of file (default otherwise)\n"
-"      --gap=DURATION     the pause that ends a message (default 500ms)\n"
-"      --idle=DURATION    end a client that neither sends nor takes anything\n"
-"                         for so long; 0: never (default 60s, --blocking 10s)\n"
-"\n"
-"limits:\n"
-"      --chunk=SIZE       most bytes one read takes (default 64k,\n"
-"                         --blocking 16)\n"
-"  -m, --max-clients=N    clients at once; more wait in the kernel's queue\n"
-"  -n, --count=N          take N connections and stop when they are over\n"
-"      --drain=DURATION   most that stopping may take (default 5s)\n"
-"      --user=NAME        become that user once it listens (for root)\n"
-"      --no-sandbox       leave it the system calls that it does not take\n"
-"\n"
-"      --log=FORMAT       text (default) or json: an object a line, with the\n"
-"                         keys time, event, peer, bytes_in, bytes_out,\n"
-"                         duration_ms, reason, text, clients, as they fit\n"
-"  -v, --verbose          say more: a line per read\n"
-"  -q, --quiet            say less: warnings only\n"
-"  -h, --help             show this\n"
-"  -V, --version          show the version\n"
-"\n"
-"DURATION: 200ms, 2s, 1m; a bare number is seconds. SIZE: 16, 64k, 1M.\n"
-"\n"
-"signals:\n"
-"  TERM, INT  accept nobody more, finish what is under way, exit;\n"
-"             a second one exits at once, with status 1\n"
-"  USR1       say the totals so far and go on\n";
+#define ENGINE(name, text) { OPTION_ENGINE, #name, NULL, NULL, text, \
+	GROUP_ENGINE, &engine_##name }
+
+static const struct option_row serve_options[] = {
+	OPTIONS_TEXT("\n"
+	    "Sends every byte that a client sends back to that client "
+	    "(RFC 862), until a\n"
+	    "signal stops it.\n"
+	    "\n"
+	    "engines and processes:"),
+	ENGINE(blocking, "one client at a time, 16 bytes at a time"),
+	ENGINE(select, "many clients at once, with select(2)"),
+	ENGINE(epoll, "any number of clients at once, with epoll(7)"),
+	{ OPTION_WORKERS, "workers", "N", "1",
+	    "N processes share the clients", 0, NULL },
+	{ OPTION_SPIN, "spin", "DURATION", "0", "busy-poll this long after "
+	    "the last activity: lower latency, higher processor load", 0,
+	    NULL },
+	OPTIONS_TEXT("\naddresses:"),
+	{ 'a', "address", "ADDRESS", NULL, "HOST, HOST:PORT, [V6]:PORT, "
+	    ":PORT, * for all interfaces, unix:/PATH or unix:@NAME "
+	    "(abstract); may be repeated (default " ARGS_DEFAULT_HOST ")", 0,
+	    NULL },
+	{ OPTION_SOCKET_MODE, "socket-mode", "MODE", "600",
+	    "file mode of a Unix socket", 0, NULL },
+	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, "port if ADDRESS has none; "
+	    "0: a free port, which the first line of output shows", 0, NULL },
+	OPTIONS_TEXT("\nend of a connection:"),
+	{ OPTION_MESSAGE, "message", NULL, NULL, "at the client's end of "
+	    "file, or at a pause after its first byte", GROUP_END, NULL },
+	{ OPTION_STREAM, "stream", NULL, NULL, "at the client's end of file",
+	    GROUP_END, NULL },
+	{ OPTION_GAP, "gap", "DURATION", "500ms",
+	    "length of the pause that ends a message", 0, NULL },
+	{ OPTION_IDLE, "idle", "DURATION", NULL, "disconnect a client that "
+	    "neither sends nor receives for this long; 0: never", 0, NULL },
+	OPTIONS_TEXT("\nlimits:"),
+	{ OPTION_CHUNK, "chunk", "SIZE", NULL, "maximum size of one read", 0,
+	    NULL },
+	{ 'm', "max-clients", "N", NULL, "maximum number of clients at once; "
+	    "more wait in the kernel's queue", 0, NULL },
+	{ 'n', "count", "N", NULL, "accept N connections, and exit when they "
+	    "have ended", 0, NULL },
+	{ OPTION_DRAIN, "drain", "DURATION", "5s",
+	    "time limit for graceful shutdown", 0, NULL },
+	{ OPTION_USER, "user", "NAME", NULL,
+	    "drop privileges to NAME after binding (only root can)", 0,
+	    NULL },
+	{ OPTION_NO_SANDBOX, "no-sandbox", NULL, NULL,
+	    "do not restrict system calls (seccomp)", 0, NULL },
+	OPTIONS_TEXT("\noutput:"),
+	{ OPTION_LOG, "log", "FORMAT", "text", "text, or json: one object per "
+	    "line with those of the keys time, event, peer, bytes_in, "
+	    "bytes_out, duration_ms, reason, text, clients that fit the "
+	    "event", 0, NULL },
+	{ 'v', "verbose", NULL, NULL, "also log each read", 0, NULL },
+	{ 'q', "quiet", NULL, NULL, "log only warnings", 0, NULL },
+	OPTIONS_COMMON,
+	OPTIONS_TEXT("\n"
+	    "DURATION: 200ms, 2s, 1m; a bare number is seconds. SIZE: 16, "
+	    "64k, 1M.\n"
+	    "\n"
+	    "signals:\n"
+	    "  TERM, INT  stop accepting connections, finish existing ones, exit "
+	    "with 0;\n"
+	    "             a second signal exits at once, with 1\n"
+	    "  USR1       print the totals so far"),
+	OPTIONS_END
+};
 
 /* What was asked for; addresses as given, since -p may come after -a. */
 struct request {
 	struct server server;
-	const struct way *way;
+	const struct engine *engine;
 	int end;			/* OPTION_MESSAGE, OPTION_STREAM or 0 */
 	char *addresses[SERVER_LISTENERS];
 	int given;
 	uint16_t port;
 	const char *user;
 };
-
-static void
-set_way(struct request *r, const struct way *way)
-{
-	if (r->way != NULL && r->way != way)
-		args_usage("--%s and --%s exclude each other", r->way->name,
-		    way->name);
-	r->way = way;
-}
-
-static void
-set_end(struct request *r, int end)
-{
-	if (r->end != 0 && r->end != end)
-		args_usage("--message and --stream exclude each other");
-	r->end = end;
-}
 
 static void
 add_address(struct request *r, char *address)
@@ -171,11 +134,12 @@ is_json(const char *format)
 }
 
 static void
-set_option(struct request *r, int option, char *value)
+serve_set(void *settings, const struct option_row *row, char *value)
 {
+	struct request *r = settings;
 	struct server *s = &r->server;
 
-	switch (option) {
+	switch (row->key) {
 	case 'a':
 		add_address(r, value);
 		break;
@@ -197,7 +161,7 @@ set_option(struct request *r, int option, char *value)
 		break;
 	case OPTION_MESSAGE:
 	case OPTION_STREAM:
-		set_end(r, option);
+		r->end = row->key;
 		break;
 	case OPTION_GAP:
 		s->gap = args_duration("--gap", value, NET_MS);
@@ -230,9 +194,78 @@ set_option(struct request *r, int option, char *value)
 	case OPTION_DRAIN:
 		s->drain = args_duration("--drain", value, 0);
 		break;
-	default:
-		set_way(r, &ways[option - OPTION_WAY]);
+	case OPTION_ENGINE:
+		r->engine = row->value;
 		break;
+	}
+}
+
+static const struct engine *const default_engine = &engine_blocking;
+
+static bool
+is_engine(const struct option_row *row)
+{
+	return row->key == OPTION_ENGINE && row->name != NULL;
+}
+
+/* "60s, --blocking 10s": that of the last engine, and those that differ. */
+static const char *
+value_by_engine(int key, char *out, size_t size)
+{
+	const char *usual = key == OPTION_IDLE ? engine_epoll.idle :
+	    engine_epoll.chunk;
+	size_t n = (size_t)snprintf(out, size, "%s", usual);
+
+	for (const struct option_row *row = serve_options;
+	    row->key != 'V' && n < size; row++) {
+		const struct engine *engine = row->value;
+		const char *own;
+
+		if (!is_engine(row))
+			continue;
+		own = key == OPTION_IDLE ? engine->idle : engine->chunk;
+		if (strcmp(own, usual) != 0)
+			n += (size_t)snprintf(out + n, size - n, ", --%s %s",
+			    row->name, own);
+	}
+	return out;
+}
+
+/* "with --select, --epoll": the engines that have --message, or --stream. */
+static const char *
+engines_with(bool message, char *out, size_t size)
+{
+	const char *before = "with";
+	size_t n = 0;
+
+	for (const struct option_row *row = serve_options;
+	    row->key != 'V' && n < size; row++) {
+		const struct engine *engine = row->value;
+
+		if (!is_engine(row) || engine->message != message)
+			continue;
+		n += (size_t)snprintf(out + n, size - n, "%s --%s", before,
+		    row->name);
+		before = ",";
+	}
+	return out;
+}
+
+/* The defaults that depend on the engine, and the engine that is the default. */
+static const char *
+serve_default_text(const struct option_row *row, char *out, size_t size)
+{
+	switch (row->key) {
+	case OPTION_ENGINE:
+		return row->value == default_engine ? "" : NULL;
+	case OPTION_IDLE:
+	case OPTION_CHUNK:
+		return value_by_engine(row->key, out, size);
+	case OPTION_MESSAGE:
+	case OPTION_STREAM:
+		return engines_with(row->key == OPTION_MESSAGE, out, size);
+	default:
+		return NULL;
 	}
 }
 
@@ -241,13 +274,16 @@ set_defaults(struct request *r)
 {
 	struct server *s = &r->server;
 
-	if (r->way == NULL)
-		r->way = &ways[0];
-	s->message = r->end == 0 ? r->way->message : r->end == OPTION_MESSAGE;
+	if (r->engine == NULL)
+		r->engine = default_engine;
+	s->message = r->end == 0 ? r->engine->message :
+	    r->end == OPTION_MESSAGE;
 	if (s->chunk == 0)
-		s->chunk = r->way->chunk;
+		options_set_default(&mode_serve, OPTION_CHUNK,
+		    r->engine->chunk, serve_set, r);
 	if (s->idle < 0)
-		s->idle = r->way->idle;
+		options_set_default(&mode_serve, OPTION_IDLE, r->engine->idle,
+		    serve_set, r);
 	if (server_inherit(s) == 0 && r->given == 0) {
 		static char host[] = ARGS_DEFAULT_HOST;
 
@@ -269,19 +305,14 @@ become(const char *user)
 }
 
 static int
-run(int argc, char **argv)
+serve_run(int argc, char **argv)
 {
 	static struct request request = {
-		.server = { .gap = 500 * NET_MS, .idle = -1,
-		    .drain = 5 * NET_SECOND, .workers = 1, .sandbox = true,
-		    .socket_mode = 0600 },
-		.port = ARGS_DEFAULT_PORT
+		.server = { .idle = -1, .sandbox = true }
 	};
 	struct address addresses[SERVER_LISTENERS];
-	int option;
 
-	while ((option = args_next(argc, argv, &mode_serve)) != -1)
-		set_option(&request, option, optarg);
+	options_parse(argc, argv, &mode_serve, serve_set, &request);
 	args_no_operands(argc, argv);
 	set_defaults(&request);
 	for (int i = 0; i < request.given; i++)
@@ -293,15 +324,15 @@ run(int argc, char **argv)
 		become(request.user);
 	systemd_open();
 	server_open(&request.server);
-	return server_run(&request.server, request.way->run);
+	return server_run(&request.server, request.engine->run);
 }
 
 const struct mode mode_serve = {
 	.name = "serve",
 	.link = "echo_server",
-	.summary = "answer clients with what they send",
-	.usage = usage,
-	.shorts = ":a:p:m:n:vqhV",
-	.longs = longs,
-	.run = run
+	.summary = "send back what clients send",
+	.synopsis = "[-a ADDRESS]... [-p PORT] [OPTION]...",
+	.options = serve_options,
+	.default_text = serve_default_text,
+	.run = serve_run
 };

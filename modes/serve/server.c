@@ -93,9 +93,9 @@ server_watch(struct server *s, struct client *c)
 	unsigned want = conn_want(&c->conn);
 	int error;
 
-	if (s->engine == NULL || want == c->want)
+	if (s->poller == NULL || want == c->want)
 		return;
-	error = s->engine->watch(c->fd, c->want, want, c);
+	error = s->poller->watch(c->fd, c->want, want, c);
 	c->want = (uint8_t)want;
 	if (error < 0 && want != 0) {
 		conn_got(&c->conn, error);
@@ -127,11 +127,11 @@ server_watch_listeners(struct server *s, bool on)
 	unsigned had = on ? 0 : WANT_READ, want = on ? WANT_READ : 0;
 	int error = 0;
 
-	if (s->engine == NULL || on == s->watching)
+	if (s->poller == NULL || on == s->watching)
 		return;
 	s->watching = on;
 	for (int i = 0; i < s->listening && error == 0; i++)
-		error = s->engine->watch(s->listeners[i], had, want, NULL);
+		error = s->poller->watch(s->listeners[i], had, want, NULL);
 	if (error == 0 || !on)
 		return;
 	server_watch_listeners(s, false);
@@ -474,7 +474,7 @@ stop(struct server *s)
 {
 	struct client *c;
 
-	while (s->engine != NULL && (c = server_accept(s)) != NULL)
+	while (s->poller != NULL && (c = server_accept(s)) != NULL)
 		server_watch(s, c);
 	s->stopping = true;
 	server_close_listeners(s);

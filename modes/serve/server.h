@@ -68,7 +68,7 @@ struct client {
  * A way to wait for many descriptors. It reports and does no more: errors
  * and hang-ups are "ready", and the next recv or send finds them.
  */
-struct engine {
+struct poller {
 	int fds;		/* takes descriptors below this */
 	const int *calls;	/* SYS_* that it makes to watch and wait */
 	size_t ncalls;
@@ -135,7 +135,7 @@ struct server {
 	int inherited;		/* of them, the first so many */
 	int next;		/* the listener whose turn it is */
 	int reserve;		/* descriptor kept to turn a client away with */
-	const struct engine *engine;	/* NULL: nobody watches */
+	const struct poller *poller;	/* NULL: nobody watches */
 	bool watching;		/* the engine watches the listeners */
 	struct {
 		struct link clients;
@@ -193,7 +193,7 @@ void server_announce(const struct server *);
 int server_run(struct server *, void (*run)(struct server *));
 
 /* Serves with that engine until stopped; for run, in one process. */
-void server_loop(struct server *, const struct engine *);
+void server_loop(struct server *, const struct poller *);
 
 /* The parts, for the loops of loop.c and blocking.c. */
 
