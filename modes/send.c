@@ -29,7 +29,7 @@ static const int64_t GRACE = 200 * NET_MS;	/* for what comes after it */
 enum {
 	WINDOW = 1024 * 1024,		/* bytes under way at most */
 	PIECE = 65536,			/* bytes of one read */
-	REASON = 200			/* bytes of why it went wrong */
+	REASON = 512			/* bytes of why it went wrong */
 };
 
 enum { OPTION_JSON = OPTIONS_LONG };
@@ -66,7 +66,7 @@ struct settings {
  * sent - that have not come back are in the window: back <= sent <= filled.
  */
 struct exchange {
-	struct server_address server;
+	struct dial_server server;
 	int fd;
 	const char *message;	/* what is left of it to be sent */
 	size_t left;
@@ -414,19 +414,14 @@ send_set(void *to, const struct option_row *row, char *value)
 		set->json = true;
 }
 
-static enum status
-not_connected(const struct exchange *x, const struct settings *set)
+static void
+report_no_connection(const struct exchange *x, bool json,
+    const struct dial_error *why)
 {
-	enum status status = dial_status(-x->fd);
-	char why[REASON];
-
-	snprintf(why, sizeof(why), "cannot connect: %s", strerror(-x->fd));
-	if (set->json)
-		say_json(x, status, why);
+	if (json)
+		say_json(x, why->status, why->text);
 	else
-		warnx("cannot connect to %s: %s%s", x->server.name,
-		    strerror(-x->fd), dial_hint(-x->fd));
-	return status;
+		warnx("%s", why->text);
 }
 
 static int
@@ -435,6 +430,7 @@ send_run(int argc, char **argv)
 	static struct exchange x;	/* too large for a stack */
 	struct settings set = { .newline = true };
 	struct address address;
+	struct dial_error why;
 	char *message = NULL;
 	enum status status;
 	int words;
@@ -453,9 +449,11 @@ send_run(int argc, char **argv)
 		x.message = message;
 		x.left = strlen(message);
 	}
-	x.fd = dial_any(&address, set.server.timeout, &x.server);
-	if (x.fd < 0)
-		return (int)not_connected(&x, &set);
+	x.fd = dial_any(&address, set.server.timeout, &x.server, &why);
+	if (x.fd < 0) {
+		report_no_connection(&x, set.json, &why);
+		return (int)why.status;
+	}
 	if (!set.json && (set.server.verbosity > 0 ||
 	    (set.server.verbosity == 0 && x.input >= 0 && isatty(x.input))))
 		say_connected(&x);

@@ -83,8 +83,17 @@ $server->stop;
 my $run = run_echo('send', '--json', '-a', $to, 'x');
 is $run->{status}, 4, 'nobody there: exit 4';
 my ($said) = objects($run->{err});
-is "$said->{status} $said->{reason}", '4 cannot connect: Connection refused',
-    'which the object says too';
+is $said->{status}, 4, 'the object has the status';
+like $said->{reason}, qr/^cannot connect to \Q$to\E: Connection refused \(/,
+    'and the same text as without --json';
 ok !$said->{identical}, 'and that it is not identical';
+
+$run = run_echo('send', '--json', '-a', 'nosuch.invalid', 'x');
+is $run->{status}, 3, 'a name that cannot be resolved: exit 3';
+($said) = objects($run->{err});
+is "$said->{server} $said->{status}", 'nosuch.invalid 3',
+    'the object has the name and the status';
+like $said->{reason}, qr/^cannot resolve "nosuch\.invalid": /,
+    'and the reason';
 
 done_testing;

@@ -186,18 +186,19 @@ settle(struct settings *set)
 /*
  * All of them before the first is measured, so that one that is not there is
  * told at once. The connection is not used: dial_any() is who knows whether
- * there is a server at all (see met_itself() there).
+ * there is a server at all (see dial_is_self_connected() there).
  */
 static void
 reach(struct load_target *target, const char *what, char *value,
     const struct settings *set)
 {
 	struct address address = dial_address(what, value, set->server.port);
-	int fd = dial_any(&address, set->server.timeout, &target->server);
+	struct dial_error why;
+	int fd = dial_any(&address, set->server.timeout, &target->server,
+	    &why);
 
 	if (fd < 0)
-		errx((int)dial_status(-fd), "cannot connect to %s: %s%s",
-		    target->server.name, strerror(-fd), dial_hint(-fd));
+		errx((int)why.status, "%s", why.text);
 	close(fd);
 }
 

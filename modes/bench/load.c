@@ -148,12 +148,13 @@ static void no_connection(const struct load *, int error)
 static void
 no_connection(const struct load *l, int error)
 {
+	struct dial_error why;
+
+	dial_explain(&why, &l->target->server, error);
 	l->progress(l->target, NULL);
-	errx((int)dial_status(error), "cannot connect to %s: %s%s",
-	    l->target->server.name, strerror(error),
-	    error == EADDRNOTAVAIL ?
-	    " (all ports are taken or in TIME_WAIT; try a shorter --duration)" :
-	    dial_hint(error));
+	errx((int)why.status, "%s%s", why.text, error != EADDRNOTAVAIL ? "" :
+	    " (all ports are in use or in TIME_WAIT; try a shorter "
+	    "--duration)");
 }
 
 /* For a server that left when it had answered, as the homework's does. */

@@ -30,7 +30,7 @@ struct load_plan {
 };
 
 struct load_target {
-	struct server_address server;
+	struct dial_server server;
 	pid_t pid;			/* of the server, to be told what it
 					   costs; 0: unknown */
 };

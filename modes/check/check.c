@@ -171,20 +171,11 @@ static void
 reach(struct check *c, const struct address *address)
 {
 	struct target *target = &c->target;
-	struct addrinfo *found;
-	int error = net_resolve(address->host, address->port, &found);
+	struct dial_error why;
 
-	/* dial_any() would end the program, and nobody bail out. */
-	if (error != 0)
-		bail_out(STATUS_NAME, "cannot resolve %s: %s",
-		    args_shown(address->host), error == EAI_SYSTEM ?
-		    strerror(errno) : gai_strerror(error));
-	net_free_addresses(found);
-	target->fd = dial_any(address, target->timeout, &target->server);
+	target->fd = dial_any(address, target->timeout, &target->server, &why);
 	if (target->fd < 0)
-		bail_out(dial_status(-target->fd), "cannot connect to %s: %s%s",
-		    target->server.name, strerror(-target->fd),
-		    dial_hint(-target->fd));
+		bail_out(why.status, "%s", why.text);
 }
 
 /* YAML, as TAP has it under a test that failed. */

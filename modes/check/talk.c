@@ -120,7 +120,8 @@ talk_open(struct talk *t, const struct plan *plan, struct target *target)
 	t->fd = target->fd;
 	target->fd = -1;
 	if (t->fd < 0)
-		t->fd = dial(&target->server, patience(target, target->answer));
+		t->fd = dial_connect(&target->server,
+		    patience(target, target->answer));
 	if (t->fd == -ETIMEDOUT)
 		target->answer = 0;
 	t->moved = t->wrote = net_now();

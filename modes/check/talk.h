@@ -33,7 +33,7 @@ size_t message_bytes(const struct message *, uint64_t at, unsigned char *out,
 
 /* Where the server is, and how much waiting it has cost. */
 struct target {
-	struct server_address server;
+	struct dial_server server;
 	int fd;			/* the first connection, if unused; or -1 */
 	int64_t timeout;	/* ns */
 	int64_t answer, end;	/* what is left of it to wait for each */

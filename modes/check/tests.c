@@ -57,13 +57,15 @@ say(struct check *c, enum outcome outcome, const char *fmt, ...)
 static enum outcome
 not_connected(struct check *c, int error)
 {
-	if (dial_status(error) == STATUS_LOCAL)
-		return say(c, SKIP, "cannot connect: %s%s", strerror(error),
-		    dial_hint(error));
+	struct dial_error why;
+
+	dial_explain(&why, &c->target.server, error);
+	if (why.status == STATUS_LOCAL)
+		return say(c, SKIP, "%s", why.text);
 	if (error == ECONNREFUSED)
 		return say(c, FAIL, "connection refused: has the server ended "
 		    "after a client?");
-	return say(c, FAIL, "cannot connect: %s", strerror(error));
+	return say(c, FAIL, "%s", why.text);
 }
 
 static const char *

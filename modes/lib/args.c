@@ -293,19 +293,3 @@ args_address(const char *what, char *value, uint16_t port, uint16_t low)
 		    args_shown(address.host));
 	return address;
 }
-
-struct addrinfo *
-args_resolve(const struct address *address)
-{
-	struct addrinfo *found;
-	const char *host = address->host == NULL ? "*" : address->host;
-	int error = net_resolve(address->host, address->port, &found);
-
-	if (error == EAI_SYSTEM)
-		err(STATUS_LOCAL, "cannot resolve %s", args_shown(host));
-	if (error != 0)
-		errx(error == EAI_MEMORY ? STATUS_LOCAL : STATUS_NAME,
-		    "cannot resolve %s: %s", args_shown(host),
-		    gai_strerror(error));
-	return found;
-}

@@ -58,12 +58,6 @@ mode_t args_mode(const char *what, const char *value);	/* octal, to 777 */
 struct address args_address(const char *what, char *value, uint16_t port,
     uint16_t low);
 
-/*
- * What the address resolves to, for net_free_addresses(). Exits with one line
- * and STATUS_NAME if nothing, STATUS_LOCAL if it cannot ask.
- */
-struct addrinfo *args_resolve(const struct address *);
-
 /* Print the table of exit statuses, or the version, on standard output. */
 void args_print_statuses(void);
 void args_version(void);

@@ -1,6 +1,7 @@
 #include "dial.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,7 +47,7 @@ dial_address(const char *what, char *value, uint16_t port)
  * same port as its own, and so meet itself (RFC 9293, 3.5: simultaneous open).
  */
 static bool
-met_itself(int fd, const struct server_address *server)
+dial_is_self_connected(int fd, const struct dial_server *server)
 {
 	char name[NET_NAME_MAX];
 	struct net_peer self;
@@ -60,7 +61,7 @@ met_itself(int fd, const struct server_address *server)
  * for another client says so at once (EAGAIN), and not when it has.
  */
 static int
-start(const struct server_address *server, int64_t until)
+start(const struct dial_server *server, int64_t until)
 {
 	int fd;
 
@@ -88,7 +89,7 @@ outcome(int fd, int64_t until)
 }
 
 int
-dial(const struct server_address *server, int64_t timeout)
+dial_connect(const struct dial_server *server, int64_t timeout)
 {
 	int64_t until = timeout > 0 ? net_now() + timeout : INT64_MAX;
 	int fd = start(server, until), error;
@@ -96,29 +97,12 @@ dial(const struct server_address *server, int64_t timeout)
 	if (fd < 0)
 		return fd;
 	error = outcome(fd, until);
-	if (error == 0 && met_itself(fd, server))
+	if (error == 0 && dial_is_self_connected(fd, server))
 		error = -ECONNREFUSED;
 	if (error == 0)
 		return fd;
 	close(fd);
 	return error;
-}
-
-int
-dial_any(const struct address *address, int64_t timeout,
-    struct server_address *reached)
-{
-	struct addrinfo *found = args_resolve(address);
-	int fd = -EAFNOSUPPORT;
-
-	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
-		memcpy(&reached->peer.address, a->ai_addr, a->ai_addrlen);
-		reached->peer.size = a->ai_addrlen;
-		net_name(reached->name, a->ai_addr);
-		fd = dial(reached, timeout);
-	}
-	net_free_addresses(found);
-	return fd;
 }
 
 enum status
@@ -144,7 +128,7 @@ dial_status(int error)
 	}
 }
 
-const char *
+static const char *
 dial_hint(int error)
 {
 	switch (error) {
@@ -156,4 +140,53 @@ dial_hint(int error)
 	default:
 		return "";
 	}
+}
+
+void
+dial_explain(struct dial_error *why, const struct dial_server *server,
+    int error)
+{
+	why->status = dial_status(error);
+	snprintf(why->text, sizeof(why->text), "cannot connect to %s: %s%s",
+	    server->name, strerror(error), dial_hint(error));
+}
+
+int
+dial_resolve(const struct address *address, struct addrinfo **found,
+    struct dial_error *why)
+{
+	int code = net_resolve(address->host, address->port, found);
+	int error = errno;
+
+	if (code == 0)
+		return 0;
+	why->status = code == EAI_SYSTEM || code == EAI_MEMORY ?
+	    STATUS_LOCAL : STATUS_NAME;
+	snprintf(why->text, sizeof(why->text), "cannot resolve %s: %s",
+	    args_shown(address->host == NULL ? "*" : address->host),
+	    code == EAI_SYSTEM ? strerror(error) : gai_strerror(code));
+	return -1;
+}
+
+int
+dial_any(const struct address *address, int64_t timeout,
+    struct dial_server *server, struct dial_error *why)
+{
+	struct addrinfo *found;
+	int fd = -EAFNOSUPPORT;
+
+	snprintf(server->name, sizeof(server->name), "%s", address->host);
+	if (dial_resolve(address, &found, why) < 0)
+		return -1;
+	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
+		memcpy(&server->peer.address, a->ai_addr, a->ai_addrlen);
+		server->peer.size = a->ai_addrlen;
+		net_name(server->name, a->ai_addr);
+		fd = dial_connect(server, timeout);
+	}
+	net_free_addresses(found);
+	if (fd >= 0)
+		return fd;
+	dial_explain(why, server, -fd);
+	return -1;
 }

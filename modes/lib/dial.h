@@ -1,6 +1,6 @@
 /*
- * How every client of ours reaches a server: name, connection, and what to
- * say and return when there is none.
+ * How a client reaches a server: its options, name resolution, connecting, and
+ * the one text that explains why there is no connection.
  */
 #ifndef DIAL_H
 #define DIAL_H
@@ -10,18 +10,24 @@
 #include "net.h"
 #include "options.h"
 
-/* The server, once it has been reached. */
-struct server_address {
+/* A server: the address that was tried last. */
+struct dial_server {
 	struct net_peer peer;
 	char name[NET_NAME_MAX];	/* "127.0.0.1:10000" */
 };
 
-/* The options that every client has: -a, -p, -t, -v and -q. */
+/* Why a name was not resolved or a server not reached. */
+struct dial_error {
+	enum status status;
+	char text[512];		/* "cannot connect to 127.0.0.1:10000: ..." */
+};
+
+/* The options that all clients have: -a, -p, -t, -v and -q. */
 struct dial_options {
 	char *address;
 	uint16_t port;
 	int64_t timeout;	/* ns; 0: no limit */
-	int verbosity;		/* 1: print more, -1: print less */
+	int verbosity;		/* 1 with -v, -1 with -q */
 };
 
 /* Their rows: the first three, and the last two. */
@@ -39,34 +45,46 @@ struct dial_options {
     "or unix:@NAME (default " ARGS_DEFAULT_HOST ")"
 
 /*
- * Sets the option with that key; the timeout must not be below min ns. Returns
- * false if the option is not one of these.
+ * Sets the option with that key. A timeout below min ns is a usage error.
+ * Returns false if the option is not one of these.
  */
 bool dial_set_option(struct dial_options *, int key, char *value,
     int64_t min);
 
 /*
- * The ADDRESS, given for what ("--address"), or NULL for the default host: as
- * args_address(), but one that can be connected to, so neither * nor port 0.
+ * Parses value, which was given for what ("--address"); NULL is the default
+ * host. As args_address(), but * and port 0 are usage errors, because a client
+ * cannot connect to them.
  */
 struct address dial_address(const char *what, char *value, uint16_t port);
 
 /*
- * A connection to that server within timeout ns (0: no limit), or -errno;
- * -ETIMEDOUT when the time is up.
+ * Resolves the address; host NULL is every interface. Returns 0 and a list for
+ * net_free_addresses(), or -1 and the reason.
  */
-int dial(const struct server_address *, int64_t timeout);
+int dial_resolve(const struct address *, struct addrinfo **,
+    struct dial_error *);
 
 /*
- * A connection to the first of the addresses of that name that takes one,
- * told in *reached; or -errno of the last one tried, told there too.
- * Exits with STATUS_NAME if the name has none.
+ * Connects to that server within timeout ns (0: no limit). Returns a socket
+ * for close(2), or -errno; -ETIMEDOUT after the timeout.
  */
-int dial_any(const struct address *, int64_t timeout,
-    struct server_address *reached);
+int dial_connect(const struct dial_server *, int64_t timeout);
 
-/* What status a client returns for such an errno, and a hint for its line. */
+/*
+ * Resolves the address and connects to the first of its addresses that accepts
+ * a connection, each within timeout ns (0: no limit). Returns a socket for
+ * close(2), or -1 and the reason why the last address failed. In both cases
+ * *server is the address tried last; its name is the host if that cannot be
+ * resolved.
+ */
+int dial_any(const struct address *, int64_t timeout, struct dial_server *,
+    struct dial_error *);
+
+/* Describes why dial_connect() returned -error. */
+void dial_explain(struct dial_error *, const struct dial_server *, int error);
+
+/* The exit status of a client whose connection failed with that errno. */
 enum status dial_status(int error);
-const char *dial_hint(int error);
 
 #endif

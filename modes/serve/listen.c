@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "modes/lib/args.h"
+#include "modes/lib/dial.h"
 #include "modes/mode.h"
 #include "server.h"
 #include "systemd.h"
@@ -124,11 +125,16 @@ server_listen(struct server *s, const struct address *address)
 {
 	/* A port free on one address may be taken on the next: choose again. */
 	for (int tries = address->port == 0 ? 16 : 1;; tries--) {
-		struct addrinfo *found = args_resolve(address);
-		const struct addrinfo *failed = found;
-		int error = listen_on(s, found, &failed);
+		struct addrinfo *found;
+		struct dial_error why;
+		const struct addrinfo *failed;
 		char name[NET_NAME_MAX];
+		int error;
 
+		if (dial_resolve(address, &found, &why) < 0)
+			errx((int)why.status, "%s", why.text);
+		failed = found;
+		error = listen_on(s, found, &failed);
 		if (error != 0 && (error != -EADDRINUSE || tries == 1))
 			errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
 			    net_name(name, failed->ai_addr), strerror(-error),
