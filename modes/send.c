@@ -184,11 +184,10 @@ compare(struct exchange *x, const unsigned char *data, size_t size)
 	while (size > 0 && x->back < x->sent) {
 		const unsigned char *want = place(x, x->back);
 		size_t n = (size_t)smaller(size, stretch(x->back, x->sent));
-		size_t i = 0;
+		size_t i = x->differs ? n :
+		    text_first_difference(data, want, n);
 
-		if (!x->differs && memcmp(data, want, n) != 0) {
-			while (data[i] == want[i])
-				i++;
+		if (i < n) {
 			x->differs = true;
 			x->differs_at = x->back + i;
 			x->expected = want[i];
@@ -270,8 +269,6 @@ move(struct exchange *x, int64_t timeout)
 static bool
 converse(struct exchange *x, int64_t timeout)
 {
-	struct pollfd input = { x->input, POLLIN, 0 };
-
 	x->started = x->moved = net_now();
 	for (;;) {
 		fill_from_message(x);
@@ -281,7 +278,7 @@ converse(struct exchange *x, int64_t timeout)
 			return false;
 	}
 	/* The server may have closed at the end of an input not yet seen. */
-	if (x->ended && has_room(x) && net_poll(&input, 1, 0, NULL) > 0)
+	if (x->ended && has_room(x) && net_is_ready(x->input, POLLIN))
 		fill_from_input(x);
 	return true;
 }
@@ -350,15 +347,16 @@ static void
 say_json(const struct exchange *x, enum status status, const char *why)
 {
 	char server[TEXT_JSON(NET_NAME_MAX)], reason[TEXT_JSON(REASON)];
+	char time[TEXT_TIME];
 
 	text_json(server, x->server.name, strlen(x->server.name),
 	    NET_NAME_MAX);
 	text_json(reason, why, strlen(why), REASON);
 	fprintf(stderr, "{\"server\":%s,\"sent\":%" PRIu64 ",\"returned\":%"
-	    PRIu64 ",\"identical\":%s,\"duration_ms\":%.3f,\"status\":%d,"
+	    PRIu64 ",\"identical\":%s,\"duration_ms\":%s,\"status\":%d,"
 	    "\"reason\":%s}\n", server, x->sent, x->back,
 	    status == STATUS_OK ? "true" : "false",
-	    (double)(x->moved - x->started) / 1e6, (int)status,
+	    text_milliseconds(time, x->moved - x->started), (int)status,
 	    *why == '\0' ? "null" : reason);
 }
 

@@ -391,6 +391,14 @@ net_timespec(struct timespec *time, int64_t ns)
 }
 
 int
+net_milliseconds(int64_t ns)
+{
+	int64_t ms = ns / NET_MS + (ns % NET_MS > 0);
+
+	return ns < 0 ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+int
 net_poll(struct pollfd *fds, nfds_t n, int64_t ns, const sigset_t *mask)
 {
 	struct timespec time;
@@ -399,4 +407,12 @@ net_poll(struct pollfd *fds, nfds_t n, int64_t ns, const sigset_t *mask)
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
 	return ready;
+}
+
+bool
+net_is_ready(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return net_poll(&p, 1, 0, NULL) > 0;
 }

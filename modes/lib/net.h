@@ -149,7 +149,19 @@ int64_t net_now(void);
  */
 int net_poll(struct pollfd *, nfds_t, int64_t ns, const sigset_t *);
 
+/*
+ * Returns whether poll(2) reports one of these events (POLLIN, POLLOUT), an
+ * error or a hangup for fd now. False if fd is -1.
+ */
+bool net_is_ready(int fd, short events);
+
 /* ns as select(2) and its kin take it; NULL for NET_FOREVER. */
 const struct timespec *net_timespec(struct timespec *, int64_t ns);
+
+/*
+ * ns as a timeout of epoll_wait(2): whole milliseconds, rounded up so that the
+ * wait does not end before the time; -1 for NET_FOREVER.
+ */
+int net_milliseconds(int64_t ns);
 
 #endif

@@ -132,3 +132,23 @@ text_time(char out[TEXT_TIME], int64_t ns)
 		snprintf(out, TEXT_TIME, "%.1f s", (double)ns / 1e9);
 	return out;
 }
+
+const char *
+text_milliseconds(char out[TEXT_TIME], int64_t ns)
+{
+	snprintf(out, TEXT_TIME, "%.3f", (double)ns / 1e6);
+	return out;
+}
+
+size_t
+text_first_difference(const void *a, const void *b, size_t n)
+{
+	const unsigned char *x = a, *y = b;
+	size_t i = 0;
+
+	if (memcmp(a, b, n) == 0)	/* much faster than the loop */
+		return n;
+	while (x[i] == y[i])
+		i++;
+	return i;
+}

@@ -40,7 +40,13 @@ const char *text_json(char *out, const void *data, uint64_t size, size_t most);
  */
 char *text_join(const char *first, char *const *rest);
 
-/* A duration in nanoseconds as a person reads it: "0.3 ms", "61.2 s". */
+/* Formats a duration in ns for people: "0.3 ms", "61.2 s". */
 const char *text_time(char out[TEXT_TIME], int64_t ns);
+
+/* Formats a duration in ns as milliseconds for JSON: "0.283". */
+const char *text_milliseconds(char out[TEXT_TIME], int64_t ns);
+
+/* The offset of the first byte in which a and b differ; n if none does. */
+size_t text_first_difference(const void *a, const void *b, size_t n);
 
 #endif
