@@ -73,18 +73,11 @@ args_flush(void)
 void
 args_print_statuses(void)
 {
-	fputs("\n"
-	    "exit status:\n"
-	    "  0  done; for a client: every byte came back\n"
-	    "  1  it ran and the answer is no (bytes differ, check failed, "
-	    "nothing found)\n"
-	    "  2  usage\n"
-	    "  3  name not resolved\n"
-	    "  4  connection refused\n"
-	    "  5  timed out\n"
-	    "  6  reset, closed early or unreachable\n"
-	    "  7  local trouble (no descriptor, cannot bind, cannot write)\n",
-	    stdout);
+	static const char *const meanings[] = STATUS_MEANINGS;
+
+	fputs("\nexit status:\n", stdout);
+	for (size_t i = 0; i < sizeof(meanings) / sizeof(*meanings); i++)
+		printf("  %zu  %s\n", i, meanings[i]);
 }
 
 void
