@@ -1,6 +1,7 @@
 /*
- * echo: finds the mode, by the name it was called by or by its first word.
- * What a mode does is in modes/; blocking.c there is the place to start.
+ * echo: selects the mode by the name of the program or by its first argument,
+ * and runs it. The modes are in modes/; modes/serve/blocking.c is a good file
+ * to read first.
  */
 #include <ctype.h>
 #include <err.h>
@@ -23,7 +24,7 @@ static const struct mode *const modes[] = {
 enum { MODES = sizeof(modes) / sizeof(*modes) };
 
 static void
-list_modes(FILE *to)
+print_modes(FILE *to)
 {
 	fputs("usage: echo MODE [OPTION]... [OPERAND]...\n"
 	    "\n"
@@ -32,103 +33,107 @@ list_modes(FILE *to)
 		fprintf(to, "  %-7s %-37s (or %s)\n", modes[i]->name,
 		    modes[i]->summary, modes[i]->link);
 	fputs("\n"
-	    "echo help MODE or echo MODE --help tells more, echo --version "
+	    "Run echo MODE --help for the options of MODE, echo --version for "
 	    "the version.\n", to);
 }
 
 static int
-least(int a, int b)
+min_int(int a, int b)
 {
 	return a < b ? a : b;
 }
 
-/* How many letters must be put in, left out or changed (Levenshtein). */
+/*
+ * The number of letters to insert, delete or replace to turn a into b
+ * (Levenshtein distance), ignoring case.
+ */
 static int
-distance(const char *a, const char *b)
+edit_distance(const char *a, const char *b)
 {
 	if (*a == '\0' || *b == '\0')
 		return (int)(strlen(a) + strlen(b));
 	if (tolower((unsigned char)*a) == tolower((unsigned char)*b))
-		return distance(a + 1, b + 1);
-	return 1 + least(distance(a + 1, b + 1),
-	    least(distance(a + 1, b), distance(a, b + 1)));
+		return edit_distance(a + 1, b + 1);
+	return 1 + min_int(edit_distance(a + 1, b + 1),
+	    min_int(edit_distance(a + 1, b), edit_distance(a, b + 1)));
 }
 
+/* Returns the mode with the most similar name, or NULL if none is similar. */
 static const struct mode *
-nearest(const char *word)
+find_similar_mode(const char *word)
 {
-	const struct mode *best = NULL;
-	int least_distance = 3;		/* further off is no typing mistake */
+	const struct mode *nearest = NULL;
+	int nearest_distance = 3;	/* more is not a typing error */
 
-	if (strlen(word) > 8)		/* distance() is exponential */
+	if (strlen(word) > 8)		/* edit_distance() is exponential */
 		return NULL;
 	for (int i = 0; i < MODES; i++) {
-		int d = distance(word, modes[i]->name);
+		int d = edit_distance(word, modes[i]->name);
 
-		if (d < least_distance) {
-			least_distance = d;
-			best = modes[i];
+		if (d < nearest_distance) {
+			nearest_distance = d;
+			nearest = modes[i];
 		}
 	}
-	return best;
+	return nearest;
 }
 
 static const struct mode *
-named(const char *word)
+find_mode_by_name(const char *name)
 {
 	for (int i = 0; i < MODES; i++)
-		if (strcmp(word, modes[i]->name) == 0)
+		if (strcmp(name, modes[i]->name) == 0)
 			return modes[i];
 	return NULL;
 }
 
 static const struct mode *
-linked(const char *name)
+find_mode_by_link(const char *link)
 {
 	for (int i = 0; i < MODES; i++)
-		if (strcmp(name, modes[i]->link) == 0)
+		if (strcmp(link, modes[i]->link) == 0)
 			return modes[i];
 	return NULL;
 }
 
-/* The word names no mode: what there is, and what may have been meant. */
 static int
-unknown(const char *word)
+report_unknown_mode(const char *word)
 {
-	const struct mode *near = nearest(word);
+	const struct mode *similar = find_similar_mode(word);
 
-	if (near != NULL)
+	if (similar != NULL)
 		warnx("unknown mode %s (did you mean %s?)", args_shown(word),
-		    near->name);
+		    similar->name);
 	else
 		warnx("unknown mode %s", args_shown(word));
-	list_modes(stderr);
+	print_modes(stderr);
 	return STATUS_USAGE;
 }
 
+/* Runs `echo help` and, if name is not NULL, `echo help MODE`. */
 static int
-help(const char *word)
+run_help(const char *name)
 {
-	if (word == NULL) {
-		list_modes(stdout);
+	if (name == NULL) {
+		print_modes(stdout);
 		args_flush();
-	} else if (named(word) == NULL)
-		return unknown(word);
+	} else if (find_mode_by_name(name) == NULL)
+		return report_unknown_mode(name);
 	else
-		options_help(named(word));
+		options_help(find_mode_by_name(name));
 	return STATUS_OK;
 }
 
 static bool
-is_one_of(const char *word, const char *a, const char *b, const char *c)
+is_any_of(const char *word, const char *a, const char *b, const char *c)
 {
 	return strcmp(word, a) == 0 || strcmp(word, b) == 0 ||
 	    strcmp(word, c) == 0;
 }
 
-/* By first word: argv[0] is the program's name, argv[1] the mode. */
+/* Runs the mode that argv[1] names. */
 static int
-dispatch(int argc, char **argv)
+run_first_word(int argc, char **argv)
 {
 	static char name[64];
 	const struct mode *mode;
@@ -136,28 +141,29 @@ dispatch(int argc, char **argv)
 	args_program(argv[0]);
 	if (argc < 2) {
 		warnx("no mode");
-		list_modes(stderr);
+		print_modes(stderr);
 		return STATUS_USAGE;
 	}
-	if (is_one_of(argv[1], "help", "-h", "--help"))
-		return help(argv[2]);
-	if (is_one_of(argv[1], "version", "-V", "--version")) {
+	if (is_any_of(argv[1], "help", "-h", "--help"))
+		return run_help(argv[2]);
+	if (is_any_of(argv[1], "version", "-V", "--version")) {
 		args_version();
 		return STATUS_OK;
 	}
-	if ((mode = named(argv[1])) == NULL)
-		return unknown(argv[1]);
+	if ((mode = find_mode_by_name(argv[1])) == NULL)
+		return report_unknown_mode(argv[1]);
 	snprintf(name, sizeof(name), "%s %s", argv[0], mode->name);
 	args_program(name);
 	return mode->run(argc - 1, argv + 1);
 }
 
 /*
- * A standard descriptor that is closed is taken by one that cannot be read
- * or written, or the first socket would be mistaken for it.
+ * Opens each standard descriptor that is closed, so that the first socket does
+ * not become descriptor 0, 1 or 2. What it opens can be neither read nor
+ * written.
  */
 static void
-take_standard_descriptors(void)
+fill_standard_descriptors(void)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/", O_PATH) < 0)
@@ -176,18 +182,18 @@ int
 main(int argc, char **argv)
 {
 	static char name[] = "echo";
-	static char *nothing[] = { name, NULL };
+	static char *no_arguments[] = { name, NULL };
 	const struct mode *mode;
 
-	take_standard_descriptors();
-	signal(SIGPIPE, SIG_IGN);	/* a broken stdout is an error */
+	fill_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN);	/* write(2) then returns EPIPE */
 	if (argc < 1)
-		argv = nothing;
+		argv = no_arguments;
 	argv[0] = base_name(argv[0]);
 	if (*argv[0] == '\0')
 		argv[0] = name;
-	if ((mode = linked(argv[0])) == NULL)
-		return dispatch(argc, argv);
+	if ((mode = find_mode_by_link(argv[0])) == NULL)
+		return run_first_word(argc, argv);
 	args_program(argv[0]);
 	return mode->run(argc, argv);
 }
