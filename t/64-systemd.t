@@ -133,7 +133,7 @@ for ([ $null, 'a file' ], [ $udp, 'a datagram socket' ]) {
 	my $run = run_echo({ command => $^X }, '-MPOSIX', '-e', $pass,
 	    fileno $sock, program(), 'serve');
 	is $run->{status}, 7, "$_->[1] is passed: exit 7";
-	like $run->{err}, qr/\Aecho serve: descriptor 3, one of LISTEN_FDS=1, is no listening stream socket: .*\n\z/,
+	like $run->{err}, qr/\Aecho serve: descriptor 3, one of LISTEN_FDS=1, is not a listening stream socket: .*\n\z/,
 	    'and one line';
 }
 

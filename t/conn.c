@@ -1,7 +1,7 @@
 /*
- * Unit tests of the conn machine, in TAP. It makes no call, so neither do
- * they: cases first, then the properties of t/conn.h under a million random
- * steps, with the seed in the name of a test that fails.
+ * Unit tests of the conn machine, in TAP. It makes no system call, so they
+ * make none: first cases, then the properties of t/conn.h under a million
+ * random steps. The name of a failed test has its seed.
  */
 #include "t/conn.h"
 #include "t/tap.h"
@@ -9,15 +9,18 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
 static bool
-is(const struct conn *c, enum conn_state state, unsigned want, uint64_t owed)
+is(const struct conn *c, enum conn_state state, unsigned want,
+    uint64_t pending)
 {
-	if (c->state == state && conn_want(c) == want && conn_owed(c) == owed)
+	if (c->state == state && conn_want(c) == want &&
+	    conn_pending(c) == pending)
 		return true;
-	printf("# state %d, wants %u, owes %llu\n", (int)c->state,
-	    conn_want(c), (unsigned long long)conn_owed(c));
+	printf("# got state %d, want %u, pending %llu; "
+	    "expected %d, %u, %llu\n", (int)c->state, conn_want(c),
+	    (unsigned long long)conn_pending(c), (int)state, want,
+	    (unsigned long long)pending);
 	return false;
 }
 
@@ -26,18 +29,22 @@ test_echoing(void)
 {
 	struct conn c = { 0 };
 
-	ok(is(&c, CONN_ECHOING, WANT_READ, 0), "a new one wants to read");
-	conn_got(&c, 16);
+	ok(is(&c, CONN_ECHOING, WANT_READ, 0), "a new connection is read");
+	conn_received(&c, 16);
 	ok(is(&c, CONN_ECHOING, WANT_WRITE, 16),
-	    "while it owes it reads no more");
+	    "while bytes are pending it is not read");
 	conn_sent(&c, 10);
-	ok(is(&c, CONN_ECHOING, WANT_WRITE, 6), "a short write owes the rest");
+	ok(is(&c, CONN_ECHOING, WANT_WRITE, 6),
+	    "after a short write the rest is pending");
 	conn_sent(&c, -EAGAIN);
-	conn_got(&c, -EINTR);
-	ok(is(&c, CONN_ECHOING, WANT_WRITE, 6), "EAGAIN and EINTR are nothing");
+	conn_received(&c, -EINTR);
+	ok(is(&c, CONN_ECHOING, WANT_WRITE, 6),
+	    "EAGAIN and EINTR change nothing");
 	conn_sent(&c, 6);
-	ok(is(&c, CONN_ECHOING, WANT_READ, 0), "paid, it reads again");
-	ok(c.end == NULL && c.err == 0, "and has no cause of end");
+	ok(is(&c, CONN_ECHOING, WANT_READ, 0),
+	    "when all is sent it is read again");
+	ok(c.reason == CONN_NO_REASON && c.err == 0,
+	    "and it has no reason to end");
 }
 
 static void
@@ -45,18 +52,21 @@ test_end_of_file(void)
 {
 	struct conn c = { 0 };
 
-	conn_got(&c, 0);
-	ok(is(&c, CONN_OVER, 0, 0), "an end of file with nothing owed: over");
-	ok(c.end == CONN_EOF, "and that is its cause");
+	conn_received(&c, 0);
+	ok(is(&c, CONN_CLOSED, 0, 0),
+	    "an end of file with nothing pending closes it");
+	ok(c.reason == CONN_END_OF_FILE, "and that is the reason");
 
 	c = (struct conn){ .in = 100, .out = 40 };
-	conn_got(&c, 0);
-	ok(is(&c, CONN_LAST, WANT_WRITE, 60), "a half-close leaves the debt");
-	conn_finish(&c, "gap");
-	ok(is(&c, CONN_LAST, WANT_WRITE, 60), "that a finish does not change");
+	conn_received(&c, 0);
+	ok(is(&c, CONN_PEER_FINISHED, WANT_WRITE, 60),
+	    "after a half-close pending bytes are sent");
+	conn_finish(&c, CONN_END_OF_MESSAGE);
+	ok(is(&c, CONN_PEER_FINISHED, WANT_WRITE, 60),
+	    "which conn_finish() does not change");
 	conn_sent(&c, 60);
-	ok(is(&c, CONN_OVER, 0, 0), "paid, it is over");
-	ok(c.end == CONN_EOF, "the first cause stays");
+	ok(is(&c, CONN_CLOSED, 0, 0), "when all is sent it is closed");
+	ok(c.reason == CONN_END_OF_FILE, "the first reason stays");
 }
 
 static void
@@ -64,45 +74,56 @@ test_finish(void)
 {
 	struct conn c = { 0 };
 
-	conn_finish(&c, "idle");
-	ok(is(&c, CONN_LINGERING, WANT_READ, 0), "finished, it lingers");
-	conn_got(&c, 5);
-	ok(is(&c, CONN_LINGERING, WANT_READ, 0), "what still comes is dropped");
-	ok(c.in == 0, "and not counted");
-	conn_got(&c, 0);
-	ok(is(&c, CONN_OVER, 0, 0), "until the peer's end of file");
-	ok(strcmp(c.end, "idle") == 0, "its cause is the finish");
-
-	c = (struct conn){ .in = 7 };
-	conn_finish(&c, "stop");
-	ok(is(&c, CONN_FINISHING, WANT_WRITE, 7), "a debt is paid first");
-	conn_got(&c, 3);
-	ok(is(&c, CONN_FINISHING, WANT_WRITE, 7), "with no new one taken on");
-	conn_sent(&c, 7);
+	conn_finish(&c, CONN_IDLE);
+	ok(is(&c, CONN_FIN_DUE, WANT_FIN, 0),
+	    "a finished connection wants its FIN sent");
+	conn_received(&c, 5);
+	ok(is(&c, CONN_FIN_DUE, WANT_FIN, 0), "whatever is received");
+	conn_fin_sent(&c);
 	ok(is(&c, CONN_LINGERING, WANT_READ, 0), "then it lingers");
+	conn_received(&c, 5);
+	ok(is(&c, CONN_LINGERING, WANT_READ, 0), "input is discarded");
+	ok(c.in == 0, "and not counted");
+	conn_received(&c, 0);
+	ok(is(&c, CONN_CLOSED, 0, 0), "until the peer's end of file");
+	ok(c.reason == CONN_IDLE, "its reason is that of conn_finish()");
 
 	c = (struct conn){ .in = 7 };
-	conn_finish(&c, "stop");
-	conn_got(&c, 0);
+	conn_fin_sent(&c);
+	ok(is(&c, CONN_ECHOING, WANT_WRITE, 7),
+	    "a FIN that is not due changes nothing");
+	conn_finish(&c, CONN_STOPPING);
+	ok(is(&c, CONN_FINISHING, WANT_WRITE, 7),
+	    "pending bytes are sent before the FIN");
+	conn_received(&c, 3);
+	ok(is(&c, CONN_FINISHING, WANT_WRITE, 7), "and no new ones");
 	conn_sent(&c, 7);
-	ok(is(&c, CONN_OVER, 0, 0),
-	    "a peer that finished meanwhile is not waited for");
+	ok(is(&c, CONN_FIN_DUE, WANT_FIN, 0), "then the FIN is due");
+
+	c = (struct conn){ .in = 7 };
+	conn_finish(&c, CONN_STOPPING);
+	conn_received(&c, 0);
+	conn_sent(&c, 7);
+	ok(is(&c, CONN_CLOSED, 0, 0),
+	    "a peer that has finished meanwhile is not waited for");
 }
 
 static void
-test_cut(void)
+test_abort(void)
 {
 	struct conn c = { .in = 7 };
 
-	conn_cut(&c, "idle");
-	ok(is(&c, CONN_OVER, 0, 7), "cut, it is over, whatever is owed");
-	ok(strcmp(c.end, "idle") == 0 && c.err == ETIMEDOUT,
-	    "which is an error, with its cause");
+	conn_abort(&c, CONN_IDLE);
+	ok(is(&c, CONN_CLOSED, 0, 7),
+	    "an aborted connection is closed with bytes pending");
+	ok(c.reason == CONN_IDLE && c.err == ETIMEDOUT,
+	    "which is an error, with its reason");
 	c = (struct conn){ 0 };
-	conn_finish(&c, "gap");
-	conn_cut(&c, "idle");
-	ok(is(&c, CONN_OVER, 0, 0) && strcmp(c.end, "gap") == 0 && c.err == 0,
-	    "with nothing owed it is none, and the first cause stays");
+	conn_finish(&c, CONN_END_OF_MESSAGE);
+	conn_abort(&c, CONN_IDLE);
+	ok(is(&c, CONN_CLOSED, 0, 0) && c.reason == CONN_END_OF_MESSAGE &&
+	    c.err == 0,
+	    "with nothing pending it is no error, and the first reason stays");
 }
 
 static void
@@ -111,20 +132,21 @@ test_errors(void)
 	struct conn c = { .in = 7 };
 
 	conn_sent(&c, -EPIPE);
-	ok(is(&c, CONN_OVER, 0, 7), "an error ends it, whatever is owed");
-	ok(c.err == EPIPE && c.end == NULL, "and is its cause");
-	conn_got(&c, -ECONNRESET);
-	conn_got(&c, 10);
+	ok(is(&c, CONN_CLOSED, 0, 7), "an error closes it with bytes pending");
+	ok(c.err == EPIPE && c.reason == CONN_NO_REASON, "and is kept");
+	conn_received(&c, -ECONNRESET);
+	conn_received(&c, 10);
 	conn_sent(&c, 7);
-	conn_finish(&c, "late");
-	ok(is(&c, CONN_OVER, 0, 7) && c.err == EPIPE && c.end == NULL,
-	    "after which nothing changes");
+	conn_finish(&c, CONN_IDLE);
+	conn_fin_sent(&c);
+	ok(is(&c, CONN_CLOSED, 0, 7) && c.err == EPIPE &&
+	    c.reason == CONN_NO_REASON, "after which nothing changes");
 
 	c = (struct conn){ 0 };
-	conn_finish(&c, "idle");
-	conn_got(&c, -ECONNRESET);
-	ok(c.state == CONN_OVER && strcmp(c.end, "idle") == 0 &&
-	    c.err == ECONNRESET, "a later error does not hide the cause");
+	conn_finish(&c, CONN_IDLE);
+	conn_received(&c, -ECONNRESET);
+	ok(c.state == CONN_CLOSED && c.reason == CONN_IDLE &&
+	    c.err == ECONNRESET, "a later error does not hide the reason");
 }
 
 static void
@@ -133,10 +155,10 @@ test_counts(void)
 	struct conn c = { .in = 5 };
 
 	conn_sent(&c, 9);
-	ok(c.out == 5, "more cannot be sent than is owed");
+	ok(c.out == 5, "not more can be sent than is pending");
 	c = (struct conn){ .in = UINT64_C(1) << 40, .out = UINT64_C(1) << 40 };
-	conn_got(&c, 1);
-	ok(conn_owed(&c) == 1, "a terabyte is no limit");
+	conn_received(&c, 1);
+	ok(conn_pending(&c) == 1, "a terabyte does not overflow a count");
 }
 
 static uint64_t
@@ -161,11 +183,13 @@ random_step(struct conn *c, uint64_t *seed)
 	else if ((r >> 8 & 31) == 1)
 		n = 0;
 	if ((r & 0x3f) == 0)
-		conn_finish(c, "finish");
+		conn_finish(c, CONN_IDLE);
 	else if ((r & 0x3ff) == 2)
-		conn_cut(c, "cut");
+		conn_abort(c, CONN_IDLE);
+	else if ((r & 0x1f) == 4)
+		conn_fin_sent(c);
 	else if (r & 1)
-		conn_got(c, n);
+		conn_received(c, n);
 	else
 		conn_sent(c, n);
 }
@@ -198,7 +222,7 @@ main(void)
 	test_echoing();
 	test_end_of_file();
 	test_finish();
-	test_cut();
+	test_abort();
 	test_errors();
 	test_counts();
 	test_properties();

@@ -1,6 +1,6 @@
 /*
- * What must hold of a conn machine (modes/conn.h) after any call, given how it
- * stood before: for its unit tests and its fuzz target.
+ * The properties of a conn machine (modes/serve/conn.h) that must hold after
+ * any call, given its state before: for its unit tests and its fuzz target.
  */
 #ifndef T_CONN_H
 #define T_CONN_H
@@ -16,13 +16,15 @@ holds(const struct conn *c, const struct conn *before)
 	unsigned want = conn_want(c);
 
 	return c->out <= c->in && c->in >= before->in &&
-	    c->out >= before->out && c->state >= CONN_ECHOING &&
-	    c->state <= CONN_OVER && (want == 0) == (c->state == CONN_OVER) &&
-	    (want != 0 || conn_owed(c) == 0 || c->err != 0) &&
-	    (!(want & WANT_READ) || conn_owed(c) == 0) &&
-	    (!(want & WANT_WRITE) || conn_owed(c) > 0) &&
-	    (want != 0 || c->end != NULL || c->err != 0) &&
-	    (before->end == NULL || c->end == before->end) &&
+	    c->out >= before->out && c->state <= CONN_CLOSED &&
+	    (want == 0) == (c->state == CONN_CLOSED) &&
+	    (want != 0 || conn_pending(c) == 0 || c->err != 0) &&
+	    (!(want & WANT_READ) || conn_pending(c) == 0) &&
+	    (!(want & WANT_FIN) || conn_pending(c) == 0) &&
+	    (!(want & WANT_WRITE) || conn_pending(c) > 0) &&
+	    (want != 0 || c->reason != CONN_NO_REASON || c->err != 0) &&
+	    (before->reason == CONN_NO_REASON ||
+	    c->reason == before->reason) &&
 	    (conn_want(before) != 0 || want == 0);
 }
 

@@ -55,6 +55,7 @@ static struct {
 	bool no_ipv6;
 } plan;
 
+static bool pipes[FDS];			/* from pipe2(2) */
 static uint64_t streams[FDS];		/* of connections, by descriptor */
 static uint64_t accepted;
 static uint64_t common;			/* the stream of all the rest */
@@ -135,12 +136,9 @@ fewer(int fd, size_t size)
 }
 
 static bool
-is_fifo(int fd)
+is_pipe(int fd)
 {
-	struct stat status;
-
-	return fd > STDERR_FILENO && fstat(fd, &status) == 0 &&
-	    S_ISFIFO(status.st_mode);
+	return fd >= 0 && fd < FDS && pipes[fd];
 }
 
 /*
@@ -311,7 +309,12 @@ int
 pipe2(int fds[2], int flags)
 {
 	REAL(pipe2);
-	return fails("pipe2", EMFILE) ? -1 : real(fds, flags);
+	if (fails("pipe2", EMFILE) || real(fds, flags) < 0)
+		return -1;
+	for (int i = 0; i < 2; i++)
+		if (fds[i] < FDS)
+			pipes[fds[i]] = true;
+	return 0;
 }
 
 int
@@ -426,6 +429,7 @@ close(int fd)
 {
 	REAL(close);
 	if (fd >= 0 && fd < FDS) {
+		pipes[fd] = false;
 		streams[fd] = 0;
 		watched[fd].event.events = 0;
 	}
@@ -462,7 +466,7 @@ ssize_t
 read(int fd, void *buf, size_t size)
 {
 	REAL(read);
-	return real(fd, buf, plan.random && is_fifo(fd) ? fewer(fd, size) :
+	return real(fd, buf, plan.random && is_pipe(fd) ? fewer(fd, size) :
 	    size);
 }
 
@@ -470,7 +474,7 @@ ssize_t
 write(int fd, const void *buf, size_t size)
 {
 	REAL(write);
-	return real(fd, buf, plan.random && is_fifo(fd) ? fewer(fd, size) :
+	return real(fd, buf, plan.random && is_pipe(fd) ? fewer(fd, size) :
 	    size);
 }
 

@@ -2,133 +2,176 @@
  * Engine: one client at a time, a few bytes at a time, in two nested loops.
  * This is the server of the homework; read this file first.
  *
- * The outer loop of blocking_run() takes a client, serves it and closes it,
- * again and again; those who come meanwhile wait in the kernel's queue. The
- * inner loop takes at most --chunk bytes (16) and answers them, until the
- * message is over.
+ * The outer loop, in blocking_run(), accepts a client, serves it and closes
+ * it, again and again. Other clients wait in the kernel's queue meanwhile. The
+ * inner loop receives at most --chunk bytes (16) and sends them back, until the
+ * message is complete.
  *
- * When is a message over? TCP carries a stream of bytes without marks, so a
- * read shorter than 16 bytes proves nothing: a message may come in several
- * packets, or be 32 bytes long. It is over when the client has finished
- * sending, or has paused for longer than --gap. The struct conn inside a
- * client keeps that account (conn.h), and server.c does what all servers
- * have in common; here is only the order of things.
+ * When is a message complete? TCP carries a stream of bytes without marks. A
+ * recv that returns fewer than 16 bytes proves nothing: a message may arrive
+ * in several packets, and a message of 32 bytes ends with a full read. It is
+ * complete when the client has finished sending (recv returns 0), or has
+ * paused for longer than --gap. The struct conn of a client keeps this account
+ * (conn.h), and server.c does what all servers have in common.
  *
- * What blocks is await(), and nothing else: a recv or send that did could not
- * be ended by a timeout or a signal.
+ * Only wait_for() blocks. A recv or send that blocked could not be ended by a
+ * timeout or a signal.
  */
 #include <err.h>
 #include <string.h>
 
 #include "engine.h"
 #include "modes/mode.h"
+#include "sandbox.h"
 #include "server.h"
+#include "signals.h"
 
-/* Sleeps until one of them is ready, a time is up, or a signal comes. */
+/*
+ * Sleeps until one of the n descriptors is ready, a timeout ends, or a signal
+ * comes. fds[0] is for the pipe of the signals.
+ */
 static void
-await(struct server *s, struct pollfd *fds, nfds_t n)
+wait_for(struct server *s, struct pollfd *fds, nfds_t n)
 {
-	int ready = net_poll(fds, n, server_patience(s), &s->waiting_mask);
+	int ready;
 
+	fds[0] = (struct pollfd){ .fd = s->signals.fd, .events = POLLIN };
+	ready = net_poll(fds, n, server_wait_time(s), NULL);
 	if (ready < 0)
 		errx(STATUS_LOCAL, "cannot wait: %s", strerror(-ready));
 }
 
-/*
- * Between one try to read or write and the next: ends the client if its time
- * is up, and sleeps until it is worth trying, unless the last try moved
- * something.
- */
+/* Looks at the clock and the signals. */
 static void
-rest(struct server *s, struct client *c, bool moved)
+look_around(struct server *s)
 {
-	struct pollfd fd = { .fd = c->fd };
-
-	server_expire(s);
-	fd.events = conn_want(&c->conn) & WANT_READ ? POLLIN : POLLOUT;
-	if (!moved && conn_want(&c->conn) != 0)
-		await(s, &fd, 1);
-	server_woke(s);
+	server_tick(s);
+	if (signals_are_pending())
+		server_read_signals(s);
 }
 
-/* The next client; NULL when there are to be no more. */
-static struct client *
-next_client(struct server *s)
+/*
+ * Between two calls of recv or send: ends the client if it has timed out, and
+ * sleeps until the next call can succeed, unless the last one has.
+ */
+static void
+before_next_call(struct server *s, struct client *c, bool succeeded)
 {
-	struct pollfd fds[SERVER_LISTENERS];
-	struct client *c;
+	struct pollfd fds[2];
+
+	client_update(&s->clients, c);
+	server_expire(s);
+	if (!succeeded && conn_want(&c->conn) != 0) {
+		fds[1] = (struct pollfd){ .fd = c->watch.fd, .events =
+		    conn_want(&c->conn) & WANT_READ ? POLLIN : POLLOUT };
+		wait_for(s, fds, 2);
+	}
+	look_around(s);
+}
+
+/* The next client, or NULL when there will be none. */
+static struct client *
+accept_client(struct server *s)
+{
+	struct pollfd fds[1 + LISTENERS_MAX];
+	static int last;	/* the listener that accepted last */
 
 	while (server_is_open(s)) {
-		nfds_t n = 0;
+		int n = server_may_accept(s) ? s->listeners.n : 0;
 
-		if ((c = server_accept(s)) != NULL)
-			return c;
-		for (int i = 0; i < s->listening && server_may_accept(s); i++)
-			fds[n++] = (struct pollfd){ .fd = s->listeners[i],
-			    .events = POLLIN };
-		await(s, fds, n);
-		server_woke(s);
+		for (int i = 0; i < n; i++)
+			fds[1 + i] = (struct pollfd){ .events = POLLIN,
+			    .fd = s->listeners.list[i].watch.fd };
+		wait_for(s, fds, (nfds_t)(1 + n));
+		look_around(s);
+		for (int i = 0; i < n && n == s->listeners.n; i++) {
+			struct client *c = NULL;
+
+			last = (last + 1) % n;
+			if (fds[1 + last].revents != 0)
+				c = server_accept(s, &s->listeners.list[last]);
+			if (c != NULL)
+				return c;
+		}
 	}
 	return NULL;
 }
 
-/* Takes the next bytes, at most a chunk, into s->buffer; 0: no more come. */
+/* Receives the next bytes into the buffer. 0: the message is complete. */
 static size_t
 receive(struct server *s, struct client *c)
 {
-	while (c->conn.state == CONN_ECHOING) {
-		ssize_t n = server_recv(s, c);
+	struct clients *cs = &s->clients;
 
+	while (c->conn.state == CONN_ECHOING) {
+		ssize_t n = net_recv(c->watch.fd, cs->buffer,
+		    s->options.client.chunk);
+
+		client_received(cs, c, cs->buffer, n);
 		if (n > 0)
 			return (size_t)n;
-		rest(s, c, false);
+		before_next_call(s, c, false);
 	}
 	return 0;
 }
 
-/* Gives size bytes of s->buffer back, however long the client takes. */
+/* Sends size bytes of the buffer back, however long the client takes. */
 static void
-answer(struct server *s, struct client *c, size_t size)
+send_back(struct server *s, struct client *c, size_t size)
 {
-	bool more = server_more(s, c, (ssize_t)size);
-	const char *data = s->buffer;
+	struct clients *cs = &s->clients;
+	bool more = client_has_more(cs, c, (ssize_t)size);
+	const char *data = cs->buffer;
 
 	while (conn_want(&c->conn) & WANT_WRITE) {
-		ssize_t n = server_send(s, c, data,
-		    (size_t)conn_owed(&c->conn), more);
+		ssize_t n = net_send(c->watch.fd, data,
+		    (size_t)conn_pending(&c->conn), more);
 
+		client_sent(cs, c, n);
 		if (n > 0)
 			data += n;
-		rest(s, c, n > 0);
+		before_next_call(s, c, n > 0);
 	}
 }
 
-/* Waits for the client's end of file after ours, and closes. */
+/* Sends FIN, discards input until the client's FIN, and closes the client. */
 static void
-part_from(struct server *s, struct client *c)
+close_client(struct server *s, struct client *c)
 {
-	while (conn_want(&c->conn) != 0)
-		rest(s, c, server_recv(s, c) > 0);
-	server_close(s, c);
+	struct clients *cs = &s->clients;
+
+	client_update(cs, c);
+	while (conn_want(&c->conn) != 0) {
+		ssize_t n = net_recv(c->watch.fd, cs->buffer,
+		    s->options.client.chunk);
+
+		client_received(cs, c, cs->buffer, n);
+		before_next_call(s, c, n > 0);
+	}
+	server_close_client(s, c);
 }
 
 static void
 blocking_run(struct server *s)
 {
 	struct client *client;
-	size_t n;
+	size_t size;
 
-	server_ready(s, NULL, 0);
-	while ((client = next_client(s)) != NULL) {
-		while ((n = receive(s, client)) > 0)
-			answer(s, client, n);
-		part_from(s, client);
+	server_ready(s);
+	while ((client = accept_client(s)) != NULL) {
+		while ((size = receive(s, client)) > 0)
+			send_back(s, client, size);
+		close_client(s, client);
 	}
 }
+
+static const int no_calls[] = { SANDBOX_END };
 
 const struct engine engine_blocking = {
 	.message = true,
 	.chunk = "16",
 	.idle = "10s",
+	.calls = no_calls,
+	.setup_calls = no_calls,
 	.run = blocking_run
 };

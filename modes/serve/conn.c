@@ -1,41 +1,38 @@
 #include "conn.h"
 
 #include <errno.h>
-#include <stddef.h>
 
-const char CONN_EOF[] = "end of file";
-
-static int
-nothing_happened(ssize_t n)
+static bool
+is_no_result(ssize_t n)
 {
 	return n == -EAGAIN || n == -EINTR;
 }
 
 static void
-ends(struct conn *c, const char *why)
+set_reason(struct conn *c, enum conn_reason reason)
 {
-	if (c->end == NULL && c->err == 0)
-		c->end = why;
+	if (c->reason == CONN_NO_REASON && c->err == 0)
+		c->reason = (uint8_t)reason;
 }
 
 static void
-breaks(struct conn *c, int error)
+set_error(struct conn *c, int error)
 {
 	if (c->err == 0)
 		c->err = error;
-	c->state = CONN_OVER;
+	c->state = CONN_CLOSED;
 }
 
-/* A connection that has finished moves on once nothing is owed. */
+/* A connection that is finished moves on when no byte is pending any more. */
 static void
-settle(struct conn *c)
+advance(struct conn *c)
 {
-	if (conn_owed(c) > 0)
+	if (conn_pending(c) > 0)
 		return;
-	if (c->state == CONN_LAST)
-		c->state = CONN_OVER;
+	if (c->state == CONN_PEER_FINISHED)
+		c->state = CONN_CLOSED;
 	else if (c->state == CONN_FINISHING)
-		c->state = CONN_LINGERING;
+		c->state = CONN_FIN_DUE;
 }
 
 unsigned
@@ -43,25 +40,26 @@ conn_want(const struct conn *c)
 {
 	switch (c->state) {
 	case CONN_ECHOING:
-		return conn_owed(c) > 0 ? WANT_WRITE : WANT_READ;
-	case CONN_LAST:
+		return conn_pending(c) > 0 ? WANT_WRITE : WANT_READ;
+	case CONN_PEER_FINISHED:
 	case CONN_FINISHING:
 		return WANT_WRITE;
+	case CONN_FIN_DUE:
+		return WANT_FIN;
 	case CONN_LINGERING:
 		return WANT_READ;
-	case CONN_OVER:
-		break;
+	default:
+		return 0;
 	}
-	return 0;
 }
 
 void
-conn_got(struct conn *c, ssize_t n)
+conn_received(struct conn *c, ssize_t n)
 {
-	if (c->state == CONN_OVER || nothing_happened(n))
+	if (c->state == CONN_CLOSED || is_no_result(n))
 		return;
 	if (n < 0) {
-		breaks(c, (int)-n);
+		set_error(c, (int)-n);
 		return;
 	}
 	if (n > 0) {
@@ -69,41 +67,49 @@ conn_got(struct conn *c, ssize_t n)
 			c->in += (uint64_t)n;
 		return;
 	}
-	ends(c, CONN_EOF);
-	c->state = CONN_LAST;
-	settle(c);
+	set_reason(c, CONN_END_OF_FILE);
+	c->state = CONN_PEER_FINISHED;
+	advance(c);
 }
 
 void
 conn_sent(struct conn *c, ssize_t n)
 {
-	if (c->state == CONN_OVER || nothing_happened(n))
+	if (c->state == CONN_CLOSED || is_no_result(n))
 		return;
 	if (n < 0) {
-		breaks(c, (int)-n);
+		set_error(c, (int)-n);
 		return;
 	}
-	c->out += (uint64_t)n < conn_owed(c) ? (uint64_t)n : conn_owed(c);
-	settle(c);
+	c->out += (uint64_t)n < conn_pending(c) ? (uint64_t)n :
+	    conn_pending(c);
+	advance(c);
 }
 
 void
-conn_finish(struct conn *c, const char *why)
+conn_finish(struct conn *c, enum conn_reason reason)
 {
 	if (c->state != CONN_ECHOING)
 		return;
-	ends(c, why);
+	set_reason(c, reason);
 	c->state = CONN_FINISHING;
-	settle(c);
+	advance(c);
 }
 
 void
-conn_cut(struct conn *c, const char *why)
+conn_fin_sent(struct conn *c)
 {
-	if (c->state == CONN_OVER)
+	if (c->state == CONN_FIN_DUE)
+		c->state = CONN_LINGERING;
+}
+
+void
+conn_abort(struct conn *c, enum conn_reason reason)
+{
+	if (c->state == CONN_CLOSED)
 		return;
-	ends(c, why);
-	if (conn_owed(c) > 0)
-		breaks(c, ETIMEDOUT);
-	c->state = CONN_OVER;
+	set_reason(c, reason);
+	if (conn_pending(c) > 0)
+		set_error(c, ETIMEDOUT);
+	c->state = CONN_CLOSED;
 }

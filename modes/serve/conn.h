@@ -1,74 +1,90 @@
 /*
- * The echo protocol (RFC 862 over TCP) as a machine that does no I/O.
+ * The echo protocol (RFC 862 over TCP) as a state machine without I/O.
  *
- * Told what was read and what was written, it answers what the connection
- * wants next. It keeps counts, not bytes, so one machine serves a blocking
- * loop, a readiness loop, a pipe in the kernel and a completion ring, and its
- * tests need no network.
+ * It is told the results of recv(2), send(2) and shutdown(2), and says what
+ * the connection wants next. It keeps counts, not bytes, so the same machine
+ * serves a blocking loop, a readiness loop, a pipe in the kernel and a
+ * completion ring, and its tests need no network. It makes no system call and
+ * reads no clock.
  *
- * Held under any sequence of calls: out <= in; nothing is wanted once it is
- * over; it is over only with nothing owed, or with an error; WANT_READ is
- * never there while bytes are owed, for then there is no room to keep more.
+ * These properties hold after any sequence of calls: out <= in; a closed
+ * connection wants nothing; a connection is closed only if no byte is pending
+ * or an error is set; WANT_READ is never set while bytes are pending, because
+ * there is no room to keep more of them.
  */
 #ifndef CONN_H
 #define CONN_H
 
 #include <sys/types.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum conn_want {
 	WANT_READ = 1,
-	WANT_WRITE = 2
+	WANT_WRITE = 2,
+	WANT_FIN = 4		/* shutdown(SHUT_WR), which does not wait */
 };
 
 enum conn_state {
 	CONN_ECHOING,
-	CONN_LAST,	/* the peer has finished; what is owed is being paid */
-	CONN_FINISHING,	/* we have; what is owed is being paid */
-	CONN_LINGERING,	/* our FIN is due or out; what still comes is dropped */
-	CONN_OVER
+	CONN_PEER_FINISHED,	/* the peer sent FIN; bytes are pending */
+	CONN_FINISHING,		/* the server ends it; bytes are pending */
+	CONN_FIN_DUE,		/* the server ends it; its FIN is next */
+	CONN_LINGERING,		/* the FIN is sent; input is discarded */
+	CONN_CLOSED
 };
 
-/* All zero is a new connection. To be read by anyone, changed by conn_*(). */
+/* Why a connection ended, if no error broke it. */
+enum conn_reason {
+	CONN_NO_REASON,
+	CONN_END_OF_FILE,	/* the peer finished first */
+	CONN_END_OF_MESSAGE,	/* a pause ended the message */
+	CONN_IDLE,
+	CONN_STOPPING		/* the server stops */
+};
+
+/* All zero is a new connection. Only conn_*() may change it. */
 struct conn {
 	uint64_t in, out;	/* bytes to echo, bytes echoed */
-	const char *end;	/* the first cause of its end, or NULL */
 	int err;		/* errno of what broke it, or 0 */
-	enum conn_state state;
+	uint8_t state;		/* enum conn_state */
+	uint8_t reason;		/* enum conn_reason: the first one */
 };
 
-/* Bytes taken from the peer that have not gone back to it. */
+/* Bytes received from the peer that have not been sent back yet. */
 static inline uint64_t
-conn_owed(const struct conn *c)
+conn_pending(const struct conn *c)
 {
 	return c->in - c->out;
 }
 
-/* The cause when the peer finished first. */
-extern const char CONN_EOF[];
-
-/* What to do next: WANT_* bits. 0: it is over, close it. */
+/* What to do next: WANT_* bits. 0: the connection is closed. */
 unsigned conn_want(const struct conn *);
 
 /*
- * recv(2) returned n bytes, 0 for the peer's end of file, or failed: -errno.
- * -EAGAIN and -EINTR mean that nothing happened.
+ * recv(2) returned n bytes, 0 for the peer's end of file, or -errno. -EAGAIN
+ * and -EINTR change nothing.
  */
-void conn_got(struct conn *, ssize_t n);
+void conn_received(struct conn *, ssize_t n);
 
-/* send(2) took n bytes or failed: -errno, as above. */
+/* send(2) accepted n bytes or failed with -errno, as above. */
 void conn_sent(struct conn *, ssize_t n);
 
 /*
- * The server ends it: what is owed is paid, then comes our FIN (the caller
- * sends it when the state becomes CONN_LINGERING), then what still comes is
- * dropped until the peer's FIN, lest closing with unread input make a reset
- * that destroys bytes under way (RFC 2525, 2.17). why must outlive c.
+ * The server ends the connection: pending bytes are sent, then FIN, and then
+ * input is discarded until the peer's FIN. Closing with unread input would
+ * cause an RST, which destroys bytes in flight (RFC 2525, section 2.17).
  */
-void conn_finish(struct conn *, const char *why);
+void conn_finish(struct conn *, enum conn_reason);
 
-/* The server gives it up: it is over, whatever is owed (err: ETIMEDOUT). */
-void conn_cut(struct conn *, const char *why);
+/* The FIN that was due has been sent. */
+void conn_fin_sent(struct conn *);
+
+/*
+ * The server gives up: the connection is closed at once. If bytes are pending,
+ * that is the error ETIMEDOUT.
+ */
+void conn_abort(struct conn *, enum conn_reason);
 
 #endif

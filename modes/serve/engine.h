@@ -15,8 +15,14 @@ struct engine {
 	const char *chunk;	/* --chunk */
 	const char *idle;	/* --idle */
 
-	/* Serves on a server that is open, until it accepts no more clients
-	 * and the last client has left. */
+	/*
+	 * System calls (SYS_*) that it makes besides those of every server,
+	 * while it serves and before; each list ends with SANDBOX_END.
+	 */
+	const int *calls;
+	const int *setup_calls;
+
+	/* Serves until server_is_serving() is false. */
 	void (*run)(struct server *);
 };
 

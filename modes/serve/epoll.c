@@ -1,7 +1,7 @@
 /*
- * Engine: epoll(7). Many clients in one process, any number of them: the
- * kernel keeps the list of what is watched, and a wait returns only those
- * that are ready, so that a thousand silent clients cost no time.
+ * Engine: epoll(7). Any number of clients in one process: the kernel keeps the
+ * list of what is watched, and a wait returns only what is ready, so that a
+ * thousand silent clients cost no time.
  *
  * Level-triggered: what is not read to its end now is reported again.
  */
@@ -14,49 +14,43 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "loop.h"
+#include "modes/lib/net.h"
 #include "modes/mode.h"
-#include "server.h"
+#include "sandbox.h"
+#include "watch.h"
 
 /*
- * So many are taken from the kernel at once: its memory of them, which it has
- * just looked at, is still in the processor's caches when they are read.
+ * How many are taken from the kernel at once: the kernel has just looked at
+ * them, and they are still in the processor's caches when they are served.
  */
 enum { BATCH = 64 };
-_Static_assert((int)BATCH <= (int)SERVER_EVENTS, "a turn has room for all");
+_Static_assert((int)BATCH <= (int)WATCH_READY_MAX, "the loop has room");
 
 static int epoll = -1;
 
 static int
-watch(int fd, unsigned had, unsigned want, struct client *client)
+epoll_set(struct watch *watch, unsigned events)
 {
 	struct epoll_event event = {
-		.events = (want & WANT_READ ? EPOLLIN : 0U) |
-		    (want & WANT_WRITE ? EPOLLOUT : 0U),
-		.data.ptr = client
+		.events = (events & WATCH_READ ? EPOLLIN : 0U) |
+		    (events & WATCH_WRITE ? EPOLLOUT : 0U),
+		.data.ptr = watch
 	};
-	int change = had == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+	int change = watch->events == 0 ? EPOLL_CTL_ADD :
+	    events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
 
-	if (want == 0 && client != NULL)
-		return 0;		/* closing its socket ends it */
-	if (want == 0)
-		change = EPOLL_CTL_DEL;
-	return epoll_ctl(epoll, change, fd, &event) < 0 ? -errno : 0;
-}
-
-/* In ms, as epoll takes it: rounded up, lest it wake before the time. */
-static int
-milliseconds(int64_t ns)
-{
-	return ns < 0 ? -1 : (int)((ns + NET_MS - 1) / NET_MS);
+	/* Closing its socket removes a client. */
+	if (events == 0 && watch->kind == WATCH_CLIENT)
+		return 0;
+	return epoll_ctl(epoll, change, watch->fd, &event) < 0 ? -errno : 0;
 }
 
 static int
-wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
+epoll_wait_ready(struct watch **ready, int64_t ns)
 {
 	static struct epoll_event events[BATCH];
-	/* No signal comes where it does not sleep: spare it the mask. */
-	int n = epoll_pwait(epoll, events, BATCH, milliseconds(ns),
-	    ns == 0 ? NULL : mask);
+	int n = epoll_wait(epoll, events, BATCH, net_milliseconds(ns));
 
 	if (n < 0)
 		return -errno;
@@ -65,14 +59,10 @@ wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
 	return n;
 }
 
-static const int calls[] = { SYS_epoll_ctl, SYS_epoll_pwait };
-
 static const struct poller poller = {
-	.fds = INT_MAX,
-	.calls = calls,
-	.ncalls = sizeof(calls) / sizeof(*calls),
-	.watch = watch,
-	.wait = wait_for_any
+	.fd_limit = INT_MAX,
+	.set = epoll_set,
+	.wait = epoll_wait_ready
 };
 
 static void
@@ -80,13 +70,26 @@ epoll_run(struct server *s)
 {
 	if ((epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		err(STATUS_LOCAL, "cannot use epoll");
-	server_loop(s, &poller);
+	loop_run(s, &poller);
 	close(epoll);
 }
+
+static const int setup_calls[] = { SYS_epoll_create1, SANDBOX_END };
+
+static const int calls[] = {
+	SYS_epoll_ctl,
+	SYS_epoll_pwait,	/* epoll_wait(2) of musl, and of libc on ARM64 */
+#ifdef SYS_epoll_wait
+	SYS_epoll_wait,
+#endif
+	SANDBOX_END
+};
 
 const struct engine engine_epoll = {
 	.message = false,
 	.chunk = "64k",
 	.idle = "60s",
+	.calls = calls,
+	.setup_calls = setup_calls,
 	.run = epoll_run
 };

@@ -1,35 +1,122 @@
-/*
- * Where servers listen: every address that a name has.
- */
+#include "listen.h"
+
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "modes/lib/args.h"
+#include "log.h"
 #include "modes/lib/dial.h"
 #include "modes/mode.h"
-#include "server.h"
 #include "systemd.h"
 
+static const int64_t PAUSE = 500 * NET_MS;	/* after accept(2) failed */
+
+enum { PORT_TRIES = 16 };	/* for a port that is free on all addresses */
+
+static struct listeners *file_owner;	/* for atexit(3) */
+
+static void
+remove_files(struct listeners *ls)
+{
+	for (int i = 0; i < ls->n; i++) {
+		struct listener *l = &ls->list[i];
+
+		if (l->path != NULL)
+			unlinkat(AT_FDCWD, l->path, 0);
+		free(l->path);
+		l->path = NULL;
+	}
+}
+
+static void
+remove_files_at_exit(void)
+{
+	remove_files(file_owner);
+}
+
+bool
+listener_has_files(const struct listeners *ls)
+{
+	for (int i = 0; i < ls->n; i++)
+		if (ls->list[i].path != NULL)
+			return true;
+	return false;
+}
+
+void
+listener_forget_files(struct listeners *ls)
+{
+	for (int i = 0; i < ls->n; i++) {
+		free(ls->list[i].path);
+		ls->list[i].path = NULL;
+	}
+}
+
+/*
+ * Opening.
+ */
+
 static const char *
-hint(int error)
+listen_hint(int error)
 {
 	switch (error) {
 	case EACCES:
 		return " (ports below 1024 need CAP_NET_BIND_SERVICE; "
 		    "try --port 10000)";
 	case EADDRINUSE:
-		return " (somebody listens there already; --port 0 finds a "
+		return " (another program listens there; --port 0 finds a "
 		    "free port)";
 	case EADDRNOTAVAIL:
 		return " (no interface here has that address)";
 	default:
 		return "";
 	}
+}
+
+static struct listener *
+add_listener(struct listeners *ls, int fd)
+{
+	struct listener *l = &ls->list[ls->n++];
+
+	*l = (struct listener){ .watch = { .fd = fd, .kind = WATCH_LISTENER } };
+	return l;
+}
+
+/* The file of a Unix socket is removed whatever way the program exits. */
+static void
+own_file(struct listeners *ls, struct listener *l, const char *path)
+{
+	if ((l->path = strdup(path)) == NULL)
+		err(STATUS_LOCAL, "no memory for the path of a socket");
+	if (file_owner == NULL)
+		atexit(remove_files_at_exit);
+	file_owner = ls;
+}
+
+/* Adds a listener on that address. Returns its descriptor or -errno. */
+static int
+listen_at(struct listeners *ls, const struct addrinfo *a, mode_t socket_mode)
+{
+	const struct sockaddr_un *un = (const void *)a->ai_addr;
+	bool is_unix = a->ai_family == AF_UNIX;
+	struct listener *l;
+	int fd;
+
+	if (ls->n == LISTENERS_MAX)
+		return -EMFILE;
+	fd = is_unix ? net_listen_unix(un, a->ai_addrlen, socket_mode) :
+	    net_listen(a->ai_addr, a->ai_addrlen);
+	if (fd < 0)
+		return fd;
+	l = add_listener(ls, fd);
+	if (is_unix && *un->sun_path != '\0')
+		own_file(ls, l, un->sun_path);
+	return fd;
 }
 
 static bool
@@ -42,56 +129,23 @@ is_repeated(const struct addrinfo *list, const struct addrinfo *one)
 	return false;
 }
 
-static struct server *file_owner;
-
 static void
-remove_files(void)
+close_from(struct listeners *ls, int first)
 {
-	server_remove_files(file_owner);
-}
-
-void
-server_remove_files(struct server *s)
-{
-	for (int i = 0; i < s->listening && !s->supervised; i++) {
-		if (s->files[i] != NULL)
-			unlinkat(AT_FDCWD, s->files[i], 0);
-		free(s->files[i]);
-		s->files[i] = NULL;
-	}
-}
-
-/* A socket that listens there, or -errno. */
-static int
-listen_at(struct server *s, const struct addrinfo *a)
-{
-	const struct sockaddr_un *un = (const void *)a->ai_addr;
-	int fd;
-
-	if (a->ai_family != AF_UNIX)
-		return net_listen(a->ai_addr, a->ai_addrlen);
-	fd = net_listen_unix(un, a->ai_addrlen, s->socket_mode);
-	if (fd < 0 || *un->sun_path == '\0')
-		return fd;
-	if ((s->files[s->listening] = strdup(un->sun_path)) == NULL)
-		err(STATUS_LOCAL, "no memory for a name");
-	if (!s->has_files)
-		atexit(remove_files);	/* however it ends */
-	s->has_files = true;
-	file_owner = s;
-	return fd;
+	while (ls->n > first)
+		close(ls->list[--ls->n].watch.fd);
 }
 
 /*
- * Listens on each of them, with the same port where the system is to choose
- * one. A kind of address that this machine lacks is passed over if there is
- * another. 0, or -errno with the address in *failed.
+ * Listens on each address of the list, all with the same port if the system
+ * chooses it. A kind of address that this machine lacks is passed over if
+ * there is another. Returns 0, or -errno and the address that failed.
  */
 static int
-listen_on(struct server *s, struct addrinfo *found,
+listen_on(struct listeners *ls, struct addrinfo *found, mode_t socket_mode,
     const struct addrinfo **failed)
 {
-	int before = s->listening, error = 0;
+	int before = ls->n, error = 0;
 	uint16_t port = 0;
 
 	for (struct addrinfo *a = found; a != NULL; a = a->ai_next) {
@@ -101,10 +155,7 @@ listen_on(struct server *s, struct addrinfo *found,
 			net_set_port(a->ai_addr, port);
 		if (is_repeated(found, a))
 			continue;
-		fd = s->listening < SERVER_LISTENERS ?
-		    listen_at(s, a) : -EMFILE;
-		if (fd >= 0) {
-			s->listeners[s->listening++] = fd;
+		if ((fd = listen_at(ls, a, socket_mode)) >= 0) {
 			port = net_port(fd);
 			net_set_port(a->ai_addr, port);
 			continue;
@@ -113,72 +164,208 @@ listen_on(struct server *s, struct addrinfo *found,
 		error = fd;
 		if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
 			continue;
-		while (s->listening > before)
-			close(s->listeners[--s->listening]);
+		close_from(ls, before);
 		break;
 	}
-	return s->listening > before ? 0 : error;
+	return ls->n > before ? 0 : error;
+}
+
+/* Resolves the address and listens. Returns 0 or -EADDRINUSE. */
+static int
+try_to_listen(struct listeners *ls, const struct address *address,
+    mode_t socket_mode, bool is_last_try)
+{
+	const struct addrinfo *failed;
+	struct addrinfo *found;
+	struct dial_error why;
+	char name[NET_NAME_MAX];
+	int error;
+
+	if (dial_resolve(address, &found, &why) < 0)
+		errx((int)why.status, "%s", why.text);
+	failed = found;
+	error = listen_on(ls, found, socket_mode, &failed);
+	if (error != 0 && (error != -EADDRINUSE || is_last_try))
+		errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
+		    net_name(name, failed->ai_addr), strerror(-error),
+		    listen_hint(-error));
+	net_free_addresses(found);
+	return error;
 }
 
 void
-server_listen(struct server *s, const struct address *address)
+listener_open(struct listeners *ls, const struct address *address,
+    mode_t socket_mode)
 {
-	/* A port free on one address may be taken on the next: choose again. */
-	for (int tries = address->port == 0 ? 16 : 1;; tries--) {
-		struct addrinfo *found;
-		struct dial_error why;
-		const struct addrinfo *failed;
-		char name[NET_NAME_MAX];
-		int error;
+	/* A port that is free on one address may be in use on the next. */
+	int tries = address->port == 0 ? PORT_TRIES : 1;
 
-		if (dial_resolve(address, &found, &why) < 0)
-			errx((int)why.status, "%s", why.text);
-		failed = found;
-		error = listen_on(s, found, &failed);
-		if (error != 0 && (error != -EADDRINUSE || tries == 1))
-			errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
-			    net_name(name, failed->ai_addr), strerror(-error),
-			    hint(-error));
-		net_free_addresses(found);
-		if (error == 0)
-			return;
-	}
+	while (try_to_listen(ls, address, socket_mode, tries == 1) < 0)
+		tries--;
 }
 
 int
-server_inherit(struct server *s)
+listener_inherit(struct listeners *ls)
 {
 	int n = systemd_descriptors();
 
-	if (n > SERVER_LISTENERS)
+	if (n > LISTENERS_MAX)
 		errx(STATUS_LOCAL, "LISTEN_FDS=%d: more than %d", n,
-		    SERVER_LISTENERS);
+		    LISTENERS_MAX);
 	for (int fd = SYSTEMD_FIRST; fd < SYSTEMD_FIRST + n; fd++) {
 		int error = net_adopt(fd);
 
 		if (error < 0)
 			errx(STATUS_LOCAL, "descriptor %d, one of LISTEN_FDS="
-			    "%d, is no listening stream socket: %s", fd, n,
+			    "%d, is not a listening stream socket: %s", fd, n,
 			    strerror(-error));
-		s->listeners[s->listening++] = fd;
+		add_listener(ls, fd)->is_inherited = true;
 	}
-	return s->inherited = n;
+	return n;
 }
 
 void
-server_announce(const struct server *s)
+listener_reserve(struct listeners *ls)
+{
+	ls->reserve = fcntl(ls->list[0].watch.fd, F_DUPFD_CLOEXEC, 0);
+}
+
+void
+listener_announce(const struct listeners *ls)
 {
 	char name[NET_NAME_MAX];
 	struct net_peer self;
 
-	for (int i = 0; i < s->listening; i++) {
-		int error = net_self(s->listeners[i], &self);
+	for (int i = 0; i < ls->n; i++) {
+		int error = net_self(ls->list[i].watch.fd, &self);
 
 		if (error < 0)
-			errx(STATUS_LOCAL, "cannot tell what it listens on: "
-			    "%s", strerror(-error));
+			errx(STATUS_LOCAL, "cannot find out the address of a "
+			    "listener: %s", strerror(-error));
 		printf("listening on %s\n", net_name(name, &self.address.any));
 	}
 	args_flush();
 }
 
+/*
+ * Accepting.
+ */
+
+struct listener *
+listener_of(struct watch *watch)
+{
+	return (struct listener *)(void *)((char *)watch -
+	    offsetof(struct listener, watch));
+}
+
+void
+listener_watch(struct listeners *ls, bool on, int64_t now)
+{
+	int error = 0;
+
+	for (int i = 0; i < ls->n && error == 0; i++)
+		error = watch_set(&ls->list[i].watch, on ? WATCH_READ : 0);
+	if (error == 0 || !on)
+		return;
+	listener_watch(ls, false, now);
+	listener_pause(ls, -error, now);
+}
+
+void
+listener_pause(struct listeners *ls, int error, int64_t now)
+{
+	log_cannot_accept(error, now);
+	ls->paused_until = now + PAUSE;
+}
+
+void
+listener_resume(struct listeners *ls)
+{
+	ls->paused_until = 0;
+	ls->out_of_fds = false;
+}
+
+/*
+ * Out of descriptors, a connection can neither be served nor refused. The
+ * reserve is given up to accept the connection and close it. (libev's manual,
+ * "The special problem of accept()ing when you can't".)
+ */
+static void
+refuse_connection(struct listeners *ls, const struct listener *l)
+{
+	union net_address peer;
+	int fd;
+
+	if (ls->reserve >= 0)
+		close(ls->reserve);
+	if ((fd = net_accept(l->watch.fd, &peer)) >= 0)
+		close(fd);
+	ls->reserve = fcntl(l->watch.fd, F_DUPFD_CLOEXEC, 0);
+}
+
+/*
+ * accept(2) failed. Errors of the connection that was to be accepted are
+ * ignored, as accept(2) recommends. After others, accepting pauses.
+ */
+void
+listener_accept_failed(struct listeners *ls, const struct listener *l,
+    int error, int64_t now)
+{
+	switch (error) {
+	case ECONNABORTED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EINTR:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EPROTO:
+		return;
+	case EBADF:
+	case EFAULT:
+	case EINVAL:
+	case ENOTSOCK:
+		errx(STATUS_LOCAL, "cannot accept: %s", strerror(error));
+	case EMFILE:
+	case ENFILE:
+		/* accept(2) takes a descriptor before it looks for a client */
+		if (!net_is_ready(l->watch.fd, POLLIN))
+			return;
+		/* The first time, a client may be about to leave. */
+		if (ls->out_of_fds)
+			refuse_connection(ls, l);
+		ls->out_of_fds = true;
+		break;
+	default:		/* ENOBUFS, ENOMEM, EPERM, ... */
+		break;
+	}
+	listener_pause(ls, error, now);
+}
+
+int
+listener_accept(struct listener *l, union net_address *peer)
+{
+	return net_accept(l->watch.fd, peer);
+}
+
+void
+listener_shut_down(struct listeners *ls)
+{
+	for (int i = 0; i < ls->n; i++)
+		if (!ls->list[i].is_inherited)
+			net_stop_listening(ls->list[i].watch.fd);
+}
+
+void
+listener_close(struct listeners *ls)
+{
+	for (int i = 0; i < ls->n; i++)
+		watch_set(&ls->list[i].watch, 0);
+	remove_files(ls);
+	close_from(ls, 0);
+	if (ls->reserve >= 0)
+		close(ls->reserve);
+	ls->reserve = -1;
+}

@@ -1,22 +1,33 @@
 #include "log.h"
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <err.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "server.h"
+#include "modes/lib/net.h"
 #include "modes/lib/text.h"
+#include "modes/mode.h"
 
-static const int64_t WARN_EVERY = NET_SECOND;
+static const int64_t WARNING_INTERVAL = NET_SECOND;
 
-static uint64_t dropped;	/* lines, since the last that was written */
+static enum log_level level;
+static bool is_json;
+static uint64_t dropped;	/* lines since the last one that was written */
+
+/* Shared by all workers: failures of accept(2). */
+static struct accept_failures {
+	_Atomic int64_t logged_at;	/* when the last one was logged */
+	_Atomic uint64_t suppressed;	/* how many were not logged since */
+} *failures;
 
 static bool
 would_block(void)
@@ -26,40 +37,48 @@ would_block(void)
 	return net_poll(&log, 1, 0, NULL) == 0;
 }
 
+/* Writes n bytes and a newline; what does not fit into size is cut off. */
 static void
-write_line(char *line, size_t n, size_t room)
+write_line(char *line, size_t n, size_t size)
 {
-	if (n > room - 2)
-		n = room - 2;
+	if (n > size - 2)
+		n = size - 2;
 	line[n] = '\n';
 	if (would_block() || write(STDERR_FILENO, line, n + 1) < 0)
 		dropped++;
 }
 
 static void
-say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+report_dropped_lines(void)
+{
+	char line[128];
+	int n;
+
+	if (dropped == 0 || would_block())
+		return;
+	n = snprintf(line, sizeof(line), "%s: %" PRIu64 " line%s of the log "
+	    "lost", program_invocation_short_name, dropped, PLURAL(dropped));
+	dropped = 0;
+	write_line(line, (size_t)n, sizeof(line));
+}
+
+static void print_line(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
 
 static void
-say(const char *fmt, ...)
+print_line(const char *fmt, ...)
 {
 	char line[1024];
 	va_list ap;
 
-	if (dropped > 0 && !would_block()) {
-		int n = snprintf(line, sizeof(line), "%s: %" PRIu64 " line%s "
-		    "of the log lost", program_invocation_short_name, dropped,
-		    PLURAL(dropped));
-
-		dropped = 0;
-		write_line(line, (size_t)n, sizeof(line));
-	}
+	report_dropped_lines();
 	va_start(ap, fmt);
 	write_line(line, (size_t)vsnprintf(line, sizeof(line), fmt, ap),
 	    sizeof(line));
 	va_end(ap);
 }
 
-/* "2026-11-23T09:14:32.123456Z" (RFC 3339). */
+/* "2026-11-23T09:14:32.123456Z" (RFC 3339), in a static buffer. */
 static const char *
 timestamp(void)
 {
@@ -75,13 +94,12 @@ timestamp(void)
 	return out;
 }
 
-/* An event as JSON: its name, and its other keys with a comma before each. */
-static void
-event(const char *name, const char *fmt, ...)
+/* Prints an event as JSON; fmt has its own keys, with a comma before each. */
+static void print_event(const char *name, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 static void
-event(const char *name, const char *fmt, ...)
+print_event(const char *name, const char *fmt, ...)
 {
 	char keys[768];
 	va_list ap;
@@ -89,16 +107,130 @@ event(const char *name, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(keys, sizeof(keys), fmt, ap);
 	va_end(ap);
-	say("{\"time\":\"%s\",\"event\":\"%s\"%s}", timestamp(), name, keys);
+	print_line("{\"time\":\"%s\",\"event\":\"%s\"%s}", timestamp(), name,
+	    keys);
 }
 
-/* Something that the one who runs the server should know. */
-static void
-warn_of(const struct server *s, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+void
+log_open(enum log_level new_level, bool json)
+{
+	level = new_level;
+	is_json = json;
+	if (is_json)
+		timestamp();	/* the first gmtime_r(3) may read a file */
+	failures = mmap(NULL, sizeof(*failures), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (failures == MAP_FAILED)
+		err(STATUS_LOCAL, "no memory for the log");
+	failures->logged_at = INT64_MIN / 2;
+}
+
+bool
+log_has(enum log_level asked)
+{
+	return level >= asked;
+}
+
+static const char *
+peer_name(const union net_address *peer)
+{
+	static char name[NET_NAME_MAX];
+
+	return net_peer_name(name, peer);
+}
+
+void
+log_connected(const union net_address *peer)
+{
+	if (!log_has(LOG_CONNECTIONS))
+		return;
+	if (is_json)
+		print_event("connected", ",\"peer\":\"%s\"", peer_name(peer));
+	else
+		print_line("%s connected", peer_name(peer));
+}
 
 static void
-warn_of(const struct server *s, const char *fmt, ...)
+log_bytes(const union net_address *peer, const char *event, const char *data,
+    uint64_t size)
+{
+	char quoted[TEXT_QUOTED], json[TEXT_JSON(TEXT_SHOWN)];
+
+	if (is_json)
+		print_event(event, ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
+		    ",\"text\":%s", peer_name(peer), size, text_json(json,
+		    data, size, TEXT_SHOWN));
+	else
+		print_line("%s %s %" PRIu64 " byte%s %s", peer_name(peer),
+		    event, size, PLURAL(size), text_quote(quoted, data, size));
+}
+
+void
+log_read(const union net_address *peer, const char *data, uint64_t size)
+{
+	if (log_has(LOG_READS))
+		log_bytes(peer, "read", data, size);
+}
+
+void
+log_received(const union net_address *peer, const char *data, uint64_t size)
+{
+	if (log_has(LOG_CONNECTIONS))
+		log_bytes(peer, "received", data, size);
+}
+
+void
+log_closed(const union net_address *peer, uint64_t in, uint64_t out,
+    int64_t ns, const char *reason)
+{
+	char lost[64] = "", time[TEXT_TIME];
+
+	if (!log_has(LOG_CONNECTIONS))
+		return;
+	if (is_json) {
+		print_event("closed", ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
+		    ",\"bytes_out\":%" PRIu64 ",\"duration_ms\":%.3f,"
+		    "\"reason\":\"%s\"", peer_name(peer), in, out,
+		    (double)ns / 1e6, reason);
+		return;
+	}
+	if (in > out)
+		snprintf(lost, sizeof(lost), "; %" PRIu64 " byte%s not taken",
+		    in - out, PLURAL(in - out));
+	print_line("%s closed after %" PRIu64 " byte%s, %s: %s%s",
+	    peer_name(peer), out, PLURAL(out), text_time(time, ns), reason,
+	    lost);
+}
+
+void
+log_stopping(uint64_t clients, int64_t drain)
+{
+	char time[TEXT_TIME];
+
+	if (!log_has(LOG_CONNECTIONS))
+		return;
+	if (is_json)
+		print_event("stopping", ",\"clients\":%" PRIu64
+		    ",\"duration_ms\":%.3f", clients, (double)drain / 1e6);
+	else
+		print_line("stopping: %" PRIu64 " client%s under way, for at "
+		    "most %s; a second signal stops at once", clients,
+		    PLURAL(clients), text_time(time, drain));
+}
+
+void
+log_totals(uint64_t connections, uint64_t bytes)
+{
+	if (is_json)
+		print_event("totals", ",\"clients\":%" PRIu64
+		    ",\"bytes_out\":%" PRIu64, connections, bytes);
+	else
+		print_line("served %" PRIu64 " client%s, %" PRIu64 " byte%s",
+		    connections, PLURAL(connections), bytes, PLURAL(bytes));
+}
+
+void
+log_warning(const char *fmt, ...)
 {
 	char text[256], json[TEXT_JSON(sizeof(text))];
 	va_list ap;
@@ -106,197 +238,43 @@ warn_of(const struct server *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (s->json)
-		event("warning", ",\"reason\":%s", text_json(json, text,
+	if (is_json)
+		print_event("warning", ",\"reason\":%s", text_json(json, text,
 		    strlen(text), sizeof(text)));
 	else
-		say("%s: %s", program_invocation_short_name, text);
+		print_line("%s: %s", program_invocation_short_name, text);
 }
 
 void
-log_open(const struct server *s)
+log_worker_ended(pid_t pid, int status, uint64_t clients, bool is_replaced)
 {
-	if (s->json)
-		timestamp();	/* the first gmtime_r(3) may read a file */
-}
+	const char *then = is_replaced ? ", another takes its place" : "";
 
-static const char *
-peer(const struct client *c)
-{
-	static char name[NET_NAME_MAX];
-
-	return net_peer_name(name, &c->peer);
-}
-
-void
-log_connected(const struct server *s, const struct client *c)
-{
-	if (s->verbosity < NORMAL)
-		return;
-	if (s->json)
-		event("connected", ",\"peer\":\"%s\"", peer(c));
+	if (WIFSIGNALED(status))
+		log_warning("worker %d was killed by signal %d (%s), its %"
+		    PRIu64 " client%s lost%s", (int)pid, WTERMSIG(status),
+		    strsignal(WTERMSIG(status)), clients, PLURAL(clients),
+		    then);
 	else
-		say("%s connected", peer(c));
-}
-
-/* So many bytes have come, which begin so. */
-static void
-say_bytes(const struct server *s, const struct client *c, const char *verb,
-    const char *data, uint64_t bytes)
-{
-	char quoted[TEXT_QUOTED], json[TEXT_JSON(TEXT_SHOWN)];
-
-	if (s->json)
-		event(verb, ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
-		    ",\"text\":%s", peer(c), bytes, text_json(json, data,
-		    bytes, TEXT_SHOWN));
-	else
-		say("%s %s %" PRIu64 " byte%s %s", peer(c), verb, bytes,
-		    PLURAL(bytes), text_quote(quoted, data, bytes));
-}
-
-/* The first bytes of a message, which is logged when it is over. */
-static void
-keep_text(struct client *c, const char *data, size_t n)
-{
-	uint64_t have = c->conn.in - n;
-
-	if (have >= TEXT_SHOWN || (have > 0 && c->text == NULL))
-		return;
-	if (c->text == NULL && (c->text = malloc(TEXT_SHOWN)) == NULL)
-		return;
-	memcpy(c->text + have, data,
-	    n < TEXT_SHOWN - have ? n : TEXT_SHOWN - (size_t)have);
+		log_warning("worker %d ended with status %d, its %" PRIu64
+		    " client%s lost%s", (int)pid, WEXITSTATUS(status), clients,
+		    PLURAL(clients), then);
 }
 
 void
-log_read(const struct server *s, struct client *c, const char *data, size_t n)
+log_cannot_accept(int error, int64_t now)
 {
-	if (s->verbosity < NORMAL)
-		return;
-	if (s->verbosity >= VERBOSE)
-		say_bytes(s, c, "read", data, n);
-	if (s->message)
-		keep_text(c, data, n);
-	else if (c->conn.in == n)
-		say_bytes(s, c, "received", data, n);
-}
+	int64_t last = failures->logged_at;
+	uint64_t before;
 
-static const char *
-cause(const struct server *s, const struct conn *conn)
-{
-	if (conn->end == NULL)
-		return strerror(conn->err);
-	if (conn->end == CONN_EOF && s->message)
-		return SERVER_MESSAGE_OVER;
-	return conn->end;
-}
-
-void
-log_closed(const struct server *s, const struct client *c)
-{
-	const struct conn *conn = &c->conn;
-	char lost[64] = "", time[TEXT_TIME];
-	int64_t took;
-
-	if (s->verbosity < NORMAL)
-		return;
-	if (s->message && c->text != NULL)
-		say_bytes(s, c, "received", c->text, conn->in);
-	took = net_now() - c->since;
-	if (s->json) {
-		event("closed", ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
-		    ",\"bytes_out\":%" PRIu64 ",\"duration_ms\":%.3f,"
-		    "\"reason\":\"%s\"", peer(c), conn->in, conn->out,
-		    (double)took / 1e6, cause(s, conn));
+	if (now - last < WARNING_INTERVAL || !atomic_compare_exchange_strong(
+	    &failures->logged_at, &last, now)) {
+		failures->suppressed++;
 		return;
 	}
-	if (conn_owed(conn) > 0)
-		snprintf(lost, sizeof(lost), "; %" PRIu64 " byte%s not taken",
-		    conn_owed(conn), PLURAL(conn_owed(conn)));
-	say("%s closed after %" PRIu64 " byte%s, %s: %s%s", peer(c), conn->out,
-	    PLURAL(conn->out), text_time(time, took), cause(s, conn), lost);
-}
-
-void
-log_stopping(const struct server *s)
-{
-	uint64_t clients = 0;
-	char time[TEXT_TIME];
-
-	for (int i = 0; i < s->workers; i++)
-		clients += s->shared->workers[i].clients;
-	if (s->verbosity < NORMAL || clients == 0)
-		return;
-	if (s->json)
-		event("stopping", ",\"clients\":%" PRIu64 ",\"duration_ms\":"
-		    "%.3f", clients, (double)s->drain / 1e6);
+	if ((before = atomic_exchange(&failures->suppressed, 0)) > 0)
+		log_warning("cannot accept, pausing: %s (%" PRIu64 " more "
+		    "since the last warning)", strerror(error), before);
 	else
-		say("stopping: %" PRIu64 " client%s under way, for at most %s; "
-		    "a second signal stops at once", clients, PLURAL(clients),
-		    text_time(time, s->drain));
-}
-
-void
-log_totals(const struct server *s)
-{
-	uint64_t served = 0, bytes = 0;
-
-	for (int i = 0; i < s->workers; i++) {
-		served += s->shared->workers[i].served;
-		bytes += s->shared->workers[i].bytes;
-	}
-	if (s->json)
-		event("totals", ",\"clients\":%" PRIu64 ",\"bytes_out\":%"
-		    PRIu64, served, bytes);
-	else
-		say("served %" PRIu64 " client%s, %" PRIu64 " byte%s", served,
-		    PLURAL(served), bytes, PLURAL(bytes));
-}
-
-void
-log_worker(const struct server *s, int i, pid_t pid, int how)
-{
-	uint64_t lost = s->shared->workers[i].clients;
-	const char *then = server_is_open(s) ? ", another takes its place" : "";
-
-	if (WIFSIGNALED(how))
-		warn_of(s, "worker %d was killed by signal %d (%s), its %"
-		    PRIu64 " client%s lost%s", (int)pid, WTERMSIG(how),
-		    strsignal(WTERMSIG(how)), lost, PLURAL(lost), then);
-	else
-		warn_of(s, "worker %d ended with status %d, its %" PRIu64
-		    " client%s lost%s", (int)pid, WEXITSTATUS(how), lost,
-		    PLURAL(lost), then);
-}
-
-void
-log_no_worker(const struct server *s, int error)
-{
-	warn_of(s, "cannot start a worker: %s", strerror(error));
-}
-
-void
-log_no_sandbox(const struct server *s, int error)
-{
-	if (s->verbosity >= VERBOSE)
-		warn_of(s, "no sandbox: %s", strerror(error));
-}
-
-void
-log_cannot_accept(struct server *s, int error)
-{
-	int64_t last = s->shared->warned_at;
-	char before[64] = "";
-
-	if (s->now - last < WARN_EVERY || !atomic_compare_exchange_strong(
-	    &s->shared->warned_at, &last, s->now)) {
-		s->shared->unwarned++;
-		return;
-	}
-	if (s->shared->unwarned > 0)
-		snprintf(before, sizeof(before), " (%" PRIu64 " more such "
-		    "before)", s->shared->unwarned);
-	warn_of(s, "cannot accept, pausing: %s%s", strerror(error), before);
-	s->shared->unwarned = 0;
+		log_warning("cannot accept, pausing: %s", strerror(error));
 }

@@ -1,53 +1,69 @@
 /*
- * What servers say on standard error: at most three lines a connection,
- * totals, and warnings not more often than once a second.
+ * What a server writes to standard error: at most three lines for each
+ * connection, totals, and warnings not more often than once a second.
  *
- * With s->json each line is an object (RFC 8259) with these keys, those that
- * fit the event: time (UTC), event (connected, read, received, closed,
- * stopping, totals, warning), peer, bytes_in, bytes_out, duration_ms, reason,
- * text (the first TEXT_SHOWN bytes), clients.
+ * In the JSON format each line is an object (RFC 8259) with those of these
+ * keys that fit the event: time (UTC), event (connected, read, received,
+ * closed, stopping, totals, warning), peer, bytes_in, bytes_out, duration_ms,
+ * reason, text (the first TEXT_SHOWN bytes), clients.
  *
- * A line is one write(2), so that lines of several processes do not mix. A
- * log that cannot be written, or that nobody reads, is no reason to stop
- * serving: its lines are dropped and counted.
+ * A line is written by one write(2), so that lines of several processes do not
+ * mix. A log that cannot be written, or that is not read, does not stop the
+ * server: its lines are dropped and counted.
  */
 #ifndef LOG_H
 #define LOG_H
 
 #include <sys/types.h>
 
-#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
 
-struct client;
-struct server;
+union net_address;
 
-/* To be called before the sandbox is entered. */
-void log_open(const struct server *);
+enum log_level {
+	LOG_WARNINGS = -1,	/* warnings and nothing else */
+	LOG_CONNECTIONS = 0,	/* at most three lines for each connection */
+	LOG_READS = 1		/* also a line for each read */
+};
 
-void log_connected(const struct server *, const struct client *);
+/*
+ * Sets what is logged. Call it before the sandbox is entered and before
+ * workers start. Exits with STATUS_LOCAL if there is no memory.
+ */
+void log_open(enum log_level, bool json);
 
-/* n bytes at data have just been taken from the client. */
-void log_read(const struct server *, struct client *, const char *data,
-    size_t n);
+/* Whether events of that level are logged. */
+bool log_has(enum log_level);
 
-/* The connection is over, and why. */
-void log_closed(const struct server *, const struct client *);
+/* A client has connected. */
+void log_connected(const union net_address *peer);
 
-/* It has been told to stop, which may take a while. */
-void log_stopping(const struct server *);
+/* One read from the client returned size bytes at data. */
+void log_read(const union net_address *peer, const char *data, uint64_t size);
 
-void log_totals(const struct server *);
+/* The message of the client: size bytes, of which data has the first. */
+void log_received(const union net_address *peer, const char *data,
+    uint64_t size);
 
-/* A worker, the i-th, has ended: how, as waitpid(2) tells. */
-void log_worker(const struct server *, int i, pid_t, int how);
+/* The connection has ended, after ns, for that reason. */
+void log_closed(const union net_address *peer, uint64_t in, uint64_t out,
+    int64_t ns, const char *reason);
 
-/* fork(2) failed with errno error. */
-void log_no_worker(const struct server *, int error);
+/* The server stops, and waits at most drain ns for so many clients. */
+void log_stopping(uint64_t clients, int64_t drain);
 
-/* The kernel, or this build, has no sandbox: errno error. */
-void log_no_sandbox(const struct server *, int error);
+/* So many connections have been accepted, and so many bytes sent back. */
+void log_totals(uint64_t connections, uint64_t bytes);
 
-/* accept(2) failed for want of something: errno error. */
-void log_cannot_accept(struct server *, int error);
+/* A worker has ended with the status of waitpid(2), and with it its clients. */
+void log_worker_ended(pid_t, int status, uint64_t clients, bool is_replaced);
+
+/* accept(2) failed for lack of a resource: errno error. At most once a second
+ * in all processes; now is the time in ns. */
+void log_cannot_accept(int error, int64_t now);
+
+/* A warning, as printf(3). */
+void log_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The filter is a program for the kernel (seccomp(2), BPF) that looks at the
- * number of a call, for some of them at one argument too, and lets it pass or
- * kills the process.
+ * The filter is a program for the kernel (seccomp(2), BPF). It looks at the
+ * number of a call, for some calls at one argument too, and either allows the
+ * call or kills the process.
  */
 #include "sandbox.h"
 
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@
 #include <linux/sockios.h>
 #endif
 
-/* clang tells by a feature what gcc tells by a macro. */
+/* clang has a feature for what gcc has a macro for. */
 #ifndef __has_feature
 #define __has_feature(feature) 0
 #endif
@@ -45,7 +46,7 @@
 
 #if ARCHITECTURE
 
-/* A call that may be made: always, or if (argument & mask) == value. */
+/* An allowed call: always, or if (argument & mask) == value. */
 struct rule {
 	int call;
 	int argument;		/* its index; mask 0: it does not matter */
@@ -55,7 +56,7 @@ struct rule {
 #define ALL_BITS UINT32_MAX
 
 static const struct rule rules[] = {
-	/* Clients come, send, take, go. */
+	/* Clients. */
 	{ .call = SYS_accept4 },
 	{ .call = SYS_recvfrom },
 	{ .call = SYS_sendto },
@@ -72,16 +73,16 @@ static const struct rule rules[] = {
 	{ .call = SYS_ppoll },
 	{ .call = SYS_write },
 	{ .call = SYS_writev },
-	/* Time, where the kernel is asked for it. */
+	/* Time, where the vDSO does not have it. */
 	{ .call = SYS_clock_gettime },
-	/* Memory, never to be executed. */
+	/* Memory, but none that can be executed. */
 	{ .call = SYS_brk },
 	{ SYS_mmap, 2, PROT_EXEC, 0 },
 	{ SYS_mprotect, 2, PROT_EXEC, 0 },
 	{ .call = SYS_mremap },
 	{ .call = SYS_munmap },
 	{ .call = SYS_madvise },
-	/* Signals, and the end; abort(3) asks for its own number. */
+	/* Signals and exit; abort(3) calls gettid(2). */
 	{ .call = SYS_rt_sigprocmask },
 	{ .call = SYS_rt_sigreturn },
 	{ .call = SYS_restart_syscall },
@@ -92,83 +93,95 @@ static const struct rule rules[] = {
 
 enum {
 	RULES = sizeof(rules) / sizeof(*rules),
-	MOST_STEPS = 6 * RULES + 2 * SANDBOX_CALLS + 8
+	ADDED_MAX = 64,		/* calls that are added */
+	STEPS_MAX = 6 * RULES + 2 * ADDED_MAX + 8
 };
 
+static int added[ADDED_MAX];
+static size_t added_count;
+
 struct program {
-	struct sock_filter steps[MOST_STEPS];
+	struct sock_filter steps[STEPS_MAX];
 	unsigned short n;
 };
 
 static void
-step(struct program *p, uint16_t code, uint8_t if_true, uint8_t if_false,
+add_step(struct program *p, uint16_t code, uint8_t if_true, uint8_t if_false,
     uint32_t k)
 {
 	p->steps[p->n++] = (struct sock_filter){ code, if_true, if_false, k };
 }
 
 static void
-load(struct program *p, size_t offset)
+add_load(struct program *p, size_t offset)
 {
-	step(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
+	add_step(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
 }
 
-/* Skips so many steps unless what was loaded is value. */
+/* Skips the next steps unless the loaded value is this one. */
 static void
-unless(struct program *p, uint32_t value, uint8_t skip)
+add_unless(struct program *p, uint32_t value, uint8_t skip)
 {
-	step(p, BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value);
+	add_step(p, BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value);
 }
 
 static void
-end(struct program *p, uint32_t action)
+add_end(struct program *p, uint32_t action)
 {
-	step(p, BPF_RET | BPF_K, 0, 0, action);
+	add_step(p, BPF_RET | BPF_K, 0, 0, action);
 }
 
 static const size_t NUMBER = offsetof(struct seccomp_data, nr);
 
-/* The low half of an argument: what the kernel takes of those looked at. */
+/* The low half of an argument: the kernel uses no more of those tested. */
 static size_t
-argument(int i)
+argument_offset(int i)
 {
 	return offsetof(struct seccomp_data, args) +
 	    (size_t)i * sizeof(uint64_t);
 }
 
 static void
-allow(struct program *p, const struct rule *rule)
+add_rule(struct program *p, const struct rule *rule)
 {
 	if (rule->mask == 0) {
-		unless(p, (uint32_t)rule->call, 1);
-		end(p, SECCOMP_RET_ALLOW);
+		add_unless(p, (uint32_t)rule->call, 1);
+		add_end(p, SECCOMP_RET_ALLOW);
 		return;
 	}
-	unless(p, (uint32_t)rule->call, 5);
-	load(p, argument(rule->argument));
-	step(p, BPF_ALU | BPF_AND | BPF_K, 0, 0, rule->mask);
-	unless(p, rule->value, 1);
-	end(p, SECCOMP_RET_ALLOW);
-	load(p, NUMBER);
+	add_unless(p, (uint32_t)rule->call, 5);
+	add_load(p, argument_offset(rule->argument));
+	add_step(p, BPF_ALU | BPF_AND | BPF_K, 0, 0, rule->mask);
+	add_unless(p, rule->value, 1);
+	add_end(p, SECCOMP_RET_ALLOW);
+	add_load(p, NUMBER);
+}
+
+void
+sandbox_allow(const int *calls)
+{
+	while (*calls != SANDBOX_END && added_count < ADDED_MAX)
+		added[added_count++] = *calls++;
 }
 
 int
-sandbox_enter(const int *calls, size_t n)
+sandbox_enter(void)
 {
 	struct program program = { .n = 0 };
 	struct sock_fprog filter = { .filter = program.steps };
 
-	/* A number means another call on another architecture; x32's are
-	 * beyond all that are listed. */
-	load(&program, offsetof(struct seccomp_data, arch));
-	step(&program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ARCHITECTURE);
-	end(&program, SECCOMP_RET_KILL_PROCESS);
-	load(&program, NUMBER);
+	/* On another architecture a number is another call. Those of x32 are
+	 * above all that are listed. */
+	add_load(&program, offsetof(struct seccomp_data, arch));
+	add_step(&program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ARCHITECTURE);
+	add_end(&program, SECCOMP_RET_KILL_PROCESS);
+	add_load(&program, NUMBER);
 	for (size_t i = 0; i < RULES; i++)
-		allow(&program, &rules[i]);
-	for (size_t i = 0; i < n; i++)
-		allow(&program, &(struct rule){ .call = calls[i] });
-	end(&program, SECCOMP_RET_KILL_PROCESS);
+		add_rule(&program, &rules[i]);
+	for (size_t i = 0; i < added_count; i++)
+		add_rule(&program, &(struct rule){ .call = added[i] });
+	added_count = 0;
+	add_end(&program, SECCOMP_RET_KILL_PROCESS);
 	filter.len = program.n;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
@@ -176,35 +189,34 @@ sandbox_enter(const int *calls, size_t n)
 	return 0;
 }
 
+const int sandbox_remove_file[] = { SYS_unlinkat, SANDBOX_END };
+
 const int sandbox_supervisor[] = {
 #ifdef SYS_fork
-	SYS_fork,		/* as musl has it, where there is one */
+	SYS_fork,		/* fork(2) of musl, where it exists */
 #endif
 	SYS_clone, SYS_wait4, SYS_kill, SYS_getpid, SYS_getppid,
-	/* A worker, in fork(2) and then on its way to its own sandbox. */
+	/* A worker, in fork(2) and until it enters its own sandbox. */
 	SYS_set_robust_list, SYS_rseq, SYS_tgkill, SYS_tkill, SYS_prctl,
-	SYS_prlimit64, SYS_pipe2, SYS_fcntl, SYS_epoll_create1,
-	SYS_epoll_ctl, SYS_epoll_pwait, SYS_pselect6
+	SYS_prlimit64, SYS_pipe2, SYS_fcntl, SYS_rt_sigaction, SANDBOX_END
 };
-const size_t sandbox_supervisor_calls =
-    sizeof(sandbox_supervisor) / sizeof(*sandbox_supervisor);
 
 #else
 
-int
-sandbox_enter(const int *calls, size_t n)
+void
+sandbox_allow(const int *calls)
 {
 	(void)calls;
-	(void)n;
-#ifdef __OpenBSD__
-	return pledge("stdio inet proc", NULL) < 0 ? -errno : 0;
-#else
-	return -ENOSYS;
-#endif
 }
 
-const int sandbox_supervisor[] = { 0 };
-const size_t sandbox_supervisor_calls = 0;
+int
+sandbox_enter(void)
+{
+	return -ENOSYS;
+}
+
+const int sandbox_remove_file[] = { SANDBOX_END };
+const int sandbox_supervisor[] = { SANDBOX_END };
 
 #endif
 

@@ -1,10 +1,10 @@
 /*
- * Engine: select(2). Many clients in one process, without threads: the kernel
- * is asked, before each step, which of all the descriptors are ready.
+ * Engine: select(2). Many clients in one process, without threads: before each
+ * step the kernel is asked which of all descriptors are ready.
  *
- * The price is in the sets: they have room for descriptors below FD_SETSIZE
- * only (setting a bit beyond is undefined), and both the kernel and the loop
- * here look at every one of them at each call, however few are ready.
+ * The price is in the sets. They have room for descriptors below FD_SETSIZE
+ * only (to set a bit beyond is undefined), and both the kernel and the loop
+ * here look at every descriptor at each call, however few are ready.
  */
 #include <sys/select.h>
 #include <sys/syscall.h>
@@ -12,71 +12,77 @@
 #include <errno.h>
 
 #include "engine.h"
-#include "server.h"
+#include "loop.h"
+#include "modes/lib/net.h"
+#include "sandbox.h"
+#include "watch.h"
 
 static fd_set readers, writers;
-static struct client *clients[FD_SETSIZE];
-static int top;				/* one above the highest watched */
+static struct watch *watches[FD_SETSIZE];	/* by descriptor */
+static int limit;				/* above the highest watched */
 
 static int
-watch(int fd, unsigned had, unsigned want, struct client *client)
+select_set(struct watch *watch, unsigned events)
 {
-	(void)had;
+	int fd = watch->fd;
+
 	if (fd < 0 || fd >= FD_SETSIZE)
 		return -EMFILE;
 	FD_CLR(fd, &readers);
 	FD_CLR(fd, &writers);
-	if (want & WANT_READ)
+	if (events & WATCH_READ)
 		FD_SET(fd, &readers);
-	if (want & WANT_WRITE)
+	if (events & WATCH_WRITE)
 		FD_SET(fd, &writers);
-	clients[fd] = client;
-	if (want != 0 && fd >= top)
-		top = fd + 1;
-	while (top > 0 && !FD_ISSET(top - 1, &readers) &&
-	    !FD_ISSET(top - 1, &writers))
-		top--;
+	watches[fd] = watch;
+	if (events != 0 && fd >= limit)
+		limit = fd + 1;
+	while (limit > 0 && !FD_ISSET(limit - 1, &readers) &&
+	    !FD_ISSET(limit - 1, &writers))
+		limit--;
 	return 0;
 }
 
 static int
-wait_for_any(struct client **ready, int64_t ns, const sigset_t *mask)
+select_wait_ready(struct watch **ready, int64_t ns)
 {
 	fd_set readable = readers, writable = writers;
 	struct timespec time;
 	int n = 0, left;
 
-	left = pselect(top, &readable, &writable, NULL,
-	    net_timespec(&time, ns), mask);
+	/* select(2), with the time in ns and no signal mask. */
+	left = pselect(limit, &readable, &writable, NULL,
+	    net_timespec(&time, ns), NULL);
 	if (left < 0)
 		return -errno;
-	for (int fd = 0; fd < top && n < left; fd++)
+	for (int fd = 0; fd < limit && n < left; fd++)
 		if (FD_ISSET(fd, &readable) || FD_ISSET(fd, &writable))
-			ready[n++] = clients[fd];
+			ready[n++] = watches[fd];
 	return n;
 }
 
-static const int calls[] = { SYS_pselect6 };
-
 static const struct poller poller = {
-	.fds = FD_SETSIZE,
-	.calls = calls,
-	.ncalls = sizeof(calls) / sizeof(*calls),
-	.watch = watch,
-	.wait = wait_for_any
+	.fd_limit = FD_SETSIZE,
+	.set = select_set,
+	.wait = select_wait_ready
 };
 
-_Static_assert(FD_SETSIZE <= SERVER_EVENTS, "a turn has room for all events");
+_Static_assert(FD_SETSIZE <= WATCH_READY_MAX, "the loop has room");
 
 static void
 select_run(struct server *s)
 {
-	server_loop(s, &poller);
+	loop_run(s, &poller);
 }
+
+static const int no_calls[] = { SANDBOX_END };
+static const int calls[] = { SYS_pselect6, SANDBOX_END };
 
 const struct engine engine_select = {
 	.message = false,
 	.chunk = "64k",
 	.idle = "60s",
+	.calls = calls,
+	.setup_calls = no_calls,
 	.run = select_run
 };

@@ -1,5 +1,5 @@
 /*
- * Mode `serve`: its options, and which engine serves.
+ * Mode `serve`: its options.
  */
 #include <err.h>
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "sandbox.h"
 #include "server.h"
 #include "systemd.h"
+#include "workers.h"
 
 enum option_key {
 	OPTION_ENGINE = OPTIONS_LONG,
@@ -105,13 +106,12 @@ static const struct option_row serve_options[] = {
 	OPTIONS_END
 };
 
-/* What was asked for; addresses as given, since -p may come after -a. */
+/* Addresses are kept as given, because -p may follow -a. */
 struct request {
 	struct server server;
-	const struct engine *engine;
 	int end;			/* OPTION_MESSAGE, OPTION_STREAM or 0 */
-	char *addresses[SERVER_LISTENERS];
-	int given;
+	char *addresses[LISTENERS_MAX];
+	int address_count;
 	uint16_t port;
 	const char *user;
 };
@@ -119,9 +119,9 @@ struct request {
 static void
 add_address(struct request *r, char *address)
 {
-	if (r->given == SERVER_LISTENERS)
-		args_usage("--address: more than %d", SERVER_LISTENERS);
-	r->addresses[r->given++] = address;
+	if (r->address_count == LISTENERS_MAX)
+		args_usage("--address: more than %d", LISTENERS_MAX);
+	r->addresses[r->address_count++] = address;
 }
 
 static bool
@@ -137,7 +137,7 @@ static void
 serve_set(void *settings, const struct option_row *row, char *value)
 {
 	struct request *r = settings;
-	struct server *s = &r->server;
+	struct server_options *o = &r->server.options;
 
 	switch (row->key) {
 	case 'a':
@@ -147,55 +147,55 @@ serve_set(void *settings, const struct option_row *row, char *value)
 		r->port = args_port("--port", value, 0);
 		break;
 	case 'm':
-		s->max_clients = args_number("--max-clients", value, 1,
+		o->max_clients = args_number("--max-clients", value, 1,
 		    1000000);
 		break;
 	case 'n':
-		s->count = args_number("--count", value, 1, INT64_MAX);
+		o->count = args_number("--count", value, 1, INT64_MAX);
 		break;
 	case 'v':
-		s->verbosity = VERBOSE;
+		o->log_level = LOG_READS;
 		break;
 	case 'q':
-		s->verbosity = QUIET;
+		o->log_level = LOG_WARNINGS;
 		break;
 	case OPTION_MESSAGE:
 	case OPTION_STREAM:
 		r->end = row->key;
 		break;
 	case OPTION_GAP:
-		s->gap = args_duration("--gap", value, NET_MS);
+		o->client.gap = args_duration("--gap", value, NET_MS);
 		break;
 	case OPTION_IDLE:
-		s->idle = args_duration("--idle", value, 0);
+		o->client.idle = args_duration("--idle", value, 0);
 		break;
 	case OPTION_CHUNK:
-		s->chunk = args_size("--chunk", value, 1, 1024 * 1024);
+		o->client.chunk = args_size("--chunk", value, 1, 1024 * 1024);
 		break;
 	case OPTION_USER:
 		r->user = value;
 		break;
 	case OPTION_LOG:
-		s->json = is_json(value);
+		o->log_json = is_json(value);
 		break;
 	case OPTION_SOCKET_MODE:
-		s->socket_mode = args_mode("--socket-mode", value);
+		o->socket_mode = args_mode("--socket-mode", value);
 		break;
 	case OPTION_NO_SANDBOX:
-		s->sandbox = false;
+		o->sandbox = false;
 		break;
 	case OPTION_WORKERS:
-		s->workers = (int)args_number("--workers", value, 1,
-		    SERVER_WORKERS);
+		o->workers = (int)args_number("--workers", value, 1,
+		    WORKERS_MAX);
 		break;
 	case OPTION_SPIN:
-		s->spin = args_duration("--spin", value, 0);
+		o->spin = args_duration("--spin", value, 0);
 		break;
 	case OPTION_DRAIN:
-		s->drain = args_duration("--drain", value, 0);
+		o->drain = args_duration("--drain", value, 0);
 		break;
 	case OPTION_ENGINE:
-		r->engine = row->value;
+		r->server.engine = row->value;
 		break;
 	}
 }
@@ -273,18 +273,19 @@ static void
 set_defaults(struct request *r)
 {
 	struct server *s = &r->server;
+	struct client_options *o = &s->options.client;
 
-	if (r->engine == NULL)
-		r->engine = default_engine;
-	s->message = r->end == 0 ? r->engine->message :
+	if (s->engine == NULL)
+		s->engine = default_engine;
+	o->message = r->end == 0 ? s->engine->message :
 	    r->end == OPTION_MESSAGE;
-	if (s->chunk == 0)
+	if (o->chunk == 0)
 		options_set_default(&mode_serve, OPTION_CHUNK,
-		    r->engine->chunk, serve_set, r);
-	if (s->idle < 0)
-		options_set_default(&mode_serve, OPTION_IDLE, r->engine->idle,
+		    s->engine->chunk, serve_set, r);
+	if (o->idle < 0)
+		options_set_default(&mode_serve, OPTION_IDLE, s->engine->idle,
 		    serve_set, r);
-	if (server_inherit(s) == 0 && r->given == 0) {
+	if (listener_inherit(&s->listeners) == 0 && r->address_count == 0) {
 		static char host[] = ARGS_DEFAULT_HOST;
 
 		add_address(r, host);
@@ -292,7 +293,7 @@ set_defaults(struct request *r)
 }
 
 static void
-become(const char *user)
+drop_privileges(const char *user)
 {
 	int error = sandbox_user(user);
 
@@ -307,24 +308,25 @@ become(const char *user)
 static int
 serve_run(int argc, char **argv)
 {
-	static struct request request = {
-		.server = { .idle = -1, .sandbox = true }
-	};
-	struct address addresses[SERVER_LISTENERS];
+	static struct request request = { .server.options = {
+	    .client.idle = -1, .sandbox = true } };
+	struct server *s = &request.server;
+	struct address addresses[LISTENERS_MAX];
 
 	options_parse(argc, argv, &mode_serve, serve_set, &request);
 	args_no_operands(argc, argv);
 	set_defaults(&request);
-	for (int i = 0; i < request.given; i++)
+	for (int i = 0; i < request.address_count; i++)
 		addresses[i] = args_address("--address", request.addresses[i],
 		    request.port, 0);
-	for (int i = 0; i < request.given; i++)
-		server_listen(&request.server, &addresses[i]);
+	for (int i = 0; i < request.address_count; i++)
+		listener_open(&s->listeners, &addresses[i],
+		    s->options.socket_mode);
 	if (request.user != NULL)
-		become(request.user);
+		drop_privileges(request.user);
 	systemd_open();
-	server_open(&request.server);
-	return server_run(&request.server, request.engine->run);
+	server_open(s);
+	return workers_run(s);
 }
 
 const struct mode mode_serve = {

@@ -1,5 +1,9 @@
 #include "signals.h"
 
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -11,84 +15,137 @@ exit_at_once(void)
 	_exit(STATUS_NO);
 }
 
-static volatile sig_atomic_t stops, totals;
-static void (*at_once)(void) = exit_at_once;
+static int pipe_ends[2] = { -1, -1 };
+static volatile sig_atomic_t stop_requested, totals_requested, is_stopping;
+static void (*second_stop)(void) = exit_at_once;
+
+/* A full pipe is readable already, so a failed write loses nothing. */
+static void
+wake_up(void)
+{
+	int error = errno;
+
+	(void)!write(pipe_ends[1], "", 1);
+	errno = error;
+}
 
 static void
 on_stop(int signal)
 {
 	(void)signal;
-	if (stops > 0 && at_once != NULL)
-		at_once();
-	stops = 1;
+	if (is_stopping && second_stop != NULL)
+		second_stop();
+	stop_requested = 1;
+	wake_up();
 }
 
 static void
 on_totals(int signal)
 {
 	(void)signal;
-	totals = 1;
+	totals_requested = 1;
+	wake_up();
 }
 
-/* It only has to end a wait. */
 static void
 on_child(int signal)
 {
 	(void)signal;
+	wake_up();
+}
+
+static const struct {
+	int signal;
+	void (*handler)(int);
+} handlers[] = {
+	{ SIGTERM, on_stop },
+	{ SIGINT, on_stop },
+	{ SIGUSR1, on_totals },
+	{ SIGCHLD, on_child }
+};
+
+enum { HANDLERS = sizeof(handlers) / sizeof(*handlers) };
+
+static void
+change_mask(int how)
+{
+	sigset_t caught;
+
+	sigemptyset(&caught);
+	for (size_t i = 0; i < HANDLERS; i++)
+		sigaddset(&caught, handlers[i].signal);
+	sigprocmask(how, &caught, NULL);
 }
 
 void
-signals_catch(sigset_t *waiting_mask)
+signals_block(void)
 {
-	static const struct {
-		int signal;
-		void (*handler)(int);
-	} table[] = {
-		{ SIGTERM, on_stop },
-		{ SIGINT, on_stop },
-		{ SIGUSR1, on_totals },
-		{ SIGCHLD, on_child }
-	};
-	sigset_t blocked;
+	change_mask(SIG_BLOCK);
+}
 
-	sigemptyset(&blocked);
-	sigprocmask(SIG_BLOCK, NULL, waiting_mask);
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
-		struct sigaction action = { .sa_handler = table[i].handler };
+void
+signals_unblock(void)
+{
+	change_mask(SIG_UNBLOCK);
+}
 
-		sigaddset(&blocked, table[i].signal);
-		sigdelset(waiting_mask, table[i].signal);
-		sigaction(table[i].signal, &action, NULL);
+int
+signals_open(void)
+{
+	for (int i = 0; i < 2; i++)
+		if (pipe_ends[i] >= 0)
+			close(pipe_ends[i]);
+	if (pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		err(STATUS_LOCAL, "cannot open a pipe for signals");
+	for (size_t i = 0; i < HANDLERS; i++) {
+		struct sigaction action = {
+			.sa_handler = handlers[i].handler,
+			.sa_flags = SA_RESTART
+		};
+
+		sigaction(handlers[i].signal, &action, NULL);
 	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	signals_unblock();	/* also those that the parent had blocked */
+	return pipe_ends[0];
 }
 
 bool
-signals_stop(void)
+signals_are_pending(void)
 {
-	return stops > 0;
+	return stop_requested != 0 || totals_requested != 0;
+}
+
+void
+signals_read(void)
+{
+	char buffer[64];
+
+	while (read(pipe_ends[0], buffer, sizeof(buffer)) > 0)
+		;
 }
 
 bool
-signals_totals(void)
+signals_take_stop(void)
 {
-	bool asked = totals > 0;
+	bool requested = stop_requested != 0;
 
-	totals = 0;
-	return asked;
+	if (requested)
+		is_stopping = 1;
+	stop_requested = 0;
+	return requested;
+}
+
+bool
+signals_take_totals(void)
+{
+	bool requested = totals_requested != 0;
+
+	totals_requested = 0;
+	return requested;
 }
 
 void
-signals_at_once(void (*then)(void))
+signals_on_second_stop(void (*function)(void))
 {
-	at_once = then;
-}
-
-void
-signals_let_in(const sigset_t *waiting_mask)
-{
-	sigset_t blocked;
-
-	sigprocmask(SIG_SETMASK, waiting_mask, &blocked);
-	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	second_stop = function;
 }

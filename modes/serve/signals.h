@@ -1,32 +1,46 @@
 /*
- * The signals of a server. They are blocked but while it waits, so that none
- * is lost between looking and waiting; the handlers only take note.
+ * The signals of a server arrive through a pipe (the self-pipe trick), which
+ * is watched like any other descriptor. So no signal is lost between a test
+ * and a wait, no wait needs a signal mask, and a loop that is never without
+ * something ready still sees them.
  */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
-#include <signal.h>
 #include <stdbool.h>
 
 /*
- * Catches TERM, INT, USR1 and CHLD and blocks them; the mask to wait with
- * (ppoll(2) and its kin) is what was there before.
+ * Catches TERM, INT, USR1 and CHLD, and opens the pipe of this process. After
+ * fork(2), the child calls it again to have its own pipe. Returns the
+ * descriptor that becomes readable when a signal has come; exits with
+ * STATUS_LOCAL if there is none.
  */
-void signals_catch(sigset_t *waiting_mask);
+int signals_open(void);
 
-/* Asked to stop by TERM or INT. */
-bool signals_stop(void);
+/* Holds signals back across a fork(2), until the child has its own pipe. */
+void signals_block(void);
+void signals_unblock(void);
 
-/* Asked by USR1, since the last call, to say the totals. */
-bool signals_totals(void);
+/* Whether a signal has come that has not been taken. Makes no system call. */
+bool signals_are_pending(void);
+
+/* Empties the pipe. To be called before the signals are taken. */
+void signals_read(void);
 
 /*
- * What a second TERM or INT does, in the handler; exiting with STATUS_NO
- * unless this is called. NULL: nothing.
+ * Whether TERM or INT has come since the last call. Several that have come
+ * before the call are one request; the next one after it calls the function of
+ * signals_on_second_stop().
  */
-void signals_at_once(void (*)(void));
+bool signals_take_stop(void);
 
-/* Lets in those that have come, without waiting. */
-void signals_let_in(const sigset_t *waiting_mask);
+/* Whether USR1 has come since the last call. */
+bool signals_take_totals(void);
+
+/*
+ * What a second TERM or INT does, in the signal handler. By default it exits
+ * with STATUS_NO; NULL: nothing.
+ */
+void signals_on_second_stop(void (*)(void));
 
 #endif

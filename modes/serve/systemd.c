@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static int notified = -1;
+static int notify_fd = -1;
 
-/* The variable as a number; -1 if it is none. */
+/* The value of the variable, or -1 if it is not a number. */
 static long
-number(const char *name)
+number_in(const char *name)
 {
 	const char *value = getenv(name);
 	char *end;
@@ -25,9 +25,9 @@ number(const char *name)
 int
 systemd_descriptors(void)
 {
-	long n = number("LISTEN_FDS");
+	long n = number_in("LISTEN_FDS");
 
-	if (number("LISTEN_PID") != (long)getpid() || n < 0)
+	if (number_in("LISTEN_PID") != (long)getpid() || n < 0)
 		n = 0;
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_PID");
@@ -49,17 +49,23 @@ systemd_open(void)
 	if (*path == '@')
 		*to.sun_path = '\0';
 	unsetenv("NOTIFY_SOCKET");
-	notified = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (notified >= 0 && connect(notified, (struct sockaddr *)&to,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0) {
-		close(notified);
-		notified = -1;
-	}
+	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (notify_fd >= 0 && connect(notify_fd, (struct sockaddr *)&to,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
+		systemd_close();
+}
+
+void
+systemd_close(void)
+{
+	if (notify_fd >= 0)
+		close(notify_fd);
+	notify_fd = -1;
 }
 
 void
 systemd_notify(const char *state)
 {
-	if (notified >= 0)
-		send(notified, state, strlen(state), MSG_NOSIGNAL);
+	if (notify_fd >= 0)
+		send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
 }

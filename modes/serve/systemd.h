@@ -1,20 +1,21 @@
 /*
- * What systemd and its kin say to a service and want to hear from it, by
- * environment variables: sd_listen_fds(3) and sd_notify(3), without their
- * library. Without the variables nothing happens.
+ * The interface of systemd and of other service managers: sd_listen_fds(3) and
+ * sd_notify(3) by environment variables, without their library. Without the
+ * variables, nothing happens.
  */
 #ifndef SYSTEMD_H
 #define SYSTEMD_H
 
-enum { SYSTEMD_FIRST = 3 };	/* the first descriptor passed */
+enum { SYSTEMD_FIRST = 3 };	/* the first descriptor that is passed */
 
-/* How many descriptors were passed to this process; asked once. */
+/* How many descriptors were passed to this process. Can be asked once. */
 int systemd_descriptors(void);
 
-/* Opens the way on which to notify. */
+/* Opens the socket for notifications (NOTIFY_SOCKET), if there is one. */
 void systemd_open(void);
+void systemd_close(void);
 
-/* "READY=1", "STOPPING=1". */
+/* Sends a notification: "READY=1" or "STOPPING=1". */
 void systemd_notify(const char *state);
 
 #endif

@@ -1,156 +1,226 @@
 /*
- * Several processes that serve the same addresses, and the one that looks
- * after them.
- *
- * The workers share the listening sockets: a connection goes to whichever of
- * them that waits is there first, so one that is busy, at its limit or stopped
- * keeps nobody waiting, and when one dies only its own clients go with it.
- * The supervisor serves nobody: it starts workers, puts another in the place
- * of one that has died, and passes on that all are to stop.
+ * The workers share the listening sockets: a connection goes to whichever
+ * worker accepts it first. So a worker that is busy, at its limit or stopped
+ * delays no new client, and when a worker dies, only its own clients are lost.
+ * The supervisor does not serve: it starts workers, replaces one that has
+ * died, and passes a request to stop on to all of them.
  */
+#include "workers.h"
+
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "engine.h"
 #include "modes/mode.h"
 #include "sandbox.h"
 #include "server.h"
 #include "signals.h"
+#include "systemd.h"
 
-/* One that dies at once is not replaced at once. */
-static const int64_t LEAST_LIFE = 500 * NET_MS;
+/* A worker that dies at once is not replaced at once. */
+static const int64_t MIN_LIFE = 500 * NET_MS;
 
-/* What stopping may take beyond the drain time, before one is killed. */
-static const int64_t GRACE = NET_SECOND;
+/* Workers that still run this long after the drain time are killed. */
+static const int64_t KILL_DELAY = NET_SECOND;
 
-static struct worker {
+struct worker {
 	pid_t pid;		/* 0: there is none */
-	int64_t start_at;	/* not before this */
-} workers[SERVER_WORKERS];
+	int64_t start_at;	/* it is not started before this; net_now() */
+};
+
+/* Static, because a signal handler kills the workers. */
+static struct supervisor {
+	struct server *server;
+	struct worker workers[WORKERS_MAX];
+	int64_t now;
+	bool is_stopping;
+	int64_t kill_at;
+} supervisor;
+
+static int ready_fd = -1;	/* where a worker reports that it is ready */
 
 static void
-signal_all(int signal)
+signal_workers(int signal)
 {
-	for (int i = 0; i < SERVER_WORKERS; i++)
-		if (workers[i].pid > 0)
-			kill(workers[i].pid, signal);
+	for (int i = 0; i < WORKERS_MAX; i++)
+		if (supervisor.workers[i].pid > 0)
+			kill(supervisor.workers[i].pid, signal);
 }
 
-/* Asked to stop twice; runs in a signal handler. */
+/* The second request to stop; runs in a signal handler. */
 static void
-cut_down(void)
+kill_workers(void)
 {
-	signal_all(SIGKILL);
+	signal_workers(SIGKILL);
 	_exit(STATUS_NO);
 }
 
-/* The i-th of n shares of whole. */
+static bool
+is_open(void)
+{
+	const struct server *s = supervisor.server;
+
+	return !supervisor.is_stopping && server_is_open(s);
+}
+
+/*
+ * A worker.
+ */
+
+/* One of n shares of the whole. */
 static uint64_t
 share_of(uint64_t whole, int i, int n)
 {
 	return whole / (uint64_t)n + ((uint64_t)i < whole % (uint64_t)n);
 }
 
+static void
+report_to_supervisor(struct server *s)
+{
+	(void)s;
+	if (ready_fd < 0)
+		return;
+	if (write(ready_fd, "", 1) != 1)
+		err(STATUS_LOCAL, "cannot report to the supervisor");
+	close(ready_fd);
+	ready_fd = -1;
+}
+
+static void
+report_nothing(struct server *s)
+{
+	(void)s;
+}
+
 /*
- * In the new process. Being asked to stop twice is for the supervisor to act
- * on: signals from a terminal and from a service manager reach both.
+ * Runs in the new process. Signals from a terminal or a service manager reach
+ * the workers too, but a second one is for the supervisor to act on, and the
+ * totals are for the supervisor to log.
  */
 static void
-work(struct server *s, int i, pid_t supervisor,
-    void (*run)(struct server *))
+worker_run(struct server *s, int i, pid_t supervisor_pid)
 {
-	signals_at_once(NULL);
+	signals_on_second_stop(NULL);
+	s->signals.fd = signals_open();
+	signal(SIGUSR1, SIG_IGN);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != supervisor)
+	if (getppid() != supervisor_pid)
 		raise(SIGTERM);
-	s->supervised = true;
-	s->tally = &s->shared->workers[i];
-	s->max_clients = share_of(s->max_clients, i, s->workers);
-	run(s);
+	listener_forget_files(&s->listeners);
+	systemd_close();
+	s->on_ready = report_to_supervisor;
+	s->on_stop = report_nothing;
+	s->max_clients = share_of(s->options.max_clients, i,
+	    s->options.workers);
+	server_open_process(s, &s->shared->workers[i]);
+	s->engine->run(s);
 	exit(STATUS_OK);
 }
 
-/* Starts those that are due. False: one could not be, and will be later. */
-static bool
-start_workers(struct server *s, void (*run)(struct server *))
+/*
+ * The supervisor.
+ */
+
+/* Starts a worker. Returns 0 or -errno. */
+static int
+start_worker(struct server *s, int i)
 {
+	struct worker *w = &supervisor.workers[i];
 	pid_t self = getpid();
+	int error;
 
-	for (int i = 0; i < s->workers; i++) {
-		struct worker *w = &workers[i];
+	w->start_at = supervisor.now + MIN_LIFE;
+	/* A signal to the child must not go to the pipe of this process. */
+	signals_block();
+	w->pid = fork();
+	error = errno;
+	if (w->pid == 0)
+		worker_run(s, i, self);
+	signals_unblock();
+	return w->pid < 0 ? -error : 0;
+}
 
-		if (w->pid > 0 || w->start_at > s->now)
+/* Starts the workers that are due. False: one could not be started. */
+static bool
+start_workers(struct server *s)
+{
+	for (int i = 0; i < s->options.workers; i++) {
+		struct worker *w = &supervisor.workers[i];
+		int error;
+
+		if (w->pid > 0 || w->start_at > supervisor.now)
 			continue;
-		w->start_at = s->now + LEAST_LIFE;
-		if ((w->pid = fork()) == 0)
-			work(s, i, self, run);
-		if (w->pid < 0) {
-			log_no_worker(s, errno);
+		if ((error = start_worker(s, i)) < 0) {
+			log_warning("cannot start a worker: %s",
+			    strerror(-error));
 			return false;
 		}
 	}
 	return true;
 }
 
-static int
-alive(void)
+static bool
+has_workers(void)
 {
-	int n = 0;
-
-	for (int i = 0; i < SERVER_WORKERS; i++)
-		n += workers[i].pid > 0;
-	return n;
+	for (int i = 0; i < WORKERS_MAX; i++)
+		if (supervisor.workers[i].pid > 0)
+			return true;
+	return false;
 }
 
-/* Takes note of one that has ended. Not of an end that was asked for. */
 static void
-bury(struct server *s, int i, int how)
+worker_exited(struct server *s, int i, int status)
 {
-	bool as_told = WIFEXITED(how) && WEXITSTATUS(how) == STATUS_OK &&
-	    !server_is_open(s);
+	bool as_told = WIFEXITED(status) &&
+	    WEXITSTATUS(status) == STATUS_OK && !is_open();
 
 	if (!as_told)
-		log_worker(s, i, workers[i].pid, how);
-	workers[i].pid = 0;
+		log_worker_ended(supervisor.workers[i].pid, status,
+		    s->shared->workers[i].clients, is_open());
+	supervisor.workers[i].pid = 0;
 	s->shared->workers[i].clients = 0;
 }
 
 static void
-reap(struct server *s)
+reap_workers(struct server *s)
 {
 	pid_t pid;
-	int how;
+	int status;
 
-	while ((pid = waitpid(-1, &how, WNOHANG)) > 0)
-		for (int i = 0; i < s->workers; i++)
-			if (workers[i].pid == pid)
-				bury(s, i, how);
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (int i = 0; i < s->options.workers; i++)
+			if (supervisor.workers[i].pid == pid)
+				worker_exited(s, i, status);
 }
 
-/* How long until a worker is due, or is to be killed. */
+/* How long until a worker is due, or is to be killed; ns or NET_FOREVER. */
 static int64_t
-patience(const struct server *s, int64_t kill_at)
+supervisor_wait_time(const struct server *s)
 {
-	int64_t until = kill_at;
+	int64_t until = supervisor.kill_at;
 
-	for (int i = 0; i < s->workers && server_is_open(s); i++)
-		if (workers[i].pid <= 0 && workers[i].start_at < until)
-			until = workers[i].start_at;
+	for (int i = 0; i < s->options.workers && is_open(); i++) {
+		const struct worker *w = &supervisor.workers[i];
+
+		if (w->pid <= 0 && w->start_at < until)
+			until = w->start_at;
+	}
 	if (until == INT64_MAX)
 		return NET_FOREVER;
-	return until > s->now ? until - s->now : 0;
+	return until > supervisor.now ? until - supervisor.now : 0;
 }
 
-/* Why a worker has ended, or is about to, if it could not say so itself. */
+/* Explains why a worker is not ready, if it could not do so itself. */
 static void
-say_end(void)
+report_killed_worker(void)
 {
 	siginfo_t end = { 0 };
 
@@ -161,83 +231,124 @@ say_end(void)
 }
 
 /*
- * Starts all, and waits until each has told by a byte in a pipe that it is set
- * up, or has ended. False: one is not, for whatever reason it has said.
+ * Starts all workers, and waits until each has written a byte to a pipe
+ * because it is ready, or has exited. False: one is not ready, and the reason
+ * has been printed.
  */
 static bool
-start_all(struct server *s, void (*run)(struct server *))
+start_all_workers(struct server *s)
 {
 	int ends[2], ready = 0;
+	bool all_started;
 	ssize_t n;
-	bool all;
-	char c;
+	char byte;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		err(STATUS_LOCAL, "cannot start workers");
-	s->ready = ends[1];
-	all = start_workers(s, run);
+	ready_fd = ends[1];
+	all_started = start_workers(s);
 	close(ends[1]);
-	s->ready = -1;
-	while ((n = read(ends[0], &c, 1)) > 0 || (n < 0 && errno == EINTR))
+	ready_fd = -1;
+	while ((n = read(ends[0], &byte, 1)) > 0 ||
+	    (n < 0 && errno == EINTR))
 		ready += n > 0;
 	close(ends[0]);
-	if (all && ready < s->workers)
-		say_end();
-	return all && ready == s->workers;
+	if (all_started && ready < s->options.workers)
+		report_killed_worker();
+	return all_started && ready == s->options.workers;
 }
 
-/* Ends all that there are, at the start, when one could not be set up. */
+/* At start-up, when a worker is not ready: ends the others. */
 static void
 give_up(void)
 {
 	pid_t pid;
 
-	signal_all(SIGKILL);
+	signal_workers(SIGKILL);
 	do
 		pid = waitpid(-1, NULL, 0);
 	while (pid > 0);
 	exit(STATUS_LOCAL);
 }
 
-/* Returns when all have ended. */
 static void
-supervise(struct server *s, void (*run)(struct server *))
+stop_workers(struct server *s)
 {
-	int64_t kill_at = INT64_MAX;
+	if (supervisor.is_stopping)
+		return;
+	supervisor.is_stopping = true;
+	supervisor.kill_at = supervisor.now + s->options.drain + KILL_DELAY;
+	server_report_stopping(s);
+	signal_workers(SIGTERM);
+}
 
-	if (!start_all(s, run))
+static void
+supervisor_read_signals(struct server *s)
+{
+	signals_read();
+	if (signals_take_totals())
+		server_log_totals(s);
+	if (signals_take_stop())
+		stop_workers(s);
+}
+
+static void
+supervisor_wait(struct server *s)
+{
+	struct pollfd signals = { .fd = s->signals.fd, .events = POLLIN };
+
+	net_poll(&signals, 1, supervisor_wait_time(s), NULL);
+	supervisor.now = net_now();
+	supervisor_read_signals(s);
+	reap_workers(s);
+}
+
+/* Returns when all workers have exited. */
+static void
+supervise(struct server *s)
+{
+	supervisor.server = s;
+	supervisor.kill_at = INT64_MAX;
+	supervisor.now = net_now();
+	if (!start_all_workers(s))
 		give_up();
-	signals_at_once(cut_down);
-	server_ready(s, sandbox_supervisor, sandbox_supervisor_calls);
-	while (server_is_open(s) || alive() > 0) {
-		if (s->stopping && kill_at == INT64_MAX) {
-			signal_all(SIGTERM);
-			kill_at = s->now + s->drain + GRACE;
+	signals_on_second_stop(kill_workers);
+	sandbox_allow(sandbox_supervisor);
+	sandbox_allow(s->engine->setup_calls);
+	server_ready(s);
+	while (is_open() || has_workers()) {
+		if (supervisor.now >= supervisor.kill_at)
+			signal_workers(SIGKILL);
+		if (is_open())
+			start_workers(s);
+		else {
+			listener_close(&s->listeners);
+			/* Wakes a worker that does not know the count yet. */
+			signal_workers(SIGCHLD);
 		}
-		if (s->now >= kill_at)
-			signal_all(SIGKILL);
-		if (server_is_open(s))
-			start_workers(s, run);
-		else
-			signal_all(SIGCHLD);	/* who sleeps, sees it too */
-		net_poll(NULL, 0, patience(s, kill_at), &s->waiting_mask);
-		server_woke(s);
-		reap(s);
+		supervisor_wait(s);
 	}
 }
 
 int
-server_run(struct server *s, void (*run)(struct server *))
+workers_run(struct server *s)
 {
-	if (s->max_clients > 0 && s->max_clients < (uint64_t)s->workers)
-		s->workers = (int)s->max_clients;	/* each has room */
-	if (s->workers > 1)
-		supervise(s, run);
-	else
-		run(s);
-	if (s->verbosity >= NORMAL)
-		log_totals(s);
-	server_close_listeners(s);
-	free(s->buffer);
+	struct server_options *options = &s->options;
+
+	/* Each worker has room for a client. */
+	if (options->max_clients > 0 &&
+	    options->max_clients < (uint64_t)options->workers)
+		options->workers = (int)options->max_clients;
+	if (options->workers > 1)
+		supervise(s);
+	else {
+		s->max_clients = options->max_clients;
+		server_open_process(s, s->shared->workers);
+		s->engine->run(s);
+		client_close(&s->clients);
+	}
+	if (log_has(LOG_CONNECTIONS))
+		server_log_totals(s);
+	listener_close(&s->listeners);
 	return STATUS_OK;
 }

@@ -28,17 +28,20 @@ result(uint8_t byte)
 static void
 call(struct conn *c, uint8_t which, uint8_t much)
 {
-	switch (which % 8) {
+	switch (which % 9) {
 	case 0:
-		conn_finish(c, "finish");
+		conn_finish(c, CONN_IDLE);
 		break;
 	case 1:
-		conn_cut(c, "cut");
+		conn_abort(c, CONN_IDLE);
 		break;
 	case 2:
 	case 3:
 	case 4:
-		conn_got(c, result(much));
+		conn_received(c, result(much));
+		break;
+	case 5:
+		conn_fin_sent(c);
 		break;
 	default:
 		conn_sent(c, result(much));

@@ -1,0 +1,591 @@
+/*
+ * An idle client has no buffer. There is one buffer, used for one read and its
+ * answer at a time, and one pipe, used likewise by bulk streams. Either way
+ * the answer is sent at once, without waiting until the socket is writable:
+ * mostly it is. What the kernel does not accept is kept in a block that the
+ * client owns, and the client is not read until that block has been sent.
+ */
+#include "client.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "modes/lib/text.h"
+#include "modes/mode.h"
+
+static const int64_t LINGER = NET_SECOND;	/* for the peer's FIN */
+
+/*
+ * What a client may echo in a row before the others have their turn, in bytes.
+ * A small read costs as much as one of READ_COST bytes.
+ */
+enum { TURN = 65536, READ_COST = 1024 };
+
+/*
+ * A client is a bulk stream after BULK_READS reads of BULK_SIZE bytes in a
+ * row, until a read has less than BULK_MIN.
+ */
+enum { BULK_SIZE = 65536, BULK_READS = 4, BULK_MIN = 16384 };
+
+enum { NOT_ASKED = -1 };	/* in client.unacknowledged */
+
+_Static_assert(sizeof(struct client) <= 120, "malloc takes 8 of 128 bytes");
+_Static_assert((int)WANT_READ == (int)WATCH_READ &&
+    (int)WANT_WRITE == (int)WATCH_WRITE, "the same bits");
+
+static int bulk_pipe[2] = { -1, -1 };	/* empty between turns */
+
+/*
+ * Queues in the order of last activity.
+ */
+
+static void
+link_init(struct link *head)
+{
+	head->next = head->prev = head;
+}
+
+static void
+link_append(struct link *head, struct link *link)
+{
+	link->next = head;
+	link->prev = head->prev;
+	head->prev->next = link;
+	head->prev = link;
+}
+
+static void
+link_remove(struct link *link)
+{
+	link->prev->next = link->next;
+	link->next->prev = link->prev;
+}
+
+/* The client that has been in the list longest, or NULL. */
+static struct client *
+first_client(const struct link *head)
+{
+	return head->next == head ? NULL : (struct client *)head->next;
+}
+
+static enum client_queue
+queue_for(const struct clients *cs, const struct client *c)
+{
+	if (c->conn.state == CONN_CLOSED)
+		return QUEUE_ENDED;
+	if (c->conn.state == CONN_LINGERING)
+		return QUEUE_LINGERING;
+	if (conn_pending(&c->conn) > 0)
+		return QUEUE_PENDING;
+	return cs->options->message && c->conn.in > 0 ? QUEUE_MESSAGE :
+	    QUEUE_SILENT;
+}
+
+/* Puts an active client at the end of its queue: its timeout starts again. */
+static void
+requeue(struct clients *cs, struct client *c)
+{
+	enum client_queue queue = queue_for(cs, c);
+
+	/* Input while lingering does not extend the timeout. */
+	if (queue == QUEUE_LINGERING && c->queue == QUEUE_LINGERING)
+		return;
+	link_remove(&c->link);
+	link_append(queue == QUEUE_ENDED ? &cs->ended :
+	    &cs->queues[queue].clients, &c->link);
+	c->queue = (uint8_t)queue;
+	c->active_at = cs->active_at = cs->now;
+	c->unacknowledged = NOT_ASKED;
+}
+
+/*
+ * Opening and closing.
+ */
+
+void
+client_open(struct clients *cs, const struct client_options *options,
+    struct tally *tally)
+{
+	cs->options = options;
+	cs->tally = tally;
+	if ((cs->buffer = malloc(options->chunk)) == NULL)
+		err(STATUS_LOCAL, "no memory for a chunk");
+	for (int q = 0; q < QUEUES; q++)
+		link_init(&cs->queues[q].clients);
+	link_init(&cs->ended);
+	cs->queues[QUEUE_SILENT].timeout = options->idle;
+	cs->queues[QUEUE_PENDING].timeout = options->idle;
+	cs->queues[QUEUE_MESSAGE].timeout = options->idle != 0 &&
+	    options->idle < options->gap ? options->idle : options->gap;
+	cs->queues[QUEUE_LINGERING].timeout = LINGER;
+	cs->timeout_reason = CONN_IDLE;
+	cs->now = net_now();
+	cs->active_at = INT64_MIN / 2;
+}
+
+void
+client_close(struct clients *cs)
+{
+	free(cs->buffer);
+	cs->buffer = NULL;
+}
+
+struct client *
+client_of(struct watch *watch)
+{
+	return (struct client *)(void *)((char *)watch -
+	    offsetof(struct client, watch));
+}
+
+struct client *
+client_new(struct clients *cs, int fd, const union net_address *peer)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	c->watch = (struct watch){ .fd = fd, .kind = WATCH_CLIENT };
+	c->peer = *peer;
+	c->connected_at = cs->now;
+	link_init(&c->link);
+	c->queue = QUEUE_ENDED;
+	cs->tally->clients++;
+	cs->tally->accepted++;
+	requeue(cs, c);
+	log_connected(&c->peer);
+	return c;
+}
+
+static const char *
+end_reason(const struct clients *cs, const struct conn *conn)
+{
+	switch (conn->reason) {
+	case CONN_END_OF_FILE:
+		return cs->options->message ? "end of message" :
+		    "end of file";
+	case CONN_END_OF_MESSAGE:
+		return "end of message";
+	case CONN_IDLE:
+		return "idle";
+	case CONN_STOPPING:
+		return "server stopping";
+	default:
+		return strerror(conn->err);
+	}
+}
+
+static void
+log_end(const struct clients *cs, const struct client *c)
+{
+	if (!log_has(LOG_CONNECTIONS))
+		return;
+	if (c->text != NULL)
+		log_received(&c->peer, c->text, c->conn.in);
+	log_closed(&c->peer, c->conn.in, c->conn.out,
+	    net_now() - c->connected_at, end_reason(cs, &c->conn));
+}
+
+void
+client_free(struct clients *cs, struct client *c)
+{
+	log_end(cs, c);
+	link_remove(&c->link);
+	if (conn_pending(&c->conn) > 0)
+		net_reset(c->watch.fd);	/* a cut echo must not look whole */
+	else
+		close(c->watch.fd);
+	free(c->pending);
+	free(c->text);
+	free(c);
+	cs->tally->clients--;
+}
+
+size_t
+client_free_ended(struct clients *cs)
+{
+	struct client *c;
+	size_t n = 0;
+
+	for (; (c = first_client(&cs->ended)) != NULL; n++)
+		client_free(cs, c);
+	return n;
+}
+
+/*
+ * Results of system calls.
+ */
+
+/* Keeps the first bytes of a message, which is logged when it is complete. */
+static void
+keep_text(struct client *c, const char *data, size_t n)
+{
+	uint64_t kept = c->conn.in - n;
+
+	if (kept >= TEXT_SHOWN || (kept > 0 && c->text == NULL))
+		return;
+	if (c->text == NULL && (c->text = malloc(TEXT_SHOWN)) == NULL)
+		return;
+	memcpy(c->text + kept, data,
+	    n < TEXT_SHOWN - kept ? n : TEXT_SHOWN - (size_t)kept);
+}
+
+static void
+log_input(const struct clients *cs, struct client *c, const char *data,
+    size_t n)
+{
+	if (!log_has(LOG_CONNECTIONS))
+		return;
+	log_read(&c->peer, data, n);
+	if (cs->options->message)
+		keep_text(c, data, n);
+	else if (c->conn.in == n)
+		log_received(&c->peer, data, n);
+}
+
+void
+client_received(struct clients *cs, struct client *c, const char *data,
+    ssize_t n)
+{
+	uint64_t before = c->conn.in;
+
+	conn_received(&c->conn, n);
+	if (c->conn.in > before && data != NULL)
+		log_input(cs, c, data, (size_t)n);
+	if (n != -EAGAIN)
+		requeue(cs, c);
+}
+
+void
+client_sent(struct clients *cs, struct client *c, ssize_t n)
+{
+	conn_sent(&c->conn, n);
+	if (n > 0)
+		cs->tally->bytes += (uint64_t)n;
+	if (n != -EAGAIN)
+		requeue(cs, c);
+}
+
+static void
+send_fin(struct clients *cs, struct client *c)
+{
+	net_fin(c->watch.fd);
+	conn_fin_sent(&c->conn);
+	requeue(cs, c);
+}
+
+void
+client_update(struct clients *cs, struct client *c)
+{
+	int error;
+
+	if (conn_want(&c->conn) & WANT_FIN)
+		send_fin(cs, c);
+	error = watch_set(&c->watch, conn_want(&c->conn));
+	if (error < 0)
+		client_received(cs, c, NULL, error);
+}
+
+/*
+ * Echoing.
+ */
+
+bool
+client_has_more(const struct clients *cs, const struct client *c, ssize_t n)
+{
+	return n == (ssize_t)cs->options->chunk &&
+	    net_waiting(c->watch.fd);
+}
+
+static bool
+wants_to_write(const struct client *c)
+{
+	return (conn_want(&c->conn) & WANT_WRITE) != 0;
+}
+
+/*
+ * Makes a block for all pending bytes of the client. NULL: there is no memory,
+ * which ends the client.
+ */
+static char *
+new_pending(struct clients *cs, struct client *c)
+{
+	size_t size = (size_t)conn_pending(&c->conn);
+
+	if ((c->pending = malloc(sizeof(*c->pending) + size)) == NULL) {
+		client_sent(cs, c, -ENOMEM);
+		return NULL;
+	}
+	c->pending->start = 0;
+	return c->pending->data;
+}
+
+static void
+send_pending(struct clients *cs, struct client *c)
+{
+	ssize_t n = net_send(c->watch.fd, c->pending->data + c->pending->start,
+	    (size_t)conn_pending(&c->conn), net_waiting(c->watch.fd));
+
+	client_sent(cs, c, n);
+	if (n > 0)
+		c->pending->start += (uint32_t)n;
+	if (conn_pending(&c->conn) == 0) {
+		free(c->pending);
+		c->pending = NULL;
+	}
+}
+
+static void
+count_full_reads(struct client *c, ssize_t n)
+{
+	if (n < BULK_SIZE)
+		c->full_reads = 0;
+	else if (c->full_reads < BULK_READS)
+		c->full_reads++;
+}
+
+/* One read and its answer. Returns the bytes read; 0 if no more are waiting. */
+static size_t
+echo_once(struct clients *cs, struct client *c)
+{
+	ssize_t n = net_recv(c->watch.fd, cs->buffer, cs->options->chunk);
+	bool more = client_has_more(cs, c, n);
+	char *copy;
+
+	client_received(cs, c, cs->buffer, n);
+	count_full_reads(c, n);
+	if (wants_to_write(c))
+		client_sent(cs, c, net_send(c->watch.fd, cs->buffer,
+		    (size_t)n, more));
+	if (wants_to_write(c) && (copy = new_pending(cs, c)) != NULL)
+		memcpy(copy, cs->buffer + n - conn_pending(&c->conn),
+		    (size_t)conn_pending(&c->conn));
+	return more ? (size_t)n : 0;
+}
+
+void
+client_open_pipe(void)
+{
+	if (pipe2(bulk_pipe, O_CLOEXEC) < 0)
+		bulk_pipe[0] = bulk_pipe[1] = -1;
+}
+
+void
+client_close_pipe(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (bulk_pipe[i] >= 0)
+			close(bulk_pipe[i]);
+		bulk_pipe[i] = -1;
+	}
+}
+
+/* Reads the size bytes that are left in the pipe. */
+static void
+empty_pipe(char *to, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = read(bulk_pipe[0], to, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			err(STATUS_LOCAL, "cannot read from a pipe");
+		to += n;
+		size -= (size_t)n;
+	}
+}
+
+/*
+ * The same as echo_once(), through the pipe. splice(2) returns 0 or an error
+ * when the stream pauses, has ended, or has an urgent byte, where it stops; the
+ * next recv(2) finds out which.
+ */
+static size_t
+echo_bulk(struct clients *cs, struct client *c)
+{
+	ssize_t n = net_splice(c->watch.fd, bulk_pipe[1], cs->options->chunk,
+	    false), sent;
+	bool more = net_waiting(c->watch.fd);
+	char *copy = NULL;
+
+	if (n < BULK_MIN)
+		c->full_reads = 0;
+	if (n <= 0)
+		return 0;
+	client_received(cs, c, NULL, n);
+	do {
+		sent = net_splice(bulk_pipe[0], c->watch.fd,
+		    (size_t)conn_pending(&c->conn), more);
+		client_sent(cs, c, sent);
+	} while (sent > 0 && wants_to_write(c));
+	if (wants_to_write(c))
+		copy = new_pending(cs, c);
+	empty_pipe(copy != NULL ? copy : cs->buffer,
+	    (size_t)conn_pending(&c->conn));
+	return more ? (size_t)n : 0;
+}
+
+static bool
+is_bulk(const struct client *c)
+{
+	return c->full_reads == BULK_READS && bulk_pipe[0] >= 0 &&
+	    c->conn.state == CONN_ECHOING;
+}
+
+void
+client_serve(struct clients *cs, struct client *c)
+{
+	size_t n, echoed = 0;
+
+	if (c->pending != NULL)
+		send_pending(cs, c);
+	while (conn_want(&c->conn) & WANT_READ && echoed < TURN &&
+	    (n = is_bulk(c) ? echo_bulk(cs, c) : echo_once(cs, c)) > 0)
+		echoed += n > READ_COST ? n : READ_COST;
+	client_update(cs, c);
+}
+
+/*
+ * Timeouts, and stopping, which ends clients through the same queues with
+ * shorter timeouts.
+ */
+
+/* When the first client of that queue times out, or INT64_MAX. */
+static int64_t
+queue_timeout(const struct clients *cs, enum client_queue queue)
+{
+	const struct client *c = first_client(&cs->queues[queue].clients);
+	int64_t timeout = cs->queues[queue].timeout;
+
+	return c == NULL || timeout == 0 ? INT64_MAX :
+	    c->active_at + timeout;
+}
+
+int64_t
+client_next_timeout(const struct clients *cs)
+{
+	int64_t next = INT64_MAX;
+
+	for (enum client_queue q = 0; q < QUEUES; q++)
+		if (queue_timeout(cs, q) < next)
+			next = queue_timeout(cs, q);
+	return next;
+}
+
+/* Ends a client in the way that the timeout of its queue does. */
+static void
+end_client(struct clients *cs, struct client *c)
+{
+	switch (c->queue) {
+	case QUEUE_MESSAGE:
+		conn_finish(&c->conn, CONN_END_OF_MESSAGE);
+		break;
+	case QUEUE_SILENT:
+		conn_finish(&c->conn, cs->timeout_reason);
+		break;
+	default:
+		conn_abort(&c->conn, cs->timeout_reason);
+		break;
+	}
+	requeue(cs, c);
+	client_update(cs, c);
+}
+
+/*
+ * Whether the peer has acknowledged any byte since the last call; the first
+ * call for a client assumes so. send(2) does not show it: it accepts megabytes
+ * at once, and then nothing until a third of them has left.
+ */
+static bool
+is_peer_receiving(struct client *c)
+{
+	int before = c->unacknowledged;
+
+	c->unacknowledged = net_unacknowledged(c->watch.fd);
+	return c->unacknowledged > 0 &&
+	    (before == NOT_ASKED || c->unacknowledged < before);
+}
+
+/*
+ * The time of a client is up. A client that is ready has not timed out: this
+ * process was not scheduled, or had too many events at once. A client that
+ * still receives has not timed out either, unless a pause ends its message.
+ */
+static void
+check_timeout(struct clients *cs, struct client *c)
+{
+	bool is_ready = c->queue != QUEUE_LINGERING &&
+	    net_is_ready(c->watch.fd, conn_want(&c->conn) & WANT_READ ?
+	    POLLIN : POLLOUT);
+
+	if (!is_ready && (c->queue == QUEUE_MESSAGE ||
+	    !is_peer_receiving(c))) {
+		end_client(cs, c);
+		return;
+	}
+	link_remove(&c->link);
+	link_append(&cs->queues[c->queue].clients, &c->link);
+	c->active_at = cs->now;
+}
+
+void
+client_expire(struct clients *cs)
+{
+	for (enum client_queue q = 0; q < QUEUES; q++)
+		while (queue_timeout(cs, q) <= cs->now)
+			check_timeout(cs,
+			    first_client(&cs->queues[q].clients));
+}
+
+void
+client_begin_stop(struct clients *cs)
+{
+	const struct client_options *options = cs->options;
+
+	cs->timeout_reason = CONN_STOPPING;
+	if (options->idle == 0 || options->gap < options->idle)
+		cs->queues[QUEUE_SILENT].timeout = options->gap;
+}
+
+static void
+finish_queue(struct clients *cs, enum client_queue queue)
+{
+	struct client *c;
+
+	while ((c = first_client(&cs->queues[queue].clients)) != NULL) {
+		conn_finish(&c->conn, CONN_STOPPING);
+		client_update(cs, c);
+	}
+}
+
+void
+client_finish_all(struct clients *cs)
+{
+	const struct link *head = &cs->queues[QUEUE_PENDING].clients;
+
+	finish_queue(cs, QUEUE_SILENT);
+	finish_queue(cs, QUEUE_MESSAGE);
+	for (struct link *l = head->next; l != head; l = l->next)
+		conn_finish(&((struct client *)l)->conn, CONN_STOPPING);
+}
+
+static void
+abort_queue(struct clients *cs, enum client_queue queue)
+{
+	struct client *c;
+
+	while ((c = first_client(&cs->queues[queue].clients)) != NULL)
+		end_client(cs, c);
+}
+
+void
+client_abort_all(struct clients *cs)
+{
+	abort_queue(cs, QUEUE_PENDING);
+	abort_queue(cs, QUEUE_LINGERING);
+}

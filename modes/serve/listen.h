@@ -1,0 +1,99 @@
+/*
+ * The listeners of a server: where it accepts connections, when it must not,
+ * and what to do if accept(2) fails.
+ */
+#ifndef LISTEN_H
+#define LISTEN_H
+
+#include <sys/types.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "modes/lib/args.h"
+#include "modes/lib/net.h"
+#include "watch.h"
+
+enum { LISTENERS_MAX = 64 };
+
+struct listener {
+	struct watch watch;
+	char *path;		/* of a Unix socket that is ours, or NULL */
+	bool is_inherited;	/* a service manager owns it */
+};
+
+struct listeners {
+	struct listener list[LISTENERS_MAX];
+	int n;
+	int reserve;		/* a descriptor for when there are no more */
+	bool out_of_fds;	/* none has been freed since accept failed */
+	int64_t paused_until;	/* do not accept before; net_now() */
+};
+
+/*
+ * Listens on every address that the name has; socket_mode is for the file of a
+ * Unix socket. Exits with one line and STATUS_NAME or STATUS_LOCAL if it
+ * cannot listen on any of them, or if one is in use.
+ */
+void listener_open(struct listeners *, const struct address *,
+    mode_t socket_mode);
+
+/*
+ * Takes over the sockets that a service manager has passed (systemd.h).
+ * Returns how many; exits with STATUS_LOCAL if one of them does not listen.
+ */
+int listener_inherit(struct listeners *);
+
+/* Reserves a descriptor. To be called when all listeners are open. */
+void listener_reserve(struct listeners *);
+
+/* Prints each address on standard output. Exits if that fails. */
+void listener_announce(const struct listeners *);
+
+/* The listener of a watch of the kind WATCH_LISTENER. */
+struct listener *listener_of(struct watch *);
+
+/*
+ * Waits for connections from now on, or not. If that fails, accepting pauses;
+ * now is the time in ns, as below.
+ */
+void listener_watch(struct listeners *, bool on, int64_t now);
+
+/*
+ * Accepts one connection. Returns its socket and the address of its peer, or
+ * -errno; -EAGAIN if there is none.
+ */
+int listener_accept(struct listener *, union net_address *peer);
+
+/*
+ * Deals with a failure of listener_accept(): it is logged, and accepting
+ * pauses if it would fail again at once.
+ */
+void listener_accept_failed(struct listeners *, const struct listener *,
+    int error, int64_t now);
+
+/*
+ * Deals with a connection that could not be kept: errno error. Accepting
+ * pauses, so that a listener that stays ready does not keep the server busy.
+ */
+void listener_pause(struct listeners *, int error, int64_t now);
+
+/* A client has left, and with it a descriptor: accepts again. */
+void listener_resume(struct listeners *);
+
+/*
+ * Stops listening in all processes that share the listeners, except on those
+ * that a service manager owns. Other processes that wait to accept wake up.
+ */
+void listener_shut_down(struct listeners *);
+
+/* Closes the listeners of this process, and removes the files that are ours. */
+void listener_close(struct listeners *);
+
+/* Whether any listener has a file that is ours. */
+bool listener_has_files(const struct listeners *);
+
+/* In a worker: the files belong to the supervisor. */
+void listener_forget_files(struct listeners *);
+
+#endif

@@ -1,0 +1,24 @@
+#include "watch.h"
+
+#include <stddef.h>
+
+static const struct poller *poller;
+
+void
+watch_use(const struct poller *used)
+{
+	poller = used;
+}
+
+int
+watch_set(struct watch *watch, unsigned events)
+{
+	int error = 0;
+
+	if (events == watch->events)
+		return 0;
+	if (poller != NULL)
+		error = poller->set(watch, events);
+	watch->events = (uint8_t)events;
+	return error;
+}
