@@ -102,7 +102,7 @@ sub program { "$dir/" . ($_[0] // 'echo') }
 # The engines that serve --help lists, and the last of them once more with two
 # workers.
 sub engines {
-	my $help = run_echo('serve', '--help')->{out};
+	my $help = run_echo({ forget => 1 }, 'serve', '--help')->{out};
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
 	my @engines = split / \| /, $1;
@@ -123,7 +123,7 @@ sub exec_form {
 # The modes, and the link of each: ( serve => 'echo_server', ... ).
 sub modes {
 	my %link_of =
-	    run_echo('help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
+	    run_echo({ forget => 1 }, 'help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
 	    or die 'no modes in help';
 	return %link_of;
 }
@@ -132,7 +132,7 @@ sub modes {
 # needs memory and, when the program exits, descriptors and files of its own.
 sub sanitized {
 	local $ENV{ASAN_OPTIONS} = 'help=1';
-	return run_echo('--version')->{err} =~ /Sanitizer/ ||
+	return run_echo({ forget => 1 }, '--version')->{err} =~ /Sanitizer/ ||
 	    slurp(program()) =~ /\.gcda\b/;
 }
 
@@ -169,7 +169,8 @@ sub _exec {
 # out, err, time }. The first argument may be a reference to a hash: in (bytes
 # for stdin), stdin (a path), out and err (paths or handles; the default is to
 # return what is written), program (a link), command (another program), wrap (a
-# command in front of it, such as prlimit), deadline (seconds).
+# command in front of it, such as prlimit), deadline (seconds), forget (do not
+# print this run when an assertion fails).
 sub run_echo {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = _words(@_);
@@ -204,7 +205,7 @@ sub run_echo {
 	$last_run = "last command: @command\nexit status $run->{status}, " .
 	    "signal $run->{signal}\nstdout, " .
 	    show($run->{out}, $LOG_SHOWN) . "\nstderr, " .
-	    show($run->{err}, $LOG_SHOWN) . "\n";
+	    show($run->{err}, $LOG_SHOWN) . "\n" unless $how{forget};
 	return $run;
 }
 
