@@ -147,8 +147,10 @@ count_selected(const struct settings *set)
 	return n;
 }
 
+static void bail_out(const struct dial_error *) __attribute__((noreturn));
+
 /* Exits when no test can be run; the reason goes to stdout and to stderr. */
-static void __attribute__((noreturn))
+static void
 bail_out(const struct dial_error *error)
 {
 	printf("Bail out! %s\n", error->text);

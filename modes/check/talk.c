@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "modes/lib/net.h"
+#include "modes/lib/text.h"
 
 enum {
 	PIECE = 131072,		/* bytes per read and per write */
@@ -259,11 +260,10 @@ compare_received(struct talk *t, const unsigned char *data, size_t n)
 {
 	size_t size = talk_message_bytes(&t->plan.message, t->received,
 	    expected, n);
-	size_t same = 0;
+	size_t same = t->differs ? 0 :
+	    text_first_difference(data, expected, size);
 
-	if (!t->differs && (size < n || memcmp(data, expected, n) != 0)) {
-		while (same < size && data[same] == expected[same])
-			same++;
+	if (!t->differs && same < n) {
 		t->differs = true;
 		t->differs_at = t->received + same;
 	}

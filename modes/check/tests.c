@@ -75,7 +75,7 @@ report_no_connection(struct test_run *run, int error)
 	if (error == ECONNREFUSED)
 		return set_message(run, FAIL, "connection refused: has the "
 		    "server ended after a client?");
-	return set_message(run, FAIL, "%s", reason.text);
+	return set_message(run, FAIL, "cannot connect: %s", strerror(error));
 }
 
 static const char *
