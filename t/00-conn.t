@@ -1,4 +1,4 @@
-# The echo protocol as a machine: t/conn.c, which speaks TAP itself.
+# The echo protocol without input and output: runs t/conn.c, which prints TAP.
 use strict;
 use warnings;
 

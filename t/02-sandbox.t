@@ -1,4 +1,4 @@
-# What a server may not do: t/sandbox.c, which speaks TAP itself.
+# The system calls that the sandbox refuses: runs t/sandbox.c, which prints TAP.
 use strict;
 use warnings;
 

@@ -1,5 +1,6 @@
-# Bulk streams, which may pass through the kernel without being copied: exact
-# whatever else comes in between, and nothing of one is ever seen by another.
+# Bulk streams, which the server may move with splice(2) without copying them:
+# each arrives whole and unchanged, whatever happens in between, and no byte of
+# one client reaches another.
 use strict;
 use warnings;
 
@@ -9,20 +10,15 @@ use lib "$FindBin::Bin/lib";
 use EchoTest;
 use Socket qw(:DEFAULT IPPROTO_TCP MSG_OOB TCP_MAXSEG);
 use Test::More;
-use Time::HiRes qw(sleep time);
 
-my @parallel = grep { $_ ne '--blocking' } engines();
 my $MiB = 1 << 20;
 my $pattern = pattern($MiB);
 
-# Bytes from..to of an endless pattern.
-sub piece {
-	my ($from, $size) = @_;
-	my $at = $from % $MiB;
-	return substr $pattern x (1 + ($at + $size) / $MiB), $at, $size;
-}
+# The bytes at an offset of an endless pattern.
+sub piece { pattern_at($pattern, @_) }
 
-# Whether it all comes back, piece by piece, each written and read at once.
+# Sends the sizes one after the other, each written and read at the same time,
+# and then FIN. Returns what differs, or how the stream ends.
 sub exact {
 	my ($sock, @sizes) = @_;
 	my $at = 0;
@@ -33,96 +29,124 @@ sub exact {
 		$at += $size;
 	}
 	shutdown $sock, SHUT_WR;
-	my $rest = join "", get_all($sock);
-	return length $rest > 80 ? show($rest) : $rest;
+	my ($rest, $end) = get_all($sock);
+	return $rest eq '' ? $end : show($rest) . " and then $end";
 }
 
-for my $engine (@parallel) {
+# Segments of 536 bytes, which fill the pipe before a chunk is read.
+sub dial_small_segments {
+	my ($server) = @_;
+	socket my $sock, AF_INET, SOCK_STREAM, 0 or die $!;
+	setsockopt $sock, IPPROTO_TCP, TCP_MAXSEG, 536;
+	connect $sock, pack_sockaddr_in($server->port, INADDR_LOOPBACK)
+	    or die $!;
+	$sock->blocking(0);
+	return $sock;
+}
+
+sub test_streams {
+	my ($engine) = @_;
 	my $server = start_server($engine);
 	is exact(dial($server), (4 * $MiB) x 4), 'eof',
-	    "$engine: 16 MiB, then the end of file";
+	    '16 MiB come back, then the end of file';
 	is exact(dial($server), map { (3 * $MiB, 1, 64, 65536, 65537) } 1 .. 4),
-	    'eof', "$engine: bulk and messages in turn on one connection";
+	    'eof', 'bulk and small messages alternate on one connection';
+	is exact(dial_small_segments($server), (2 * $MiB) x 3), 'eof',
+	    'small segments come back';
 
-	# An urgent byte in the midst of it stops splice(2), not the stream.
+	# splice(2) stops at an urgent byte; the stream must not.
 	my $sock = dial($server);
 	my $before = piece(0, 2 * $MiB);
 	exchange($sock, $before, length $before);
 	put($sock, piece(0, 300_000));
 	send $sock, '!', MSG_OOB;
 	my $back = exchange($sock, piece(7, 300_000), undef, half_close => 1);
-	ok $back eq piece(0, 300_000) . '!' . piece(7, 300_000),
-	    "$engine: an urgent byte in bulk stands in its place" or
-	    diag show($back);
-
-	# Segments so small that the pipe is full before the chunk is.
-	socket $sock, AF_INET, SOCK_STREAM, 0 or die $!;
-	setsockopt $sock, IPPROTO_TCP, TCP_MAXSEG, 536;
-	connect $sock, pack_sockaddr_in($server->port, INADDR_LOOPBACK)
-	    or die $!;
-	$sock->blocking(0);
-	is exact($sock, (2 * $MiB) x 3), 'eof', "$engine: small segments";
-	close $sock;
+	is_bytes $back, piece(0, 300_000) . '!' . piece(7, 300_000),
+	    'an urgent byte in a bulk stream comes back in its place';
 	$server->stop;
+}
 
-	# Some break off while others go on: what is left of the former must
-	# not be found by the latter.
-	$server = start_server($engine, '-q');
-	my @rude = map { spawn(sub {
+# Clients reset their connections in mid-stream while another one goes on: what
+# is left of the former must not reach the latter.
+sub test_resets {
+	my ($engine) = @_;
+	my $server = start_server($engine, '-q');
+	my @resetting = map { spawn(sub {
 		for (1 .. 40) {
 			my $sock = dial($server);
-			setsockopt $sock, SOL_SOCKET, SO_LINGER,
-			    pack 'ii', 1, 0;
 			for (1 .. 40) {
 				syswrite $sock, 'RUDE' x 65536;
 				sysread $sock, my $back, 100_000;
 			}
-			close $sock;
+			reset_connection($sock);
 		}
 	}) } 1 .. 2;
 	is exact(dial($server), (4 * $MiB) x 4), 'eof',
-	    "$engine: exact beside those that break off" for 1 .. 3;
-	kill KILL => @rude;
-	waitpid $_, 0 for @rude;
+	    "stream $_ is exact while other clients reset" for 1 .. 3;
+	end_processes(@resetting);
 	$server->stop;
+}
 
-	# A bulk client that stops reading, and one that ends by half-closing
-	# with all still to be read: everything owed comes.
-	$server = start_server($engine);
-	$sock = dial($server);
-	exchange($sock, piece(0, $MiB), $MiB);
-	my $sent = $MiB;
-	while (IO::Select->new($sock)->can_write(0.3)) {
-		$sent += syswrite($sock, $pattern, 65536, $sent % $MiB) // 0;
-	}
+# A bulk client stops reading, sends FIN, and then reads.
+sub test_pending {
+	my ($engine) = @_;
+	my $server = start_server($engine);
+	my $sock = dial($server);
+	exchange($sock, $pattern, $MiB);
+	my $sent = fill($sock, $pattern, 0.3);
 	shutdown $sock, SHUT_WR;
-	($back, my $end) = get_all($sock);
-	ok $back eq piece($MiB, $sent - $MiB) && $end eq 'eof',
-	    "$engine: all " . ($sent - $MiB) . ' bytes owed at the half-close'
-	    or diag length $back, " and then $end";
-	close $sock;
-
-	# Stopped in the midst of one.
-	$sock = dial($server);
-	exchange($sock, piece(0, 2 * $MiB), 2 * $MiB);
-	$server->signal('TERM');
-	($back, $end) = exchange($sock, piece(2 * $MiB, 6 * $MiB), undef);
-	ok $back eq piece(2 * $MiB, 6 * $MiB) && $end eq 'eof',
-	    "$engine: TERM in mid-stream: all that was sent comes back" or
-	    diag length $back, " of ", 6 * $MiB, " and then $end";
-	close $sock;
-	$server->stop(undef);
-
-	# In message mode a pause ends it, after all is paid.
-	$server = start_server($engine, '--message', '--gap=300ms');
-	($back, $end) = exchange(dial($server), piece(0, 3 * $MiB), undef);
-	ok $back eq piece(0, 3 * $MiB) && $end eq 'eof',
-	    "$engine: a message of 3 MiB" or
-	    diag length $back, " and then $end";
-	$server->wait_log(qr/ closed /);
-	like $server->log, qr/received 3145728 bytes "\\x00/,
-	    "$engine: whose beginning is logged";
+	my ($back, $end) = get_all($sock);
+	is_bytes $back, piece(0, $sent),
+	    'all pending output comes after the half-close';
+	is $end, 'eof', 'then the end of file';
 	$server->stop;
+}
+
+subtest $_ => sub {
+	my $engine = $_;
+	subtest 'streams' => sub { test_streams($engine) };
+	subtest 'beside resets' => sub { test_resets($engine) };
+	subtest 'a half-close with pending output' =>
+	    sub { test_pending($engine) };
+} for parallel_engines();
+
+# The ends that the server decides on after a pause (--gap). The pause is long,
+# so that a process which does not run for a second is not taken for a silent
+# client, and all engines pause at the same time.
+my %stopping = map { $_ => start_server($_, '--gap=4s', '--drain=1m') }
+    parallel_engines();
+my %message = map { $_ => start_server($_, '--message', '--gap=4s') }
+    parallel_engines();
+my (%stopped_sock, %message_sock);
+
+for my $engine (sort keys %stopping) {
+	subtest "$engine: SIGTERM in mid-stream" => sub {
+		my $sock = $stopped_sock{$engine} = dial($stopping{$engine});
+		exchange($sock, piece(0, 2 * $MiB), 2 * $MiB);
+		$stopping{$engine}->signal('TERM');
+		my $rest = piece(2 * $MiB, 6 * $MiB);
+		is_bytes scalar exchange($sock, $rest, length $rest), $rest,
+		    'all bytes sent after it come back';
+	};
+	subtest "$engine: a message of 3 MiB" => sub {
+		my $sock = $message_sock{$engine} = dial($message{$engine});
+		is_bytes scalar exchange($sock, piece(0, 3 * $MiB), 3 * $MiB),
+		    piece(0, 3 * $MiB), 'it comes back';
+	};
+}
+for my $engine (sort keys %stopping) {
+	subtest "$engine: the end after a pause" => sub {
+		is join(' ', get_all($stopped_sock{$engine})), ' eof',
+		    'stopping, the server ends the stream';
+		$stopping{$engine}->stop(undef);
+		is join(' ', get_all($message_sock{$engine})), ' eof',
+		    'it ends the message';
+		close $message_sock{$engine};
+		$message{$engine}->wait_log(qr/ closed /);
+		like $message{$engine}->log, qr/received 3145728 bytes "\\x00/,
+		    'the log shows the size and the beginning of the message';
+		$message{$engine}->stop;
+	};
 }
 
 done_testing;

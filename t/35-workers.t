@@ -23,33 +23,11 @@ sub served {
 	return scalar grep { exchange($_, 'still', 5) eq 'still' } @_;
 }
 
-# Waits until a condition holds; how long that took, or undef.
-sub until_true {
-	my ($condition) = @_;
-	my $start = time;
-	while (!$condition->()) {
-		return undef if time - $start > $DEADLINE;
-		sleep 0.005;
-	}
-	return time - $start;
-}
-
-sub refused {
-	my ($server) = @_;
-	return !IO::Socket::IP->new(PeerHost => '127.0.0.1',
-	    PeerPort => $server->port, Timeout => $DEADLINE);
-}
-
-sub is_gone {
-	my ($pid) = @_;
-	return !-e "/proc/$pid" || slurp("/proc/$pid/stat") =~ /\) Z/;
-}
-
 for my $engine (grep { !/ / } engines()) {
 	# One dies.
 	my $server = start_server($engine, '--stream', '--workers=3',
 	    '--idle=0');
-	until_true(sub { $server->workers == 3 });
+	wait_until(sub { $server->workers == 3 });
 	my @socks = $engine eq '--blocking' ? () : connected($server, 30);
 	my @before = $server->workers;
 	is scalar @before, 3, "$engine: three workers";
@@ -59,7 +37,7 @@ for my $engine (grep { !/ / } engines()) {
 	ok $server->wait_log(qr/worker $victim was killed by signal 9 \(.*\), its \d+ clients? lost, another takes its place$/m),
 	    "$engine: kill -9 of one is told";
 	my ($lost) = $server->log =~ /its (\d+) client/;
-	my $took = until_true(sub { $server->workers == 3 });
+	my $took = wait_until(sub { $server->workers == 3 });
 	cmp_ok $took, '<', 1, "$engine: it is replaced within a second";
 	is served(@socks), @socks - $lost, "$engine: all but its own $lost " .
 	    'clients are served on';
@@ -73,7 +51,7 @@ for my $engine (grep { !/ / } engines()) {
 	kill TERM => $stopped;
 	ok $server->wait_log(qr/worker $stopped ended with status 0/),
 	    "$engine: one that is told to stop does";
-	ok defined until_true(sub { $server->workers == 3 }),
+	ok defined wait_until(sub { $server->workers == 3 }),
 	    "$engine: and is replaced";
 	$server->stop;
 	my $bytes = 18 + ($engine eq '--blocking' ? 0 : 120 + 5 * (30 - $lost));
@@ -82,19 +60,19 @@ for my $engine (grep { !/ / } engines()) {
 
 	# The supervisor dies.
 	$server = start_server($engine, '--workers=2', '-q');
-	until_true(sub { $server->workers == 2 });
+	wait_until(sub { $server->workers == 2 });
 	my @workers = $server->workers;
 	$server->signal('KILL');
 	$server->wait;
-	ok defined until_true(sub { 2 == grep { is_gone($_) } @workers }),
+	ok defined wait_until(sub { 2 == grep { process_gone($_) } @workers }),
 	    "$engine: without a supervisor no worker stays";
 
 	# A signal that reaches all of them, as Ctrl-C does, is one signal.
 	$server = start_server($engine, '--workers=2', '--stream');
-	until_true(sub { $server->workers == 2 });
+	wait_until(sub { $server->workers == 2 });
 	my ($sock) = connected($server, 1);
 	kill INT => $server->pid, $server->workers;
-	ok until_true(sub { refused($server) }),
+	ok wait_until(sub { refuses_connections($server) }),
 	    "$engine: Ctrl-C: nobody new";
 	is exchange($sock, 'more', 4), 'more',
 	    "$engine: Ctrl-C: who is under way goes on";
@@ -104,20 +82,20 @@ for my $engine (grep { !/ / } engines()) {
 	# A second one does not wait, for any of them.
 	$server = start_server($engine, '--workers=2', '--stream',
 	    '--drain=1m', '--gap=1m');
-	until_true(sub { $server->workers == 2 });
+	wait_until(sub { $server->workers == 2 });
 	@workers = $server->workers;
 	($sock) = connected($server, 1);
 	$server->signal('TERM');
-	until_true(sub { refused($server) });
+	wait_until(sub { refuses_connections($server) });
 	$server->signal('TERM');
 	is $server->wait, 1 << 8, "$engine: the second TERM: status 1";
-	ok defined until_true(sub { 2 == grep { is_gone($_) } @workers }),
+	ok defined wait_until(sub { 2 == grep { process_gone($_) } @workers }),
 	    "$engine: and no worker stays";
 
 	# One that is stopped for good does not keep the server from ending.
 	$server = start_server($engine, '--workers=2', '--drain=0', '-q');
 	$server->allow(qr/worker \d+ was killed by signal 9/);
-	until_true(sub { $server->workers == 2 });
+	wait_until(sub { $server->workers == 2 });
 	kill STOP => ($server->workers)[0];
 	my $start = time;
 	$server->stop;
@@ -156,7 +134,7 @@ for my $engine (grep { !/ / } engines()) {
 # More workers than clients that may be there: each has room for one.
 my ($last) = grep { !/ / } reverse engines();
 my $server = start_server($last, '--workers=4', '--max-clients=2');
-is scalar(grep { defined } until_true(sub { $server->workers == 2 })), 1,
+is scalar(grep { defined } wait_until(sub { $server->workers == 2 })), 1,
     'no more workers than clients';
 $server->stop;
 
@@ -175,7 +153,7 @@ for my $engine (engines()) {
 	$server = start_server($engine, '--stream', '--spin=1m');
 	($sock) = connected($server, 1);
 	$cpu = $server->cpu;
-	ok defined until_true(sub { $server->cpu - $cpu > 0.1 }),
+	ok defined wait_until(sub { $server->cpu - $cpu > 0.1 }),
 	    "$engine: --spin=1m: it does not sleep";
 	is exchange($sock, 'quick', 5), 'quick', "$engine: and answers";
 	my $other = dial($server);

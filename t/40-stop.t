@@ -31,7 +31,7 @@ sub between {
 
 # Writes for so long, reading at the same time; what was written and read.
 # Keeps on writing after the server's FIN, as a client may.
-sub flood {
+sub write_until {
 	my ($sock, $until) = @_;
 	my $block = pattern(1 << 16);
 	my ($sent, $back, $end) = (0, '', '');
@@ -44,17 +44,6 @@ sub flood {
 		select undef, undef, undef, 0.001 if !$n && !$k;
 	}
 	return ($sent, $back, $end, $block);
-}
-
-# The same without an eye on what comes back: a process that only writes and
-# one that only reads.
-sub flood_hard {
-	my ($server) = @_;
-	my $sock = dial($server);
-	$sock->blocking(1);
-	my $block = 'x' x 65536;
-	return spawn(sub { 1 while syswrite $sock, $block }),
-	    spawn(sub { 1 while sysread $sock, $block, 65536 });
 }
 
 for my $engine (engines()) {
@@ -159,7 +148,7 @@ for my $engine (engines()) {
 	# signal does not wait. (The server is never without something ready,
 	# and still has to see the signals.)
 	$server = start_server($engine, '--stream', '--drain=1m');
-	my @floods = map { flood_hard($server) } 1 .. 3;
+	my @floods = map { flood($server) } 1 .. 3;
 	$server->wait_log(qr/received/);
 	$server->signal('TERM');
 	my $refused = sub {
@@ -178,7 +167,7 @@ for my $engine (engines()) {
 
 	# And without a second one, they are cut when the time is over.
 	$server = start_server($engine, '--stream', '--drain=1500ms');
-	@floods = map { flood_hard($server) } 1 .. 3;
+	@floods = map { flood($server) } 1 .. 3;
 	$server->wait_log(qr/received/);
 	$start = time;
 	$server->stop;
@@ -210,7 +199,7 @@ for my $engine (engines()) {
 	exchange($sock, 'x', 1);
 	$start = time;
 	$server->signal('TERM');
-	my ($sent, $all, $last, $block) = flood($sock, $start + $DEADLINE);
+	my ($sent, $all, $last, $block) = write_until($sock, $start + $DEADLINE);
 	between time - $start, 0.2, 2.5, "$engine: TERM with endless input: " .
 	    'over within --drain';
 	my $whole = $block x (1 + $sent / length $block);

@@ -16,18 +16,6 @@ use Time::HiRes qw(sleep time);
 
 my @parallel = grep { $_ ne '--blocking' } engines();
 
-sub median {
-	my @sorted = sort { $a <=> $b } @_;
-	return $sorted[@sorted / 2];
-}
-
-sub seconds_of {
-	my ($work) = @_;
-	my $start = time;
-	$work->();
-	return time - $start;
-}
-
 # The end of file right behind the data, one client after the other.
 for my $engine (engines()) {
 	my $server = start_server($engine, '--stream', '--chunk=64k', '-q');

@@ -1,9 +1,14 @@
 package EchoTest;
 
-# What the tests share: running the program, servers that cannot outlive
-# their test, and sockets with a deadline on every step.
+# Everything that the tests share: running the program, starting servers that
+# cannot outlive their test, sockets with a deadline on every step, comparisons
+# that print what they compared, and measurements that are repeated before they
+# fail.
 #
-# ECHO_DIR is the folder of the program to be tested (default: the tree's).
+# When an assertion fails, the logs of all running servers and the output of
+# the last command are printed, each part of a log once.
+#
+# ECHO_DIR names the folder of the program to test (default: the source tree).
 
 use strict;
 use warnings;
@@ -22,46 +27,95 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE engines exec_form modes program sanitized
-    in_tree slurp run_echo run_command run_make chroot_prefix start_server
-    start_command dial spawn put get get_all exchange pattern random_bytes
-    show shimmed);
+our @EXPORT = qw($DEADLINE at_most chroot_prefix descriptors_of dial
+    end_processes engines exchange exec_form fill flood get get_all in_tree
+    is_between is_bytes measure_again median modes parallel_engines pattern
+    pattern_at process_gone program put random_bytes refuses_connections
+    reset_connection run_command run_echo run_make sanitized seconds_of
+    shimmed show slurp spawn start_command start_server wait_until);
 
-our $DEADLINE = 15;		# seconds that any one step may take
-my $FILE_DEADLINE = 240;	# seconds that a test file may take
+# Deadlines only end a test that hangs. They are long because a busy machine
+# may take ten times as long as an idle one.
+our $DEADLINE = 30;		# seconds for each single step
+my $FILE_DEADLINE = 600;	# seconds for a test file
+my $TRIES = 10;			# how often a measurement is made at most
+my $LOG_SHOWN = 3000;		# bytes of a log that a failure prints
+my $CONTEXT_SHOWN = 20_000;	# bytes that a failure prints in all
 
-my %running;			# servers, by address, weakly
+my %running;			# weak references to servers, by address
+my $last_run = '';		# the last command, until a failure prints it
+my $at_death = '';		# what to print if the test file dies
 
 my $tree = abs_path(dirname(__FILE__) . '/../..');
 my $dir = abs_path($ENV{ECHO_DIR} // $tree);
 
 $SIG{PIPE} = 'IGNORE';
-# Not by die, which an eval or a destructor would catch.
+# The handler exits at once because an eval or a destructor would catch a die.
 $SIG{ALRM} = sub {
-	print STDERR "the whole test took more than $FILE_DEADLINE s\n";
+	print STDERR "the test file took more than $FILE_DEADLINE s\n",
+	    _context();
 	POSIX::_exit(255);
 };
 alarm $FILE_DEADLINE;
 
+# The logs are read before die unwinds the stack, which ends the servers. A
+# subtest passes the error on by another die.
+$SIG{__DIE__} = sub { $at_death = _context() || $at_death };
+my $test_process = $$;
+END { diag $at_death if $? && $at_death ne '' && $$ == $test_process }
+
+# Every assertion of Test::More ends in this function.
+{
+	no warnings 'redefine';
+	my $ok = \&Test::Builder::ok;
+	*Test::Builder::ok = sub {
+		local $Test::Builder::Level = $Test::Builder::Level + 1;
+		my $passed = $ok->(@_);
+		_diag_context() unless $passed || $_[0]->in_todo;
+		return $passed;
+	};
+}
+
+sub _diag_context {
+	local ($!, $@, $?);
+	my $context = _context();
+	diag $context if $context ne '';
+	$last_run = '';
+	$_->{shown} = -s $_->{log} // 0 for grep { $_ } values %running;
+}
+
+# The last command and the new parts of the logs of all servers, for a person
+# to read.
+sub _context {
+	local ($!, $@, $?);
+	return substr join('', $last_run, map { $_->_log_to_show }
+	    sort { $a->{pid} <=> $b->{pid} } grep { $_ && $_->{pid} }
+	    values %running), 0, $CONTEXT_SHOWN;
+}
+
+# A file of the source tree.
 sub in_tree { "$tree/$_[0]" }
 
 # The program, or a link to it.
 sub program { "$dir/" . ($_[0] // 'echo') }
 
-# The engines of the server, from what it says of itself, and the last one
-# once more with two workers.
+# The engines that serve --help lists, and the last of them once more with two
+# workers.
 sub engines {
-	my $help = run_echo('serve', '--help')->{out};
+	my $help = run_echo({ forget => 1 }, 'serve', '--help')->{out};
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
 	my @engines = split / \| /, $1;
 	return @engines, "$engines[-1] --workers=2";
 }
 
-# An engine may come with options; arguments, a word each.
+# The same without --blocking, which serves one client at a time.
+sub parallel_engines { grep { !/^--blocking\b/ } engines() }
+
+# Splits "--engine --option" into its words and leaves other arguments alone.
 sub _words { map { /^--\w+ --\S+$/ ? split / / : $_ } @_ }
 
-# The command that a file of contrib has, as a list, after a keyword.
+# The command that a file in contrib contains as a JSON list after a keyword.
 sub exec_form {
 	my ($file, $keyword) = @_;
 	slurp(in_tree("contrib/$file")) =~ /^$keyword\s*(\[.*?\])/ms
@@ -72,21 +126,21 @@ sub exec_form {
 # The modes, and the link of each: ( serve => 'echo_server', ... ).
 sub modes {
 	my %link_of =
-	    run_echo('help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
+	    run_echo({ forget => 1 }, 'help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
 	    or die 'no modes in help';
 	return %link_of;
 }
 
-# Whether it is built with a sanitizer, or to tell which lines ran, which takes
-# memory and, at its end, descriptors and files of its own.
+# Whether the program is built with a sanitizer or to measure coverage. Either
+# needs memory and, when the program exits, descriptors and files of its own.
 sub sanitized {
 	local $ENV{ASAN_OPTIONS} = 'help=1';
-	return run_echo('--version')->{err} =~ /Sanitizer/ ||
+	return run_echo({ forget => 1 }, '--version')->{err} =~ /Sanitizer/ ||
 	    slurp(program()) =~ /\.gcda\b/;
 }
 
-# The command in front of the program (wrap) that has it meet the faults of
-# t/shim.c, where a sanitizer's runtime has to be loaded before.
+# The command to put in front of the program (wrap) so that t/shim.c injects
+# faults. The runtime of a sanitizer has to be loaded before the shim.
 sub shimmed {
 	my ($faults) = @_;
 	my $program = program();
@@ -114,10 +168,12 @@ sub _exec {
 	POSIX::_exit(127);
 }
 
-# Runs the program with arguments to its end: { status, signal, out, err,
-# time }. First may come a reference to: in (bytes for stdin), out and err
-# (paths or handles instead of being caught), program (a link), command
-# (another one), wrap (a command in front, such as prlimit), deadline (s).
+# Runs the program with arguments until it ends and returns { status, signal,
+# out, err, time }. The first argument may be a reference to a hash: in (bytes
+# for stdin), stdin (a path), out and err (paths or handles; the default is to
+# return what is written), program (a link), command (another program), wrap (a
+# command in front of it, such as prlimit), deadline (seconds), forget (do not
+# print this run when an assertion fails).
 sub run_echo {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = _words(@_);
@@ -136,29 +192,36 @@ sub run_echo {
 	my $start = time;
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {
-		alarm($how{deadline} // 60);	# survives exec: no one is left
+		# The alarm survives exec, so that the program always ends.
+		alarm($how{deadline} // 4 * $DEADLINE);
 		_exec($in, $out, $err, @command);
 	}
 	waitpid $pid, 0;
 	my $status = $?;
-	return {
+	my $run = {
 		status => WIFEXITED($status) ? WEXITSTATUS($status) : -1,
 		signal => WIFSIGNALED($status) ? WTERMSIG($status) : 0,
 		out => defined $how{out} ? '' : slurp($out),
 		err => defined $how{err} ? '' : slurp($err),
 		time => time - $start
 	};
+	$last_run = "last command: @command\nexit status $run->{status}, " .
+	    "signal $run->{signal}\nstdout, " .
+	    show($run->{out}, $LOG_SHOWN) . "\nstderr, " .
+	    show($run->{err}, $LOG_SHOWN) . "\n" unless $how{forget};
+	return $run;
 }
 
-# Another command, as run_echo runs ours; status 127 if it is not there.
+# Runs another command as run_echo runs the program. The status is 127 if the
+# command does not exist.
 sub run_command {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my ($command, @args) = @_;
 	return run_echo({ %how, command => $command }, @args);
 }
 
-# make in a folder, without what the make that runs the tests has told its
-# children.
+# Runs make in a folder, without the variables that the make which runs the
+# tests has exported.
 sub run_make {
 	my ($folder, @args) = @_;
 	local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
@@ -166,8 +229,9 @@ sub run_make {
 	return run_command('make', '-s', '-C', $folder, @args);
 }
 
-# What to put in front of a command for it to see nothing but that folder,
-# which has the program /echo; empty where we may not.
+# The words to put in front of a command so that it runs under chroot in a
+# folder, which contains the program as /echo. The list is empty where chroot is
+# not permitted.
 sub chroot_prefix {
 	my ($root) = @_;
 	for (['chroot', $root], ['unshare', '-r', 'chroot', $root]) {
@@ -177,8 +241,8 @@ sub chroot_prefix {
 	return;
 }
 
-# A server of ours on a port that the system chooses. ECHO_SERVE has options
-# that all servers get.
+# Starts an echo server on a port that the system chooses. The environment
+# variable ECHO_SERVE contains options for every server.
 sub start_server {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = _words(@_);
@@ -189,10 +253,12 @@ sub start_server {
 	    @{ $how{wrap} // [] }, program('echo'), 'serve', @args);
 }
 
-# A command that says "listening on ADDRESS" on stdout.
+# Starts a command that prints "listening on ADDRESS" to stdout, and waits for
+# that line. Options: name, log (a path or handle for stderr), listeners (the
+# number of lines to wait for), no_wait.
 #
-# Between the test and it stands a keeper, which ends it when the test is
-# gone, however that came about: the keeper sees the end of a pipe whose
+# The command is the child of a keeper process, which kills it when the test
+# ends for any reason: the keeper then reads end of file from a pipe whose
 # other end only the test holds.
 sub start_command {
 	my %how = ref $_[0] ? %{ +shift } : ();
@@ -200,6 +266,7 @@ sub start_command {
 	my $self = bless {
 		name => $how{name} // "@command",
 		tmp => File::Temp->newdir,
+		shown => 0		# bytes of the log already printed
 	}, 'EchoTest::Server';
 	$self->{log} = "$self->{tmp}/log";
 	pipe my $life, $self->{life} or die $!;
@@ -223,7 +290,8 @@ sub start_command {
 	return $self;
 }
 
-# In a child: what keeps servers alive is the test's to hold, not ours.
+# To be called in each child: only the test itself may hold the pipes whose end
+# of file makes the keepers kill their servers.
 sub let_go {
 	close $_->{life} for grep { $_ && $_->{life} } @_, values %running;
 }
@@ -281,60 +349,92 @@ sub EchoTest::Server::pid { $_[0]{pid} }
 sub EchoTest::Server::log { -e $_[0]{log} ? slurp($_[0]{log}) : '' }
 sub EchoTest::Server::signal { kill $_[1] => $_[0]{pid} }
 
-# Waits until the log matches, so many times if n is given; false if it does
-# not in time.
+# The part of the log that no failure has printed yet, for a person to read: at
+# most its last bytes.
+sub EchoTest::Server::_log_to_show {
+	my ($self) = @_;
+	my $log = substr $self->log, $self->{shown};
+	my $skipped = length($log) - $LOG_SHOWN;
+	return '' if $log eq '';
+	return "log of $self->{name}" .
+	    ($self->{shown} ? ', continued' : '') . ', ' .
+	    ($skipped > 0 ? "without $skipped bytes, then " : '') .
+	    show(substr($log, $skipped > 0 ? $skipped : 0), $LOG_SHOWN) .
+	    "\n";
+}
+
+# Waits until the log contains n matches of a pattern (default: one). Returns
+# false after the deadline.
 sub EchoTest::Server::wait_log {
 	my ($self, $what, $n) = (@_, 1);
-	for (my $until = time + $DEADLINE; time < $until; sleep 0.005) {
-		my $found = () = $self->log =~ /$what/g;
-		return 1 if $found >= $n;
-	}
+	return 1 if defined wait_until(sub {
+		$n <= (() = $self->log =~ /$what/g)
+	});
 	diag "not $n times $what in the log of $self->{name}:\n",
-	    show($self->log, 3000);
+	    show($self->log, $LOG_SHOWN);
 	return 0;
 }
 
-# Its workers, if it has any.
+# The process ids of the server's workers, if it has any.
 sub EchoTest::Server::workers {
 	my ($self) = @_;
 	return split ' ',
 	    slurp("/proc/$self->{pid}/task/$self->{pid}/children");
 }
 
+# The process ids of the server and its workers.
+sub EchoTest::Server::processes { ($_[0]{pid}, $_[0]->workers) }
+
+# Limits the number of descriptors of each of the server's processes. Returns
+# false where prlimit(1) is missing or not permitted.
+sub EchoTest::Server::limit_descriptors {
+	my ($self, $n) = @_;
+	return !grep { system('prlimit', "--nofile=$n:", '--pid', $_) != 0 }
+	    $self->processes;
+}
+
+# The number of open descriptors of a process; undef if it cannot be read.
+sub descriptors_of {
+	my ($pid) = @_;
+	opendir my $d, "/proc/$pid/fd" or return undef;
+	return scalar grep { !/^\./ } readdir $d;
+}
+
+# The memory that a process has for itself, in bytes; undef if it cannot be
+# read. Pages of the program and of libraries do not count. smaps_rollup is
+# exact; what status tells may be 64 pages off for each processor (proc(5)).
+sub _memory_of {
+	my ($pid) = @_;
+	my $memory = eval { slurp("/proc/$pid/smaps_rollup") } //
+	    eval { slurp("/proc/$pid/status") } // '';
+	return $memory =~ /^(?:Anonymous|RssAnon):\s+(\d+) kB/m ?
+	    1024 * $1 : undef;
+}
+
+# The processor time that a process has used, in seconds.
+sub _cpu_of {
+	my ($pid) = @_;
+	my @stat = split ' ', slurp("/proc/$pid/stat") =~ s/.*\) //r;
+	return ($stat[11] + $stat[12]) /
+	    POSIX::sysconf(POSIX::_SC_CLK_TCK());
+}
+
+# The sum of a measurement over all processes; undef if one is not to be had.
 sub _sum {
-	my ($self, $what) = @_;
+	my ($measure, @pids) = @_;
 	my $sum = 0;
-	$sum += $what->("/proc/$_") // return undef
-	    for $self->{pid}, $self->workers;
+	$sum += $measure->($_) // return undef for @pids;
 	return $sum;
 }
 
-# Of all its processes: how many descriptors are open, and how much memory
-# they take, in bytes.
-sub EchoTest::Server::descriptors {
-	return $_[0]->_sum(sub {
-		opendir my $d, "$_[0]/fd" or return undef;
-		return scalar grep { !/^\./ } readdir $d;
-	});
-}
+# The open descriptors, the memory in bytes and the processor time in seconds
+# of all the server's processes together.
+sub EchoTest::Server::descriptors { _sum(\&descriptors_of, $_[0]->processes) }
+sub EchoTest::Server::memory { _sum(\&_memory_of, $_[0]->processes) }
+sub EchoTest::Server::cpu { _sum(\&_cpu_of, $_[0]->processes) }
 
-sub EchoTest::Server::memory {
-	return $_[0]->_sum(sub {
-		slurp("$_[0]/status") =~ /^VmRSS:\s+(\d+) kB/m ? 1024 * $1 :
-		    undef;
-	});
-}
-
-# Processor seconds they have used.
-sub EchoTest::Server::cpu {
-	return $_[0]->_sum(sub {
-		my @stat = split ' ', slurp("$_[0]/stat") =~ s/.*\) //r;
-		($stat[11] + $stat[12]) /
-		    POSIX::sysconf(POSIX::_SC_CLK_TCK());
-	});
-}
-
-# Waits for its end: the wait status, undef if it does not end in time.
+# Waits until the server has ended. Returns the wait status, or undef after the
+# deadline.
 sub EchoTest::Server::wait {
 	my ($self) = @_;
 	return $self->{status} if defined $self->{status};
@@ -345,23 +445,22 @@ sub EchoTest::Server::wait {
 	return $self->{status} = $line;
 }
 
-# Stops it by a signal (TERM; undef: none) and asserts that it ends well:
-# exit status 0, no sanitizer's and no stray words in its log.
+# Sends a signal (default TERM; undef: none) and asserts that the server then
+# ends with exit status 0 and that its log contains only expected lines, so no
+# report of a sanitizer.
 sub EchoTest::Server::stop {
 	my ($self, $signal) = (@_, 'TERM');
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$self->signal($signal) if defined $signal;
 	my $status = $self->wait;
-	my $log = $self->log;
-	my @stray = grep { !$self->_expects($_) } split /\n/, $log;
-	my $well = defined $status && $status == 0 && !@stray;
-	ok $well, "$self->{name}: ends well" or diag
-	    'wait status ', $status // 'none', "\n",
-	    @stray ? "stray: $stray[0]\n" : '', show($log, 3000);
-	return $well;
+	my @stray = grep { !$self->_expects($_) } split /\n/, $self->log;
+	my $result = 'wait status ' . ($status // 'none (still running)');
+	$result .= ", unexpected line: $stray[0]" if @stray;
+	return is $result, 'wait status 0',
+	    "$self->{name} ends without an error";
 }
 
-# Lines of the log that are as they should be; allow() adds to them.
+# Whether a line of the log is expected; allow() adds patterns.
 sub EchoTest::Server::_expects {
 	my ($self, $line) = @_;
 	return 1 if $line =~ /^stopping: \d+ clients? under way, for at most /;
@@ -382,7 +481,8 @@ sub EchoTest::Server::DESTROY {
 	waitpid $self->{keeper}, 0;
 }
 
-# A child process of the test that ends with it, or by its own alarm.
+# Runs a function in a child process, which ends at the latest by its own alarm.
+# Returns its process id.
 sub spawn {
 	my ($work) = @_;
 	my $pid = fork // die "fork: $!";
@@ -394,7 +494,24 @@ sub spawn {
 	POSIX::_exit($@ ? 1 : 0);
 }
 
-# A connection to "host:port" or a server.
+# Kills child processes and waits for them.
+sub end_processes {
+	kill KILL => @_;
+	waitpid $_, 0 for @_;
+}
+
+# A client that writes without end, and reads in another process. Returns the
+# ids of both.
+sub flood {
+	my ($server) = @_;
+	my $sock = dial($server);
+	$sock->blocking(1);
+	my $block = 'x' x 65536;
+	return spawn(sub { 1 while syswrite $sock, $block }),
+	    spawn(sub { 1 while sysread $sock, $block, 65536 });
+}
+
+# Connects to "host:port" or to a server.
 sub dial {
 	my ($to) = @_;
 	$to = $to->address if ref $to;
@@ -406,9 +523,11 @@ sub dial {
 	return $sock;
 }
 
-# Both ways at once: writes $out, reads until $want bytes are there (undef:
-# until end of file). What came, in list context also how it ended: 'done',
-# 'eof', 'late' or an errno's text. half_close => 1: FIN after the last byte.
+# Writes $out and reads at the same time until $want bytes have arrived (undef:
+# until end of file). Returns the bytes that arrived and, in list context, how it
+# ended: 'done', 'eof', 'late' or the text of an errno. Options: half_close
+# (send FIN after the last byte), piece and take (the most bytes of one write and
+# one read), deadline (seconds).
 sub exchange {
 	my ($sock, $out, $want, %how) = @_;
 	my ($in, $sent) = ('', 0);
@@ -448,7 +567,7 @@ sub exchange {
 	return wantarray ? ($in, 'done') : $in;
 }
 
-# Writes all of it; true if that went well.
+# Writes all bytes. Returns whether that succeeded.
 sub put {
 	my ($sock, $bytes) = @_;
 	my (undef, $end) = exchange($sock, $bytes, 0);
@@ -460,13 +579,49 @@ sub get {
 	return exchange($sock, '', $n);
 }
 
-# All up to end of file, and how it ended.
+# Reads until end of file. Returns the bytes and how it ended.
 sub get_all {
 	my ($sock) = @_;
 	return exchange($sock, '', undef);
 }
 
-# n bytes that tell where they stand, so that no shift goes unseen.
+# Writes the repetitions of a block, from an offset on (default 0), and reads
+# nothing, until the socket has accepted no byte for some seconds. Returns the
+# offset that it reached.
+sub fill {
+	my ($sock, $block, $seconds, $sent) = (@_, 0);
+	my $until = time + $DEADLINE;
+	while (IO::Select->new($sock)->can_write($seconds) && time < $until) {
+		my $at = $sent % length $block;
+		$sent += syswrite($sock, $block, length($block) - $at, $at) //
+		    0;
+	}
+	return $sent;
+}
+
+# Closes a connection by a RST.
+sub reset_connection {
+	my ($sock) = @_;
+	setsockopt $sock, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0);
+	close $sock;
+}
+
+# Whether connections to the server's port are refused.
+sub refuses_connections {
+	my ($server) = @_;
+	return !IO::Socket::IP->new(PeerHost => '127.0.0.1',
+	    PeerPort => $server->port, Timeout => $DEADLINE);
+}
+
+# Whether a process has ended; a zombie has.
+sub process_gone {
+	my ($pid) = @_;
+	return !-e "/proc/$pid" ||
+	    (eval { slurp("/proc/$pid/stat") } // ') Z') =~ /\) [ZX]/;
+}
+
+# n bytes in which each word of four bytes depends on its offset, so that a
+# shift is noticed.
 sub pattern {
 	my ($n) = @_;
 	my $bytes = '';
@@ -482,7 +637,93 @@ sub random_bytes {
 	return $bytes;
 }
 
-# Bytes as a person may read them in a diagnostic.
+# The bytes at an offset of the endless repetition of a pattern.
+sub pattern_at {
+	my ($block, $from, $size) = @_;
+	my $at = $from % length $block;
+	return substr $block x (1 + ($at + $size) / length $block), $at, $size;
+}
+
+sub seconds_of {
+	my ($work) = @_;
+	my $start = time;
+	$work->();
+	return time - $start;
+}
+
+sub median {
+	my @sorted = sort { $a <=> $b } @_;
+	return $sorted[@sorted / 2];
+}
+
+# Waits until a condition holds. Returns the seconds that this took, or undef
+# after the deadline.
+sub wait_until {
+	my ($condition) = @_;
+	my $start = time;
+	until ($condition->()) {
+		return undef if time - $start > $DEADLINE;
+		sleep 0.005;
+	}
+	return time - $start;
+}
+
+# Repeats a measurement until its value is good, because another process may
+# have had the processor. Returns the last value.
+sub measure_again {
+	my ($measure, $good) = @_;
+	my $value;
+	for (1 .. $TRIES) {
+		$value = $measure->();
+		last if $good->($value);
+	}
+	return $value;
+}
+
+# Asserts that a measurement is at most a limit in one of ten tries. An
+# undefined value (the measurement itself failed) is not measured again.
+sub at_most {
+	my ($limit, $measure, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @values;
+	measure_again(sub { push @values, $measure->(); $values[-1] },
+	    sub { !defined $_[0] || $_[0] <= $limit });
+	my $passed = defined $values[-1] ?
+	    cmp_ok($values[-1], '<=', $limit, $name) : fail $name;
+	return $passed ||
+	    diag 'measured: ', join ', ', map { $_ // 'undef' } @values;
+}
+
+# Asserts that a number lies within limits.
+sub is_between {
+	my ($got, $low, $high, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok(defined $got && $got >= $low && $got <= $high, $name) ||
+	    diag '         got: ', $got // 'undef',
+	    "\n    expected: $low to $high";
+}
+
+# Asserts that two byte strings are equal. Shows their sizes and the bytes around
+# the first difference.
+sub is_bytes {
+	my ($got, $expected, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok 1, $name if defined $got && $got eq $expected;
+	ok 0, $name;
+	($got ^ $expected) =~ /^\0*/ if defined $got;
+	my $at = defined $got ? $+[0] : 0;
+	my $from = $at < 16 ? 0 : $at - 16;
+	diag "first difference at offset $at, shown from offset $from";
+	diag "$_->[0] ", !defined $_->[1] ? 'undef' :
+	    length($_->[1]) . ' bytes: ' . _visible(substr $_->[1],
+	    $from < length $_->[1] ? $from : length $_->[1], 48)
+	    for ['        got:', $got], ['   expected:', $expected];
+	return 0;
+}
+
+sub _visible { $_[0] =~ s/([^\x20-\x7e])/sprintf '\x%02x', ord $1/ger }
+
+# A beginning of some bytes, for a person to read in a diagnostic.
 sub show {
 	my ($bytes, $most) = (@_, 80);
 	return 'undef' unless defined $bytes;
@@ -490,8 +731,5 @@ sub show {
 	$text =~ s/([^\x20-\x7e\n])/sprintf '\\x%02x', ord $1/ge;
 	return length($bytes) . " bytes: $text";
 }
-
-*_line = \&EchoTest::Server::_line;
-*EchoTest::Server::_sum = \&_sum;
 
 1;
