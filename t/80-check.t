@@ -128,31 +128,31 @@ my @wrong = (
 	[ [ 'plain' ], [] ],
 	[ [ 'flip', 11 ], [ but(qw(bytes-1 no-banner empty)) ],
 	    { 'every-byte' =>
-	    qr/^one byte is another: 0x0a became 0x09 at offset 10$/ } ],
+	    qr/^one byte changed: 0x0a became 0x09 at offset 10$/ } ],
 	[ [ 'flip', 70_001 ], \@megabytes,
-	    qr/^one byte is another: 0x\w\w became 0x\w\w at offset 70000$/ ],
+	    qr/^one byte changed: 0x\w\w became 0x\w\w at offset 70000$/ ],
 	[ [ 'flip', 40_000_001 ], [ 'bytes-64M' ], qr/at offset 40000000$/ ],
 	[ [ 'twice' ], [ but(qw(no-banner empty)) ],
-	    qr/^everything came twice$/,
+	    qr/^the whole message came twice$/,
 	    { 'two-bursts' => qr/^70 bytes were doubled at offset 0$/ } ],
 	[ [ 'upper' ], [ but(qw(no-banner empty)) ],
 	    qr/^lower case became upper case$/ ],
-	[ [ 'banner' ], \@tests, qr/^11 bytes came first .* a banner\?$/,
-	    { 'no-banner' => qr/^11 bytes came that nobody had sent/ } ],
+	[ [ 'banner' ], \@tests, qr/^11 unexpected bytes came before the echo: a banner\?$/,
+	    { 'no-banner' => qr/^11 bytes came before the client had sent any/ } ],
 	[ [ 'one-recv', 100 ], \@stream,
 	    qr/^(closed|reset .*) after 100 of 256 bytes: one recv per conn/ ],
 	[ [ 'one-recv', 4096 ], [ but(@homework, qw(no-banner every-byte
 	    bytes-4096 fin empty one-by-one second-client resets)) ],
 	    qr/^(closed|reset .*) after 4096 of 65536 bytes: one recv per / ],
 	[ [ 'lines' ], [ but(qw(line no-banner fin fin-1M empty fin-100
-	    bytes-64M)) ], qr/: does it read lines\?$/ ],
+	    bytes-64M)) ], qr/: does the server read lines\?$/ ],
 	[ [ 'ascii' ], [ qw(utf8 every-byte) ],
 	    qr/^bytes above 127 were dropped/ ],
-	[ [ 'utf8' ], [ 'every-byte' ], qr/does it decode text\?$/ ],
+	[ [ 'utf8' ], [ 'every-byte' ], qr/does the server decode text\?$/ ],
 	[ [ 'strip' ], [ 'line' ], qr/^a newline was dropped$/ ],
 	[ [ 'nul' ], [ 'every-byte' ], qr/^a NUL byte was dropped/ ],
-	[ [ 'c-string' ], [ 'every-byte' ], qr/^what begins with a NUL byte/ ],
-	[ [ 'crlf' ], [ qw(line every-byte) ], qr/^a CR was put before a new/ ],
+	[ [ 'c-string' ], [ 'every-byte' ], qr/^the bytes from a NUL byte on/ ],
+	[ [ 'crlf' ], [ qw(line every-byte) ], qr/^a CR was inserted before a new/ ],
 	[ [ 'loses', 4096, 16 ], [ qw(bytes-65536 bytes-1M fin-1M fin-100
 	    50-at-once write-first no-stall odd-pieces bytes-64M) ],
 	    qr/^16 bytes were lost at offset 4096$/ ],
@@ -161,16 +161,16 @@ my @wrong = (
 	[ [ 'swaps' ], \@bulk, { 'bytes-1M' =>
 	    qr/^blocks of 32768 and 32768 bytes were swapped at offset 0$/ } ],
 	[ [ 'reverses' ], \@bulk, { 'bytes-1M' =>
-	    qr/^a block of 65536 bytes came back to front at offset 0$/ } ],
+	    qr/^a block of 65536 bytes came back in reverse order at offset 0$/ } ],
 	[ [ 'forgets-at-eof' ], [ qw(fin fin-1M fin-100 bytes-64M) ],
-	    qr/does it drop what it owes when the client has finished\?$/ ],
+	    qr/does the server drop pending output at end of file\?$/ ],
 	[ [ 'stays-open' ], \@ends, qr/^did not close after the client's end/ ],
-	[ [ 'resets-at-eof' ], \@ends, qr/^reset .* where end of file was/ ],
+	[ [ 'resets-at-eof' ], \@ends, qr/^reset the connection instead of closing it/ ],
 	[ [ 'mute' ], [ but('no-banner') ], qr/^did not answer$/,
 	    { 'bytes-13' => qr/^not tried: .*did not answer bytes-1$/ } ],
 	[ [ 'never-reads' ], [ but('no-banner') ], qr/^did not answer$/ ],
 	[ [ 'answers-at-eof' ], [ but(qw(no-banner fin fin-1M empty fin-100
-	    bytes-64M)) ], qr/: does it read up to end of file/ ],
+	    bytes-64M)) ], qr/: does the server read until then/ ],
 	[ [ 'closes-at-once' ], [ but('empty') ], qr/without an answer$/ ],
 	[ [ 'one-at-a-time' ], [ qw(second-client 50-at-once no-stall) ],
 	    qr/: one client at a time\?$/ ],
@@ -182,7 +182,7 @@ my @wrong = (
 	[ [ 'short-write' ], [ qw(write-first no-stall bytes-1M? fin-1M?
 	    odd-pieces? bytes-64M?) ], { 'write-first' => qr/lost/ } ],
 	[ [ 'extra' ], [ but(qw(no-banner empty)) ],
-	    qr/^1 byte too many came after the end$/ ]
+	    qr/^1 surplus byte came after the message$/ ]
 );
 
 # One judgement in the background, and its result.

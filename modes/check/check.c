@@ -1,16 +1,11 @@
 /*
- * Mode `check`: is what listens there a right echo server? Any server, in any
- * language. Which tests, and what they say, as TAP (testanything.org); the
- * tests themselves are in check_tests.c.
+ * Mode `check`: tests whether a server, written in any language, is a correct
+ * echo server. This file selects the tests and prints their results as TAP
+ * (testanything.org); the tests themselves are in tests.c.
  */
-#include "check.h"
-
 #include <err.h>
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,23 +14,25 @@
 
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
-#include "modes/mode.h"
 #include "modes/lib/net.h"
 #include "modes/lib/options.h"
 #include "modes/lib/text.h"
+#include "modes/mode.h"
+#include "tests.h"
 
 enum { OPTION_PROFILE = OPTIONS_LONG, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
 
 static const struct option_row check_options[] = {
 	OPTIONS_TEXT("\n"
-	    "Tests whether the server at ADDRESS is a correct echo server. "
-	    "Reports in TAP\n"
-	    "which byte was wrong and what the mistake may be. Each profile "
-	    "includes the\n"
-	    "one before it: homework (one short message per connection), "
-	    "rfc862 (every byte\n"
-	    "of a stream, up to its end), robust (many clients, clients that "
-	    "misbehave, bulk).\n"),
+	    "Tests whether the server at ADDRESS is a correct echo server, "
+	    "and prints the\n"
+	    "results as TAP. A failed test shows which byte was wrong and "
+	    "what the mistake may\n"
+	    "be. Each profile includes the one before it: homework (one "
+	    "short message per\n"
+	    "connection), rfc862 (every byte of a stream until its end), "
+	    "robust (many clients,\n"
+	    "clients that misbehave, large messages).\n"),
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit for the connection, and then for each period in which "
 	    "no byte moves; after one timeout, later tests wait less"),
@@ -55,46 +52,47 @@ static const struct option_row check_options[] = {
 	OPTIONS_END
 };
 
-static const char *const profiles[] = { "homework", "rfc862", "robust" };
+static const char *const profile_names[] = { "homework", "rfc862", "robust" };
 
-enum { MOST = 64 };		/* tests that there may be */
+enum { MAX_TESTS = 64 };	/* room for tests_table */
 
 struct settings {
 	struct dial_options server;
 	enum profile profile;
-	bool some;		/* only those that are named */
-	bool named[MOST], skipped[MOST];
+	bool has_only;		/* --only was given: run the tests in only */
+	bool only[MAX_TESTS], skip[MAX_TESTS];	/* by index in tests_table */
 	bool list;
 };
 
 static enum profile
-read_profile(const char *value)
+parse_profile(const char *value)
 {
 	for (int i = HOMEWORK; i <= ROBUST; i++)
-		if (strcmp(value, profiles[i]) == 0)
+		if (strcmp(value, profile_names[i]) == 0)
 			return (enum profile)i;
 	args_usage("--profile: %s is not homework, rfc862 or robust",
 	    args_shown(value));
 }
 
+/* Returns the index of the test with that name; exits if there is none. */
 static int
-test_named(const char *what, const char *name)
+find_test(const char *option, const char *name)
 {
-	for (int i = 0; check_tests[i].name != NULL; i++)
-		if (strcmp(check_tests[i].name, name) == 0)
+	for (int i = 0; tests_table[i].name != NULL; i++)
+		if (strcmp(tests_table[i].name, name) == 0)
 			return i;
-	args_usage("%s: there is no test %s; --list names them",
-	    what, args_shown(name));
+	args_usage("%s: there is no test %s; --list prints all names",
+	    option, args_shown(name));
 }
 
-/* Marks those of NAME[,NAME]...; cuts the names up. */
+/* Marks the tests in NAME[,NAME]..., and writes NULs into that list. */
 static void
-read_names(const char *what, char *names, bool marks[MOST])
+mark_tests(const char *option, char *names, bool marks[MAX_TESTS])
 {
 	char *name;
 
 	while ((name = strsep(&names, ",")) != NULL)
-		marks[test_named(what, name)] = true;
+		marks[find_test(option, name)] = true;
 }
 
 static void
@@ -106,14 +104,14 @@ check_set(void *to, const struct option_row *row, char *value)
 		return;
 	switch (row->key) {
 	case OPTION_PROFILE:
-		set->profile = read_profile(value);
+		set->profile = parse_profile(value);
 		break;
 	case OPTION_ONLY:
-		set->some = true;
-		read_names("--only", value, set->named);
+		set->has_only = true;
+		mark_tests("--only", value, set->only);
 		break;
 	case OPTION_SKIP:
-		read_names("--skip", value, set->skipped);
+		mark_tests("--skip", value, set->skip);
 		break;
 	case OPTION_LIST:
 		set->list = true;
@@ -121,64 +119,58 @@ check_set(void *to, const struct option_row *row, char *value)
 	}
 }
 
+/* --list. Shell completion reads the first two columns. */
 static void
-list(void)
+print_test_list(void)
 {
-	for (const struct test *t = check_tests; t->name != NULL; t++)
-		printf("%-13s  %-8s  %s\n", t->name, profiles[t->profile],
-		    t->shows);
+	for (const struct test *t = tests_table; t->name != NULL; t++)
+		printf("%-13s  %-8s  %s\n", t->name,
+		    profile_names[t->profile], t->shows);
 	args_flush();
 }
 
+/* Whether the options select a test (--skip only reports it as skipped). */
 static bool
-is_wanted(const struct settings *set, int test)
+is_selected(const struct settings *set, int test)
 {
-	return set->some ? set->named[test] :
-	    check_tests[test].profile <= set->profile;
+	return set->has_only ? set->only[test] :
+	    tests_table[test].profile <= set->profile;
 }
 
 static int
-count_wanted(const struct settings *set)
+count_selected(const struct settings *set)
 {
 	int n = 0;
 
-	for (int i = 0; check_tests[i].name != NULL; i++)
-		n += is_wanted(set, i);
+	for (int i = 0; tests_table[i].name != NULL; i++)
+		n += is_selected(set, i);
 	return n;
 }
 
-/* Ends a run that cannot be made, in the words of TAP and in ours. */
-static void
-bail_out(enum status, const char *fmt, ...)
-    __attribute__((noreturn, format(printf, 2, 3)));
+static void bail_out(const struct dial_error *) __attribute__((noreturn));
 
+/* Exits when no test can be run; the reason goes to stdout and to stderr. */
 static void
-bail_out(enum status status, const char *fmt, ...)
+bail_out(const struct dial_error *error)
 {
-	char why[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	printf("Bail out! %s\n", why);
+	printf("Bail out! %s\n", error->text);
 	args_flush();
-	errx((int)status, "%s", why);
+	errx((int)error->status, "%s", error->text);
 }
 
-/* The first connection, which the first test will have. */
+/* Opens the first connection, which the first test uses. */
 static void
-reach(struct check *c, const struct address *address)
+connect_to_target(struct target *target, const struct address *address)
 {
-	struct target *target = &c->target;
-	struct dial_error why;
+	struct dial_error error;
 
-	target->fd = dial_any(address, target->timeout, &target->server, &why);
+	target->fd = dial_any(address, target->timeout, &target->server,
+	    &error);
 	if (target->fd < 0)
-		bail_out(why.status, "%s", why.text);
+		bail_out(&error);
 }
 
-/* YAML, as TAP has it under a test that failed. */
+/* The YAML block of a failed test. */
 static void
 print_report(const struct report *r)
 {
@@ -209,9 +201,10 @@ print_outcome(int number, const char *name, enum outcome outcome,
 	args_flush();
 }
 
-/* On a terminal, which test is being made; NULL takes it away again. */
+/* Shows the current test on a terminal; a NULL name clears the line. */
 static void
-show_progress(const struct settings *set, int number, int n, const char *name)
+check_show_progress(const struct settings *set, int number, int n,
+    const char *name)
 {
 	if (set->server.verbosity < 0 || !isatty(STDERR_FILENO))
 		return;
@@ -222,53 +215,72 @@ show_progress(const struct settings *set, int number, int n, const char *name)
 }
 
 static enum outcome
-make(struct check *c, const struct settings *set, int test)
+run_or_skip(struct test_run *run, const struct settings *set, int test)
 {
-	const char *name = check_tests[test].name;
+	const char *name = tests_table[test].name;
 	int64_t started = net_now();
 	char time[TEXT_TIME];
 	enum outcome outcome;
 
-	if (set->skipped[test]) {
-		strcpy(c->report.message, "left out by --skip");
+	if (set->skip[test]) {
+		strcpy(run->report.message, "left out by --skip");
 		return SKIP;
 	}
-	outcome = check_make(c, &check_tests[test]);
+	outcome = tests_run_one(run, &tests_table[test]);
 	if (set->server.verbosity > 0)
 		fprintf(stderr, "%s took %s\n", name,
 		    text_time(time, net_now() - started));
 	return outcome;
 }
 
-/* The tests that are wanted, n of them; how many failed. */
+/* Runs the n selected tests, and returns how many failed. */
 static int
-make_all(struct check *c, const struct settings *set, int n)
+run_selected(struct test_run *run, const struct settings *set, int n)
 {
 	int number = 0, failed = 0;
 
-	for (int i = 0; check_tests[i].name != NULL; i++) {
-		const char *name = check_tests[i].name;
+	for (int i = 0; tests_table[i].name != NULL; i++) {
+		const char *name = tests_table[i].name;
 		enum outcome outcome;
 
-		if (!is_wanted(set, i))
+		if (!is_selected(set, i))
 			continue;
 		number++;
-		show_progress(set, number, n, name);
-		outcome = make(c, set, i);
-		show_progress(set, number, n, NULL);
-		print_outcome(number, name, outcome, &c->report);
+		check_show_progress(set, number, n, name);
+		outcome = run_or_skip(run, set, i);
+		check_show_progress(set, number, n, NULL);
+		print_outcome(number, name, outcome, &run->report);
 		failed += outcome == FAIL;
 	}
 	return failed;
 }
 
+/* Runs the tests against a server, and returns the exit status. */
+static enum status
+check_server(const struct settings *set, const struct address *address)
+{
+	static struct test_run run;
+	struct target *target = &run.target;
+	int n = count_selected(set), failed;
+
+	printf("TAP version 13\n"
+	    "1..%d\n", n);
+	args_flush();
+	target->timeout = set->server.timeout;
+	target->answer_left = target->eof_left = target->timeout;
+	connect_to_target(target, address);
+	failed = run_selected(&run, set, n);
+	printf("# %s: %d of %d test%s failed\n", target->server.name, failed,
+	    n, PLURAL(n));
+	args_flush();
+	return failed > 0 ? STATUS_NO : STATUS_OK;
+}
+
 static int
 check_run(int argc, char **argv)
 {
-	static struct check c;
 	struct settings set = { .list = false };
 	struct address address;
-	int n, failed;
 
 	options_parse(argc, argv, &mode_check, check_set, &set);
 	if (optind < argc && set.server.address != NULL)
@@ -279,20 +291,10 @@ check_run(int argc, char **argv)
 	    dial_address("--address", set.server.address, set.server.port);
 	args_no_operands(argc, argv);
 	if (set.list) {
-		list();
+		print_test_list();
 		return STATUS_OK;
 	}
-	n = count_wanted(&set);
-	printf("TAP version 13\n"
-	    "1..%d\n", n);
-	args_flush();
-	c.target.timeout = c.target.answer = c.target.end = set.server.timeout;
-	reach(&c, &address);
-	failed = make_all(&c, &set, n);
-	printf("# %s: %d of %d test%s failed\n", c.target.server.name, failed,
-	    n, PLURAL(n));
-	args_flush();
-	return failed > 0 ? STATUS_NO : STATUS_OK;
+	return (int)check_server(&set, &address);
 }
 
 const struct mode mode_check = {

@@ -1,8 +1,9 @@
 /*
- * The bytes that came are compared with what the usual mistakes would have
- * made of those that were sent: first the ones that change single bytes (case,
- * line ends, NUL, encodings), then those that lose or move whole blocks, which
- * is seen because no two places of a message are alike.
+ * Applies the usual mistakes to the bytes that were sent, and compares the
+ * result with the bytes that came back. First come mistakes that change
+ * single bytes (case, line ends, NUL, encodings), then those that lose, repeat
+ * or move whole blocks. Blocks can be found again because no two places of a
+ * message are alike.
  */
 #include "diagnose.h"
 
@@ -11,95 +12,98 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "talk.h"
 #include "modes/lib/text.h"
+#include "talk.h"
 
 enum {
-	SEEN = 64,		/* bytes that a mistake has to explain */
-	ENOUGH = 8,		/* bytes that are nowhere alike */
-	FAR = 1024 * 1024,	/* how far off a block is looked for */
-	LARGE = 4096		/* bytes that are not lost one by one */
+	EXPLAINED = 64,		/* bytes that a changed byte has to explain */
+	UNIQUE = 8,		/* bytes that occur once in a message */
+	RANGE = 1024 * 1024,	/* how far a block is searched for, in bytes */
+	LARGE = 4096		/* a loss of this size is a block, in bytes */
 };
 
-/* What becomes of one byte; the number of bytes in out, at most 3. */
-typedef size_t change(unsigned char, unsigned char out[3]);
+/*
+ * A mistake that acts on single bytes: writes what becomes of one byte to out,
+ * and returns the number of bytes, at most 3.
+ */
+typedef size_t byte_change(unsigned char in, unsigned char out[3]);
 
 static size_t
-one(unsigned char byte, unsigned char *out)
+put_byte(unsigned char byte, unsigned char *out)
 {
 	*out = byte;
 	return 1;
 }
 
 static size_t
-to_upper(unsigned char in, unsigned char *out)
+make_upper_case(unsigned char in, unsigned char *out)
 {
-	return one(in >= 'a' && in <= 'z' ? in & 0xdf : in, out);
+	return put_byte(in >= 'a' && in <= 'z' ? in & 0xdf : in, out);
 }
 
 static size_t
-to_lower(unsigned char in, unsigned char *out)
+make_lower_case(unsigned char in, unsigned char *out)
 {
-	return one(in >= 'A' && in <= 'Z' ? in | 0x20 : in, out);
+	return put_byte(in >= 'A' && in <= 'Z' ? in | 0x20 : in, out);
 }
 
 static size_t
-with_cr(unsigned char in, unsigned char *out)
+insert_cr(unsigned char in, unsigned char *out)
 {
 	if (in != '\n')
-		return one(in, out);
+		return put_byte(in, out);
 	out[0] = '\r';
 	out[1] = '\n';
 	return 2;
 }
 
 static size_t
-without_cr(unsigned char in, unsigned char *out)
+drop_cr(unsigned char in, unsigned char *out)
 {
-	return in == '\r' ? 0 : one(in, out);
+	return in == '\r' ? 0 : put_byte(in, out);
 }
 
 static size_t
-without_newline(unsigned char in, unsigned char *out)
+drop_newline(unsigned char in, unsigned char *out)
 {
-	return in == '\n' ? 0 : one(in, out);
+	return in == '\n' ? 0 : put_byte(in, out);
 }
 
 static size_t
-without_nul(unsigned char in, unsigned char *out)
+drop_nul(unsigned char in, unsigned char *out)
 {
-	return in == '\0' ? 0 : one(in, out);
+	return in == '\0' ? 0 : put_byte(in, out);
 }
 
 static size_t
-without_control(unsigned char in, unsigned char *out)
+drop_control(unsigned char in, unsigned char *out)
 {
-	return in < ' ' ? 0 : one(in, out);
+	return in < ' ' ? 0 : put_byte(in, out);
 }
 
 static size_t
-without_high(unsigned char in, unsigned char *out)
+drop_high(unsigned char in, unsigned char *out)
 {
-	return in >= 0x80 ? 0 : one(in, out);
+	return in >= 0x80 ? 0 : put_byte(in, out);
 }
 
 static size_t
-seven_bits(unsigned char in, unsigned char *out)
+clear_high_bit(unsigned char in, unsigned char *out)
 {
-	return one(in & 0x7f, out);
+	return put_byte(in & 0x7f, out);
 }
 
 static size_t
-question_mark(unsigned char in, unsigned char *out)
+high_to_question_mark(unsigned char in, unsigned char *out)
 {
-	return one(in >= 0x80 ? '?' : in, out);
+	return put_byte(in >= 0x80 ? '?' : in, out);
 }
 
 static size_t
-replacement(unsigned char in, unsigned char *out)
+high_to_replacement(unsigned char in, unsigned char *out)
 {
 	if (in < 0x80)
-		return one(in, out);
+		return put_byte(in, out);
 	out[0] = 0xef;		/* U+FFFD in UTF-8 */
 	out[1] = 0xbf;
 	out[2] = 0xbd;
@@ -110,340 +114,389 @@ static size_t
 latin1_to_utf8(unsigned char in, unsigned char *out)
 {
 	if (in < 0x80)
-		return one(in, out);
+		return put_byte(in, out);
 	out[0] = 0xc0 | in >> 6;
 	out[1] = 0x80 | (in & 0x3f);
 	return 2;
 }
 
 static size_t
-doubled_255(unsigned char in, unsigned char *out)
+double_255(unsigned char in, unsigned char *out)
 {
 	out[0] = out[1] = in;
 	return in == 0xff ? 2 : 1;
 }
 
 static const struct {
-	change *mistake;
-	const char *says;
-} changes[] = {
-	{ to_upper, "lower case became upper case" },
-	{ to_lower, "upper case became lower case" },
-	{ with_cr, "a CR was put before a newline: a stream in text mode?" },
-	{ without_cr, "a CR was dropped: a stream in text mode?" },
-	{ without_newline, "a newline was dropped" },
-	{ without_nul, "a NUL byte was dropped: a string function?" },
-	{ without_control, "a control byte was dropped" },
-	{ without_high, "bytes above 127 were dropped: is it for ASCII only?" },
-	{ seven_bits, "the eighth bit was cleared: is it for ASCII only?" },
-	{ question_mark, "bytes above 127 became ?: is it for ASCII only?" },
-	{ replacement, "bytes that are not UTF-8 were replaced by U+FFFD: "
-	    "does it decode text?" },
-	{ latin1_to_utf8, "bytes above 127 were encoded as UTF-8: does it "
-	    "decode them as Latin-1?" },
-	{ doubled_255, "byte 255 was doubled: telnet's escape?" }
+	byte_change *apply;
+	const char *sentence;
+} byte_changes[] = {
+	{ make_upper_case, "lower case became upper case" },
+	{ make_lower_case, "upper case became lower case" },
+	{ insert_cr,
+	    "a CR was inserted before a newline: a stream in text mode?" },
+	{ drop_cr, "a CR was dropped: a stream in text mode?" },
+	{ drop_newline, "a newline was dropped" },
+	{ drop_nul, "a NUL byte was dropped: a string function?" },
+	{ drop_control, "a control byte was dropped" },
+	{ drop_high,
+	    "bytes above 127 were dropped: does the server expect ASCII?" },
+	{ clear_high_bit,
+	    "the eighth bit was cleared: does the server expect ASCII?" },
+	{ high_to_question_mark,
+	    "bytes above 127 became ?: does the server expect ASCII?" },
+	{ high_to_replacement, "bytes that are not UTF-8 were replaced by "
+	    "U+FFFD: does the server decode text?" },
+	{ latin1_to_utf8, "bytes above 127 were encoded as UTF-8: does the "
+	    "server decode them as Latin-1?" },
+	{ double_255, "byte 255 was doubled: the escape of telnet?" }
 };
 
+enum { BYTE_CHANGES = sizeof(byte_changes) / sizeof(*byte_changes) };
+
 static size_t
-smaller(size_t a, size_t b)
+min_size(size_t a, size_t b)
 {
 	return a < b ? a : b;
 }
 
-/* Whether that change, from the first wrong byte on, explains what came. */
-static bool
-explains(change *mistake, const struct talk *t)
+/*
+ * Applies a change to n bytes, at most EXPLAINED. Returns the number of bytes
+ * written to out.
+ */
+static size_t
+apply_change(byte_change *apply, const unsigned char *in, size_t n,
+    unsigned char out[3 * EXPLAINED])
 {
-	unsigned char sent[SEEN], made[3 * SEEN];
-	size_t n = message_bytes(&t->plan.message, t->at, sent, SEEN);
 	size_t size = 0;
 
 	for (size_t i = 0; i < n; i++)
-		size += mistake(sent[i], made + size);
-	size = smaller(size, t->caught);
-	return size > 0 && memcmp(made, t->got, size) == 0;
+		size += apply(in[i], out + size);
+	return size;
 }
 
-static const char *
-changed(const struct talk *t)
+/* Whether a change explains the bytes from the first wrong one on. */
+static bool
+change_explains(byte_change *apply, const struct talk *t)
 {
-	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++)
-		if (explains(changes[i].mistake, t))
-			return changes[i].says;
+	unsigned char sent[EXPLAINED], changed[3 * EXPLAINED];
+	size_t n = talk_message_bytes(&t->plan.message, t->differs_at, sent,
+	    EXPLAINED);
+	size_t size = min_size(apply_change(apply, sent, n, changed),
+	    t->wrong_size);
+
+	return size > 0 && memcmp(changed, t->wrong, size) == 0;
+}
+
+/* The sentence for the change that explains the wrong bytes, or NULL. */
+static const char *
+find_byte_change(const struct talk *t)
+{
+	for (int i = 0; i < BYTE_CHANGES; i++)
+		if (change_explains(byte_changes[i].apply, t))
+			return byte_changes[i].sentence;
 	return NULL;
 }
 
-/* What was sent around the first wrong byte. */
-struct around {
+/* The part of the message around the first wrong byte. */
+struct context {
 	unsigned char *bytes;
 	size_t size;
-	size_t at;		/* where that byte is in it */
+	size_t at;		/* index of the first wrong byte */
 };
 
+/* Returns false if there is no memory. The caller frees c->bytes. */
 static bool
-look_around(struct around *a, const struct talk *t)
+load_context(struct context *c, const struct talk *t)
 {
-	a->at = (size_t)(t->at < FAR ? t->at : FAR);
-	a->bytes = malloc(2 * FAR);
-	if (a->bytes == NULL)
+	c->at = (size_t)(t->differs_at < RANGE ? t->differs_at : RANGE);
+	c->bytes = malloc(2 * RANGE);
+	if (c->bytes == NULL)
 		return false;
-	a->size = message_bytes(&t->plan.message, t->at - a->at, a->bytes,
-	    2 * FAR);
+	c->size = talk_message_bytes(&t->plan.message, t->differs_at - c->at,
+	    c->bytes, 2 * RANGE);
 	return true;
 }
 
-/* How many bytes are enough to know a place again. */
+/* How many bytes to compare when a place in the message is searched for. */
 static size_t
-enough(const struct around *a, const struct talk *t)
+search_size(const struct context *c, const struct talk *t)
 {
-	return smaller(ENOUGH, smaller(a->size - a->at, t->caught));
+	return min_size(UNIQUE, min_size(c->size - c->at, t->wrong_size));
 }
 
-/* After how many bytes of what came it goes on as it was sent; 0: never. */
+/* After how many wrong bytes the right ones follow; 0: they do not follow. */
 static size_t
-inserted(const struct around *a, const struct talk *t)
+count_inserted(const struct context *c, const struct talk *t)
 {
-	const unsigned char *here = a->bytes + a->at, *found;
-	size_t rest = a->size - a->at;
+	const unsigned char *right = c->bytes + c->at, *found;
+	size_t rest = c->size - c->at;
 
-	/* So few that they may be in what was put in as well. */
-	if (rest < ENOUGH && t->caught > rest &&
-	    memcmp(t->got + t->caught - rest, here, rest) == 0)
-		return t->caught - rest;
-	found = memmem(t->got, t->caught, here, enough(a, t));
-	return found == NULL ? 0 : (size_t)(found - t->got);
+	/*
+	 * A rest this short may also occur within the inserted bytes, so look
+	 * for it at the end.
+	 */
+	if (rest < UNIQUE && t->wrong_size > rest &&
+	    memcmp(t->wrong + t->wrong_size - rest, right, rest) == 0)
+		return t->wrong_size - rest;
+	found = memmem(t->wrong, t->wrong_size, right, search_size(c, t));
+	return found == NULL ? 0 : (size_t)(found - t->wrong);
 }
 
 /*
- * How many bytes are left out of what was sent; 0: that is not it. However
- * many: the rest of a short write may be megabytes.
+ * How many bytes of the message are missing before the wrong bytes; 0: none.
+ * The search has no limit, because a short write can lose megabytes.
  */
 static uint64_t
-lost(const struct around *a, const struct talk *t)
+count_lost(const struct context *c, const struct talk *t)
 {
-	static unsigned char bytes[FAR];
-	size_t n = enough(a, t), size;
+	static unsigned char bytes[RANGE];
+	size_t n = search_size(c, t), size;
 
-	for (uint64_t from = t->at; (size = message_bytes(&t->plan.message,
-	    from, bytes, FAR)) >= n; from += FAR - n + 1) {
-		const unsigned char *found = memmem(bytes, size, t->got, n);
+	for (uint64_t from = t->differs_at;
+	    (size = talk_message_bytes(&t->plan.message, from, bytes,
+	    RANGE)) >= n; from += RANGE - n + 1) {
+		const unsigned char *found = memmem(bytes, size, t->wrong, n);
 
 		if (found != NULL)
-			return from + (uint64_t)(found - bytes) - t->at;
+			return from + (uint64_t)(found - bytes) -
+			    t->differs_at;
 	}
 	return 0;
 }
 
-/* How far back in what was sent it starts again; 0: that is not it. */
+/* How many bytes before the first wrong one the message repeats; 0: none. */
 static size_t
-repeated(const struct around *a, const struct talk *t)
+count_repeated(const struct context *c, const struct talk *t)
 {
-	const unsigned char *here = a->bytes + a->at;
-	const unsigned char *found = memmem(a->bytes, a->at, t->got,
-	    enough(a, t));
+	const unsigned char *right = c->bytes + c->at;
+	const unsigned char *found = memmem(c->bytes, c->at, t->wrong,
+	    search_size(c, t));
 
-	return found == NULL ? 0 : (size_t)(here - found);
+	return found == NULL ? 0 : (size_t)(right - found);
 }
 
-/* The size of a block that came back to front; 0: that is not it. */
+/* The size of a block that came back in reverse order; 0: none did. */
 static size_t
-reversed(const struct around *a, const struct talk *t)
+count_reversed(const struct context *c, const struct talk *t)
 {
-	const unsigned char *here = a->bytes + a->at, *found;
-	unsigned char back[ENOUGH];
-	size_t n = enough(a, t);
+	const unsigned char *right = c->bytes + c->at, *found;
+	unsigned char reversed[UNIQUE];
+	size_t n = search_size(c, t);
 
 	for (size_t i = 0; i < n; i++)
-		back[i] = t->got[n - 1 - i];
-	found = memmem(here, a->size - a->at, back, n);
-	return found == NULL ? 0 : (size_t)(found - here) + n;
+		reversed[i] = t->wrong[n - 1 - i];
+	found = memmem(right, c->size - c->at, reversed, n);
+	return found == NULL ? 0 : (size_t)(found - right) + n;
 }
 
-/* A few bytes are others, in their places, between many that are right. */
+/* A few bytes have other values, in their places, between many right ones. */
 static bool
-is_damaged(char *out, const struct around *a, const struct talk *t)
+diagnose_damage(char *out, const struct context *c, const struct talk *t)
 {
-	size_t n = smaller(t->caught, a->size - a->at), count = 0;
+	size_t n = min_size(t->wrong_size, c->size - c->at), count = 0;
 
 	for (size_t i = 0; i < n; i++)
-		count += t->got[i] != a->bytes[a->at + i];
-	if (t->caught > n || (count > 1 && count > n / 4))
+		count += t->wrong[i] != c->bytes[c->at + i];
+	if (t->wrong_size > n || (count > 1 && count > n / 4))
 		return false;
 	if (count == 1)
-		snprintf(out, BLAME_SIZE, "one byte is another: 0x%02x became "
-		    "0x%02x at offset %" PRIu64, a->bytes[a->at], t->got[0],
-		    t->at);
+		snprintf(out, DIAGNOSE_SIZE, "one byte changed: 0x%02x became "
+		    "0x%02x at offset %" PRIu64, c->bytes[c->at], t->wrong[0],
+		    t->differs_at);
 	else
-		snprintf(out, BLAME_SIZE, "%zu of %zu bytes are others from "
-		    "offset %" PRIu64 " on", count, n, t->at);
+		snprintf(out, DIAGNOSE_SIZE, "%zu of %zu bytes changed from "
+		    "offset %" PRIu64 " on", count, n, t->differs_at);
 	return true;
 }
 
-static bool
-is_moved(char *out, const struct around *a, const struct talk *t)
+static const char *
+was_or_were(uint64_t n)
 {
-	size_t more = inserted(a, t);
-	size_t again = repeated(a, t), block = reversed(a, t);
-	uint64_t less = lost(a, t);
+	return n == 1 ? " was" : "s were";
+}
 
-	if (more > 0 && less > 0)
-		snprintf(out, BLAME_SIZE, "blocks of %zu and %" PRIu64
-		    " bytes were swapped at offset %" PRIu64, more, less,
-		    t->at);
-	else if (again > 0 && (more == 0 || again == more))
-		snprintf(out, BLAME_SIZE, "%zu byte%s doubled at offset %"
-		    PRIu64, again, again == 1 ? " was" : "s were",
-		    t->at - again);
-	else if (more > 0 && t->at == 0)
-		snprintf(out, BLAME_SIZE, "%zu byte%s came first that nobody "
-		    "had sent: a banner?", more, PLURAL(more));
-	else if (more > 0)
-		snprintf(out, BLAME_SIZE, "%zu byte%s put in at offset %"
-		    PRIu64, more, more == 1 ? " was" : "s were", t->at);
-	else if (less > 0)
-		snprintf(out, BLAME_SIZE, "%" PRIu64 " byte%s lost at offset %"
-		    PRIu64 "%s", less, less == 1 ? " was" : "s were", t->at,
-		    less >= LARGE ? ": the rest of a short write?" : "");
-	else if (block > 1)
-		snprintf(out, BLAME_SIZE, "a block of %zu bytes came back to "
-		    "front at offset %" PRIu64, block, t->at);
+/* Bytes were swapped, doubled, inserted, lost or reversed. */
+static bool
+diagnose_move(char *out, const struct context *c, const struct talk *t)
+{
+	size_t inserted = count_inserted(c, t);
+	size_t repeated = count_repeated(c, t);
+	size_t reversed = count_reversed(c, t);
+	uint64_t lost = count_lost(c, t), at = t->differs_at;
+
+	if (inserted > 0 && lost > 0)
+		snprintf(out, DIAGNOSE_SIZE, "blocks of %zu and %" PRIu64
+		    " bytes were swapped at offset %" PRIu64, inserted, lost,
+		    at);
+	else if (repeated > 0 && (inserted == 0 || repeated == inserted))
+		snprintf(out, DIAGNOSE_SIZE, "%zu byte%s doubled at offset %"
+		    PRIu64, repeated, was_or_were(repeated), at - repeated);
+	else if (inserted > 0 && at == 0)
+		snprintf(out, DIAGNOSE_SIZE, "%zu unexpected byte%s came "
+		    "before the echo: a banner?", inserted, PLURAL(inserted));
+	else if (inserted > 0)
+		snprintf(out, DIAGNOSE_SIZE, "%zu byte%s inserted at offset %"
+		    PRIu64, inserted, was_or_were(inserted), at);
+	else if (lost > 0)
+		snprintf(out, DIAGNOSE_SIZE, "%" PRIu64 " byte%s lost at "
+		    "offset %" PRIu64 "%s", lost, was_or_were(lost), at,
+		    lost >= LARGE ? ": the rest of a short write?" : "");
+	else if (reversed > 1)
+		snprintf(out, DIAGNOSE_SIZE, "a block of %zu bytes came back "
+		    "in reverse order at offset %" PRIu64, reversed, at);
 	else
 		return false;
 	return true;
 }
 
 static void
-blame_difference(char *out, const struct talk *t)
+diagnose_difference(char *out, const struct talk *t)
 {
-	const char *says = changed(t);
-	struct around a;
+	const char *sentence = find_byte_change(t);
+	struct context c;
 
-	if (says != NULL) {
-		snprintf(out, BLAME_SIZE, "%s", says);
+	if (sentence != NULL) {
+		snprintf(out, DIAGNOSE_SIZE, "%s", sentence);
 		return;
 	}
-	if (!look_around(&a, t)) {
-		snprintf(out, BLAME_SIZE, "other bytes than were sent");
+	if (!load_context(&c, t)) {
+		snprintf(out, DIAGNOSE_SIZE, "the bytes differ from those "
+		    "that were sent");
 		return;
 	}
-	if (!is_damaged(out, &a, t) && !is_moved(out, &a, t))
-		snprintf(out, BLAME_SIZE, "other bytes than were sent from "
-		    "offset %" PRIu64 " on", t->at);
-	free(a.bytes);
+	if (!diagnose_damage(out, &c, t) && !diagnose_move(out, &c, t))
+		snprintf(out, DIAGNOSE_SIZE, "the bytes differ from those "
+		    "that were sent, from offset %" PRIu64 " on",
+		    t->differs_at);
+	free(c.bytes);
 }
 
-/* It is all there, and there is more. */
+/* The whole message came back, and then more bytes. */
 static void
-blame_surplus(char *out, const struct talk *t)
+diagnose_surplus(char *out, const struct talk *t)
 {
-	unsigned char sent[SEEN];
-	size_t n = message_bytes(&t->plan.message, 0, sent, SEEN);
-	bool again = n > 0 && memcmp(t->got, sent, smaller(n, t->caught)) == 0;
+	unsigned char sent[EXPLAINED];
+	size_t n = talk_message_bytes(&t->plan.message, 0, sent, EXPLAINED);
+	bool repeats = n > 0 &&
+	    memcmp(t->wrong, sent, min_size(n, t->wrong_size)) == 0;
 
-	if (again && t->caught >= t->at)
-		snprintf(out, BLAME_SIZE, "everything came twice");
-	else if (again)
-		snprintf(out, BLAME_SIZE, "the beginning came again");
-	else if (t->at == 0)
-		snprintf(out, BLAME_SIZE, "%zu byte%s came that nobody had "
-		    "sent: a banner?", t->caught, PLURAL(t->caught));
-	else if (t->got[0] == '\0')
-		snprintf(out, BLAME_SIZE, "a NUL byte was added: does it send "
-		    "the end of its string?");
-	else if (t->got[0] == '\n' || t->got[0] == '\r')
-		snprintf(out, BLAME_SIZE, "a line end was added");
+	if (repeats && t->wrong_size >= t->differs_at)
+		snprintf(out, DIAGNOSE_SIZE, "the whole message came twice");
+	else if (repeats)
+		snprintf(out, DIAGNOSE_SIZE, "the beginning of the message "
+		    "came again");
+	else if (t->differs_at == 0)
+		snprintf(out, DIAGNOSE_SIZE, "%zu byte%s came before the "
+		    "client had sent any: a banner?", t->wrong_size,
+		    PLURAL(t->wrong_size));
+	else if (t->wrong[0] == '\0')
+		snprintf(out, DIAGNOSE_SIZE, "a NUL byte was added: does the "
+		    "server send the end of a C string?");
+	else if (t->wrong[0] == '\n' || t->wrong[0] == '\r')
+		snprintf(out, DIAGNOSE_SIZE, "a line end was added");
 	else
-		snprintf(out, BLAME_SIZE, "%zu byte%s too many came after the "
-		    "end", t->caught, PLURAL(t->caught));
+		snprintf(out, DIAGNOSE_SIZE, "%zu surplus byte%s came after "
+		    "the message", t->wrong_size, PLURAL(t->wrong_size));
 }
 
-/* What makes just the bytes vanish that are missing at the end. */
+/*
+ * The sentence for a change that drops every byte of what is missing at the
+ * end of the message, or NULL.
+ */
 static const char *
-vanished(const struct talk *t)
+find_dropping_change(const struct talk *t)
 {
-	unsigned char left[SEEN], made[3 * SEEN];
-	size_t n = message_bytes(&t->plan.message, t->back, left, SEEN);
+	unsigned char missing[EXPLAINED], changed[3 * EXPLAINED];
+	size_t n = talk_message_bytes(&t->plan.message, t->received, missing,
+	    EXPLAINED);
 
-	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
-		size_t size = 0;
-
-		for (size_t j = 0; j < n; j++)
-			size += changes[i].mistake(left[j], made + size);
-		if (size == 0)
-			return changes[i].says;
-	}
-	return n > 0 && left[0] == '\0' ?
-	    "what begins with a NUL byte was dropped: a string function?" :
+	for (int i = 0; i < BYTE_CHANGES; i++)
+		if (apply_change(byte_changes[i].apply, missing, n,
+		    changed) == 0)
+			return byte_changes[i].sentence;
+	return n > 0 && missing[0] == '\0' ?
+	    "the bytes from a NUL byte on were dropped: a string function?" :
 	    NULL;
 }
 
 static bool
-is_after_first_burst(const struct talk *t)
+stopped_after_first_burst(const struct talk *t)
 {
-	return t->back > 0 && t->back == t->plan.burst;
+	return t->received > 0 && t->received == t->plan.burst;
 }
 
 static void
-blame_silence(char *out, const struct talk *t)
+diagnose_timeout(char *out, const struct talk *t)
 {
-	uint64_t size = t->plan.message.size;
-	const char *says = vanished(t);
+	const char *sentence = find_dropping_change(t);
 
-	if (t->back >= size)
-		snprintf(out, BLAME_SIZE, "did not close after the client's "
-		    "end of file");
-	else if (t->held == UNTIL_NEWLINE)
-		snprintf(out, BLAME_SIZE, "answered when a newline came, not "
-		    "before: does it read lines?");
-	else if (t->held == UNTIL_FIN)
-		snprintf(out, BLAME_SIZE, "answered when the client had "
-		    "finished, not before: does it read up to end of file, or "
-		    "not flush?");
-	else if (says != NULL)
-		snprintf(out, BLAME_SIZE, "%s", says);
-	else if (t->back == 0)
-		snprintf(out, BLAME_SIZE, "did not answer%s",
-		    t->held == DROPPED ? ", but to the next byte" : "");
-	else if (is_after_first_burst(t) && t->plan.pause > 0)
-		snprintf(out, BLAME_SIZE, "did not answer any more after a "
+	if (t->received >= t->plan.message.size)
+		snprintf(out, DIAGNOSE_SIZE, "did not close after the "
+		    "client's end of file");
+	else if (t->probe == PROBE_NEWLINE)
+		snprintf(out, DIAGNOSE_SIZE, "answered only after a newline: "
+		    "does the server read lines?");
+	else if (t->probe == PROBE_FIN)
+		snprintf(out, DIAGNOSE_SIZE, "answered only after the "
+		    "client's end of file: does the server read until then, "
+		    "or not flush its output?");
+	else if (sentence != NULL)
+		snprintf(out, DIAGNOSE_SIZE, "%s", sentence);
+	else if (t->received == 0)
+		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
+		    t->probe == PROBE_LOST ? ", but answered a later byte" :
+		    "");
+	else if (stopped_after_first_burst(t) && t->plan.pause > 0)
+		snprintf(out, DIAGNOSE_SIZE, "did not answer any more after a "
 		    "pause");
 	else
-		snprintf(out, BLAME_SIZE, "%s after %" PRIu64 " of %" PRIu64
-		    " bytes", t->held == DROPPED ? "lost the rest" : "stopped",
-		    t->back, size);
+		snprintf(out, DIAGNOSE_SIZE, "%s after %" PRIu64 " of %" PRIu64
+		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
+		    "stopped", t->received, t->plan.message.size);
+}
+
+static const char *
+question_about_close(const struct talk *t)
+{
+	if (stopped_after_first_burst(t))
+		return "one message per connection?";
+	if (!t->fin_sent)
+		return "one recv per connection?";
+	if (t->end == TALK_ERROR)
+		return "does the server close with unread input?";
+	return "does the server drop pending output at end of file?";
 }
 
 static void
-blame_close(char *out, const struct talk *t)
+diagnose_close(char *out, const struct talk *t)
 {
-	const char *how = t->ending == BROKEN ? "reset the connection" :
-	    "closed";
-	const char *why = is_after_first_burst(t) ?
-	    "one message per connection?" : !t->finished ?
-	    "one recv per connection?" : t->ending == BROKEN ?
-	    "does it close with input unread?" :
-	    "does it drop what it owes when the client has finished?";
+	bool was_reset = t->end == TALK_ERROR;
+	const char *how = was_reset ? "reset the connection" : "closed";
+	const char *question = question_about_close(t);
 
-	if (t->back >= t->plan.message.size)
-		snprintf(out, BLAME_SIZE, "%s where end of file was due", how);
-	else if (t->back == 0)
-		snprintf(out, BLAME_SIZE, "%s without an answer%s%s", how,
-		    t->finished ? ": " : "", t->finished ? why : "");
+	if (t->received >= t->plan.message.size)
+		snprintf(out, DIAGNOSE_SIZE, "%s%s", how, was_reset ?
+		    " instead of closing it" : "");
+	else if (t->received == 0)
+		snprintf(out, DIAGNOSE_SIZE, "%s without an answer%s%s", how,
+		    t->fin_sent ? ": " : "", t->fin_sent ? question : "");
 	else
-		snprintf(out, BLAME_SIZE, "%s after %" PRIu64 " of %" PRIu64
-		    " bytes: %s", how, t->back, t->plan.message.size, why);
+		snprintf(out, DIAGNOSE_SIZE, "%s after %" PRIu64 " of %" PRIu64
+		    " bytes: %s", how, t->received, t->plan.message.size,
+		    question);
 }
 
 const char *
-blame(char out[BLAME_SIZE], const struct talk *t)
+diagnose_talk(char out[DIAGNOSE_SIZE], const struct talk *t)
 {
-	if (t->differs && t->at == t->plan.message.size)
-		blame_surplus(out, t);
+	if (t->differs && t->differs_at == t->plan.message.size)
+		diagnose_surplus(out, t);
 	else if (t->differs)
-		blame_difference(out, t);
-	else if (t->ending == LATE)
-		blame_silence(out, t);
+		diagnose_difference(out, t);
+	else if (t->end == TALK_TIMEOUT)
+		diagnose_timeout(out, t);
 	else
-		blame_close(out, t);
+		diagnose_close(out, t);
 	return out;
 }

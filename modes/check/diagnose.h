@@ -1,14 +1,17 @@
 /*
- * What a server has most likely done wrong, from what came back.
+ * Finds the most likely mistake of a server from the bytes that came back.
  */
-#ifndef BLAME_H
-#define BLAME_H
+#ifndef DIAGNOSE_H
+#define DIAGNOSE_H
 
 #include "talk.h"
 
-enum { BLAME_SIZE = 160 };
+enum { DIAGNOSE_SIZE = 160 };	/* room for a sentence, in bytes */
 
-/* One sentence about a talk that is not right, without quotes; returns out. */
-const char *blame(char out[BLAME_SIZE], const struct talk *);
+/*
+ * Writes one sentence about a conversation that is not correct to out, and
+ * returns out. The sentence contains no double quotes.
+ */
+const char *diagnose_talk(char out[DIAGNOSE_SIZE], const struct talk *);
 
 #endif

@@ -1,3 +1,10 @@
+/*
+ * A conversation moves forward in one poll loop, alone or together with
+ * others: each turn of the loop sends one piece and reads one piece. A
+ * conversation ends when the whole message has come back, at end of file, at
+ * an error, or when nothing has moved for the timeout. One loop for all of
+ * them is needed because a server must serve clients at the same time.
+ */
 #include "talk.h"
 
 #include <err.h>
@@ -7,29 +14,45 @@
 #include <unistd.h>
 
 #include "modes/lib/net.h"
+#include "modes/lib/text.h"
 
 enum {
-	PIECE = 131072,		/* bytes of one read, and of one write */
-	CAUGHT = 160 * 1024,	/* enough to see what became of 64k blocks */
-	ROUNDS = 12,		/* deadlines that one talk may take in all */
-	NS_A_BYTE = 30		/* of a slow server: 32 MiB a second */
+	PIECE = 131072,		/* bytes per read and per write */
+	WRONG_MAX = 160 * 1024,	/* enough to recognize moved 64 KiB blocks */
+	MAX_TIMEOUTS = 12,	/* total time of a conversation, in timeouts */
+	NS_PER_BYTE = 30	/* of a slow server: 32 MiB per second */
 };
 
-/* Both for a moment only: one conversation moves at a time. */
-static unsigned char piece[PIECE], wanted[PIECE];
+/* Shared by all conversations: used during one send or receive only. */
+static unsigned char piece[PIECE], expected[PIECE];
 
-static const int64_t GRACE = 150 * NET_MS;	/* for what comes after it */
-static const int64_t STALL = 300 * NET_MS;	/* full, not just busy */
+/* How long to wait for surplus bytes after a complete echo. */
+static const int64_t SURPLUS_WAIT = 150 * NET_MS;
+
+/* Without room to write for this long, the buffers are taken to be full. */
+static const int64_t BUFFERS_FULL = 300 * NET_MS;
 
 static uint64_t
-smaller(uint64_t a, uint64_t b)
+min_bytes(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-/* A word that is another one for each seed and index (after MurmurHash3). */
+static int64_t
+min_time(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t
+max_time(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* A 32-bit hash of seed and index (after the finalizer of MurmurHash3). */
 static uint32_t
-mixed(uint32_t seed, uint32_t index)
+hash_index(uint32_t seed, uint32_t index)
 {
 	uint32_t h = index * 0x9e3779b1U + seed * 0x85ebca77U;
 
@@ -39,7 +62,7 @@ mixed(uint32_t seed, uint32_t index)
 }
 
 static unsigned char
-letter(uint32_t bits)
+letter_for_bits(uint32_t bits)
 {
 	static const unsigned char letters[] =
 	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
@@ -48,83 +71,71 @@ letter(uint32_t bits)
 }
 
 static void
-letters_at(uint32_t seed, uint64_t at, unsigned char *out, size_t n)
+generate_letters(uint32_t seed, uint64_t offset, unsigned char *out, size_t n)
 {
 	size_t i = 0;
 
-	while (i < n) {
-		uint32_t word = mixed(seed, (uint32_t)(at / 4));
+	while (i < n) {		/* four letters from each hash */
+		uint32_t hash = hash_index(seed, (uint32_t)(offset / 4));
 
 		do
-			out[i++] = letter(word >> 8 * (at % 4));
-		while (++at % 4 != 0 && i < n);
+			out[i++] = letter_for_bits(hash >> 8 * (offset % 4));
+		while (++offset % 4 != 0 && i < n);
 	}
 }
 
 size_t
-message_bytes(const struct message *m, uint64_t at, unsigned char *out,
-    size_t n)
+talk_message_bytes(const struct message *m, uint64_t offset,
+    unsigned char *out, size_t n)
 {
-	if (at >= m->size)
+	if (offset >= m->size)
 		return 0;
-	n = (size_t)smaller(n, m->size - at);
+	n = (size_t)min_bytes(n, m->size - offset);
 	switch (m->content) {
 	case TEXT:
-		memcpy(out, m->text + at, n);
+		memcpy(out, m->text + offset, n);
 		break;
 	case LETTERS:
-		letters_at(m->seed, at, out, n);
+		generate_letters(m->seed, offset, out, n);
 		break;
 	case EVERY_BYTE:
 		for (size_t i = 0; i < n; i++)
-			out[i] = (unsigned char)(at + i);
+			out[i] = (unsigned char)(offset + i);
 		break;
 	}
 	return n;
 }
 
-static int64_t
-longer(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
-static int64_t
-shorter(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 int64_t
-target_quick(const struct target *target)
+talk_short_timeout(const struct target *target)
 {
-	int64_t quick = longer(longer(target->timeout / 10, 50 * NET_MS),
-	    10 * target->slowest);
+	int64_t timeout = max_time(target->timeout / 10, 50 * NET_MS);
 
-	return shorter(quick, target->timeout);
+	timeout = max_time(timeout, 10 * target->slowest);
+	return min_time(timeout, target->timeout);
 }
 
-/* How long to wait when there is so much left of a deadline. */
+/* The timeout that applies when that much of the whole timeout is left. */
 static int64_t
-patience(const struct target *target, int64_t left)
+current_timeout(const struct target *target, int64_t left)
 {
-	return longer(left, target_quick(target));
+	return max_time(left, talk_short_timeout(target));
 }
 
 int
 talk_open(struct talk *t, const struct plan *plan, struct target *target)
 {
 	*t = (struct talk){ .plan = *plan, .target = target,
-	    .deaf = plan->manner & DEAF };
+	    .reading = !(plan->flags & NO_READ) };
 	t->started = net_now();
 	t->fd = target->fd;
 	target->fd = -1;
 	if (t->fd < 0)
 		t->fd = dial_connect(&target->server,
-		    patience(target, target->answer));
+		    current_timeout(target, target->answer_left));
 	if (t->fd == -ETIMEDOUT)
-		target->answer = 0;
-	t->moved = t->wrote = net_now();
+		target->answer_left = 0;
+	t->last_progress = t->last_write = net_now();
 	return t->fd < 0 ? t->fd : 0;
 }
 
@@ -132,135 +143,137 @@ void
 talk_close(struct talk *t)
 {
 	close(t->fd);
-	free(t->got);
+	free(t->wrong);
 	t->fd = -1;
-	t->got = NULL;
+	t->wrong = NULL;
 }
 
 static uint64_t
-size(const struct talk *t)
+message_size(const struct talk *t)
 {
 	return t->plan.message.size;
 }
 
-/* Where the burst ends that position sent is in. */
+/* The offset at which the burst that is being sent ends. */
 static uint64_t
 burst_end(const struct talk *t)
 {
 	uint64_t burst = t->plan.burst;
 
-	return burst == 0 ? size(t) :
-	    smaller(size(t), (t->sent / burst + 1) * burst);
+	return burst == 0 ? message_size(t) :
+	    min_bytes(message_size(t), (t->sent / burst + 1) * burst);
 }
 
 static bool
 is_between_bursts(const struct talk *t)
 {
-	return t->plan.burst > 0 && t->sent > 0 && t->sent < size(t) &&
-	    t->sent % t->plan.burst == 0;
+	return t->plan.burst > 0 && t->sent > 0 &&
+	    t->sent < message_size(t) && t->sent % t->plan.burst == 0;
 }
 
 static bool
-has_to_say(const struct talk *t)
+has_more_to_send(const struct talk *t)
 {
-	return t->sent < size(t) && !t->mute && !(is_between_bursts(t) &&
-	    t->plan.manner & IN_STEP && t->back < t->sent);
+	bool awaits_echo = t->plan.flags & AWAIT_ECHO &&
+	    is_between_bursts(t) && t->received < t->sent;
+
+	return t->sent < message_size(t) && !t->write_failed && !awaits_echo;
 }
 
-/* When it may say it. */
+/* The earliest time at which the next byte may be sent. */
 static int64_t
-turn(const struct talk *t)
+next_send_time(const struct talk *t)
 {
-	return is_between_bursts(t) ? t->moved + t->plan.pause : t->moved;
+	return t->last_progress + (is_between_bursts(t) ? t->plan.pause : 0);
 }
 
 static bool
-is_complete(const struct talk *t)
+is_echo_complete(const struct talk *t)
 {
-	return t->sent == size(t) && t->back >= t->sent;
+	return t->sent == message_size(t) && t->received >= t->sent;
 }
 
+/* Whether more reading and writing would not change the result. */
 static bool
-is_over(const struct talk *t)
+is_talk_decided(const struct talk *t)
 {
-	return t->ending != OPEN || t->caught == CAUGHT || is_complete(t);
+	return t->end != TALK_OPEN || t->wrong_size == WRONG_MAX ||
+	    is_echo_complete(t);
 }
 
+/* Keeps the first error of a connection; n is -errno. */
 static void
-broken(struct talk *t, ssize_t n)
+record_error(struct talk *t, ssize_t n)
 {
 	if (t->error == 0)
 		t->error = (int)-n;
 }
 
 static void
-over(struct talk *t, enum ending ending)
+end_talk(struct talk *t, enum talk_end end)
 {
-	t->ending = ending;
-	t->moved = net_now();
+	t->end = end;
+	t->last_progress = net_now();
 }
 
-/* The last piece is held back for the FIN that follows it at once. */
+/* Holds back the last piece (MSG_MORE) if it is to be sent with the FIN. */
 static void
-say(struct talk *t)
+send_piece(struct talk *t)
 {
-	size_t n = message_bytes(&t->plan.message, t->sent, piece,
-	    (size_t)smaller(PIECE, burst_end(t) - t->sent));
-	bool last = t->sent + n == size(t) && t->plan.manner & FIN_BEHIND;
-	ssize_t sent = net_send(t->fd, piece, n, last);
+	size_t n = talk_message_bytes(&t->plan.message, t->sent, piece,
+	    (size_t)min_bytes(PIECE, burst_end(t) - t->sent));
+	bool fin_follows = t->plan.flags & SEND_FIN &&
+	    t->sent + n == message_size(t);
+	ssize_t sent = net_send(t->fd, piece, n, fin_follows);
 
 	if (sent > 0) {
 		t->sent += (uint64_t)sent;
-		t->moved = t->wrote = net_now();
+		t->last_progress = t->last_write = net_now();
 	} else if (sent != -EAGAIN && sent != -EINTR) {
-		t->mute = true;
-		broken(t, sent);
+		t->write_failed = true;
+		record_error(t, sent);
 	}
 }
 
 static void
-finish(struct talk *t)
+send_fin_once(struct talk *t)
 {
-	if (!t->finished)
+	if (!t->fin_sent)
 		net_fin(t->fd);
-	t->finished = true;
+	t->fin_sent = true;
 }
 
+/* Keeps bytes from the first wrong one on, for the diagnosis. */
 static void
-catch(struct talk *t, const unsigned char *data, size_t n)
+keep_wrong_bytes(struct talk *t, const unsigned char *data, size_t n)
 {
-	if (t->got == NULL && (t->got = malloc(CAUGHT)) == NULL)
-		err(STATUS_LOCAL, "no memory for what came back");
-	n = (size_t)smaller(n, CAUGHT - t->caught);
-	memcpy(t->got + t->caught, data, n);
-	t->caught += n;
+	if (t->wrong == NULL && (t->wrong = malloc(WRONG_MAX)) == NULL)
+		err(STATUS_LOCAL, "no memory for the bytes received");
+	n = (size_t)min_bytes(n, WRONG_MAX - t->wrong_size);
+	memcpy(t->wrong + t->wrong_size, data, n);
+	t->wrong_size += n;
 }
 
+/* Compares n received bytes with the message at the same offset. */
 static void
-compare(struct talk *t, const unsigned char *data, size_t n)
+compare_received(struct talk *t, const unsigned char *data, size_t n)
 {
-	size_t want = message_bytes(&t->plan.message, t->back, wanted, n);
-	size_t i = 0;
+	size_t size = talk_message_bytes(&t->plan.message, t->received,
+	    expected, n);
+	size_t same = t->differs ? 0 :
+	    text_first_difference(data, expected, size);
 
-	if (!t->differs && (want < n || memcmp(data, wanted, n) != 0)) {
-		while (i < want && data[i] == wanted[i])
-			i++;
+	if (!t->differs && same < n) {
 		t->differs = true;
-		t->at = t->back + i;
+		t->differs_at = t->received + same;
 	}
 	if (t->differs)
-		catch(t, data + i, n - i);
-	t->back += n;
+		keep_wrong_bytes(t, data + same, n - same);
+	t->received += n;
 }
 
 static void
-learn(struct target *target, int64_t waited)
-{
-	target->slowest = longer(target->slowest, waited);
-}
-
-static void
-listen_some(struct talk *t)
+receive_piece(struct talk *t)
 {
 	ssize_t n = net_recv(t->fd, piece, sizeof(piece));
 	int64_t now;
@@ -269,120 +282,137 @@ listen_some(struct talk *t)
 		return;
 	if (n <= 0) {
 		if (n < 0)
-			broken(t, n);
-		over(t, t->error != 0 ? BROKEN : END_OF_FILE);
+			record_error(t, n);
+		end_talk(t, t->error != 0 ? TALK_ERROR : TALK_EOF);
 		return;
 	}
-	compare(t, piece, (size_t)n);
+	compare_received(t, piece, (size_t)n);
 	now = net_now();
-	if (!t->differs && !(t->plan.manner & DEAF))
-		learn(t->target, now - t->moved);
-	t->moved = now;
+	/* With NO_READ the answer may have waited for us to read it. */
+	if (!t->differs && !(t->plan.flags & NO_READ))
+		t->target->slowest = max_time(t->target->slowest,
+		    now - t->last_progress);
+	t->last_progress = now;
 }
 
-/* Since when it is the server that has to do something. */
+/* The time since which the server, not the client, has to act. */
 static int64_t
-since(const struct talk *t)
+waiting_since(const struct talk *t)
 {
-	return t->deaf ? t->wrote + STALL : longer(t->moved, turn(t));
+	return t->reading ? max_time(t->last_progress, next_send_time(t)) :
+	    t->last_write + BUFFERS_FULL;
 }
 
-/* A slow server may be busy for that long with what it owes, if it is much. */
+/*
+ * How long a slow server may be busy with the bytes that it has yet to return,
+ * in ns; for many bytes this is longer than the short timeout.
+ */
 static int64_t
-digestion(const struct talk *t)
+time_for_pending(const struct talk *t)
 {
-	int64_t owed = t->sent > t->back ? (int64_t)(t->sent - t->back) : 0;
+	int64_t pending = t->sent > t->received ?
+	    (int64_t)(t->sent - t->received) : 0;
 
-	return shorter(owed * NS_A_BYTE, t->target->timeout);
+	return min_time(pending * NS_PER_BYTE, t->target->timeout);
 }
 
-/* When the time is up, if nothing moves. */
+/* When the conversation times out unless bytes are sent or received. */
 static int64_t
-due(const struct talk *t)
+talk_deadline(const struct talk *t)
 {
-	int64_t wait = t->differs ? target_quick(t->target) :
-	    longer(patience(t->target, t->target->answer), digestion(t));
+	int64_t wait = t->differs ? talk_short_timeout(t->target) :
+	    max_time(current_timeout(t->target, t->target->answer_left),
+	    time_for_pending(t));
 
-	if (t->limit > 0)
-		wait = shorter(wait, t->limit);
-	return shorter(since(t) + wait,
-	    t->started + ROUNDS * t->target->timeout);
+	if (t->max_wait > 0)
+		wait = min_time(wait, t->max_wait);
+	return min_time(waiting_since(t) + wait,
+	    t->started + MAX_TIMEOUTS * t->target->timeout);
 }
 
-/* When there is something to be done, even if nothing moves. */
+/* When the poll has to end, even if nothing is ready. */
 static int64_t
-alarm_of(const struct talk *t)
+poll_until(const struct talk *t)
 {
-	int64_t when = due(t), now = net_now();
+	int64_t when = talk_deadline(t), now = net_now();
 
-	if (has_to_say(t) && turn(t) > now)
-		when = shorter(when, turn(t));
-	if (t->deaf)
-		when = shorter(when, t->wrote + STALL);
+	if (has_more_to_send(t) && next_send_time(t) > now)
+		when = min_time(when, next_send_time(t));
+	if (!t->reading)
+		when = min_time(when, t->last_write + BUFFERS_FULL);
 	return when;
 }
 
 static short
-wants(const struct talk *t, int64_t now)
+poll_events(const struct talk *t, int64_t now)
 {
-	int events = t->deaf ? 0 : POLLIN;
+	int events = t->reading ? POLLIN : 0;
 
-	if (has_to_say(t) && turn(t) <= now)
+	if (has_more_to_send(t) && next_send_time(t) <= now)
 		events |= POLLOUT;
 	return (short)events;
 }
 
+/* Ends NO_READ when no more can be written. */
 static void
-move(struct talk *t, int revents)
+start_reading_if_due(struct talk *t)
 {
-	if (revents & POLLOUT)
-		say(t);
-	if (t->sent == size(t) && t->plan.manner & FIN_BEHIND)
-		finish(t);
-	if (revents & ~POLLOUT)
-		listen_some(t);
-	if (t->deaf && (t->sent == size(t) || t->mute ||
-	    net_now() >= t->wrote + STALL)) {
-		t->deaf = false;
-		t->moved = net_now();		/* now it is its turn */
+	if (!t->reading && (t->sent == message_size(t) || t->write_failed ||
+	    net_now() >= t->last_write + BUFFERS_FULL)) {
+		t->reading = true;
+		t->last_progress = net_now();
 	}
 }
 
 static void
-give_up(struct talk *t)
+handle_poll_result(struct talk *t, int revents)
 {
-	if (!t->differs)
-		t->target->answer -= net_now() - since(t);
-	over(t, LATE);
+	if (revents & POLLOUT)
+		send_piece(t);
+	if (t->sent == message_size(t) && t->plan.flags & SEND_FIN)
+		send_fin_once(t);
+	if (revents & ~POLLOUT)
+		receive_piece(t);
+	start_reading_if_due(t);
 }
 
-/* Waits once for those that are not over; false if there are none. */
-static bool
-move_all(struct talk *talks, size_t n)
+/* The time that passed in vain is subtracted from what later tests have. */
+static void
+time_out(struct talk *t)
 {
-	struct pollfd fds[TALKS];
-	int64_t now = net_now(), wake = INT64_MAX;
+	if (!t->differs)
+		t->target->answer_left -= net_now() - waiting_since(t);
+	end_talk(t, TALK_TIMEOUT);
+}
+
+/* One turn of the poll loop; false if every conversation is decided. */
+static bool
+poll_talks(struct talk *talks, size_t n)
+{
+	struct pollfd fds[TALK_MAX];
+	int64_t now = net_now(), until = INT64_MAX;
 	bool any = false;
 
 	for (size_t i = 0; i < n; i++) {
 		struct talk *t = &talks[i];
 
 		fds[i] = (struct pollfd){ .fd = -1 };
-		if (is_over(t))
+		if (is_talk_decided(t))
 			continue;
 		any = true;
 		fds[i].fd = t->fd;
-		fds[i].events = wants(t, now);
-		wake = shorter(wake, alarm_of(t));
+		fds[i].events = poll_events(t, now);
+		until = min_time(until, poll_until(t));
 	}
 	if (any)
-		net_poll(fds, n, longer(wake - now, 0), NULL);
+		net_poll(fds, n, max_time(until - now, 0), NULL);
 	for (size_t i = 0; any && i < n; i++) {
 		if (fds[i].fd < 0)
 			continue;
-		move(&talks[i], fds[i].revents);
-		if (!is_over(&talks[i]) && net_now() >= due(&talks[i]))
-			give_up(&talks[i]);
+		handle_poll_result(&talks[i], fds[i].revents);
+		if (!is_talk_decided(&talks[i]) &&
+		    net_now() >= talk_deadline(&talks[i]))
+			time_out(&talks[i]);
 	}
 	return any;
 }
@@ -390,87 +420,89 @@ move_all(struct talk *talks, size_t n)
 void
 talk_run(struct talk *talks, size_t n)
 {
-	for (size_t i = 0; i < n; i++)	/* it may have waited its turn */
-		talks[i].moved = talks[i].wrote = net_now();
-	while (move_all(talks, n))
+	/* Time between opening and running does not count as waiting. */
+	for (size_t i = 0; i < n; i++)
+		talks[i].last_progress = talks[i].last_write = net_now();
+	while (poll_talks(talks, n))
 		;
 }
 
 void
-talk_listen(struct talk *t, int64_t ns)
+talk_receive(struct talk *t, int64_t ns)
 {
 	int64_t until = net_now() + ns, now;
 
-	while (t->ending == OPEN && t->caught < CAUGHT &&
+	while (t->end == TALK_OPEN && t->wrong_size < WRONG_MAX &&
 	    (now = net_now()) < until) {
 		struct pollfd server = { t->fd, POLLIN, 0 };
 
 		if (net_poll(&server, 1, until - now, NULL) > 0)
-			listen_some(t);
+			receive_piece(t);
 	}
 }
 
 void
-talk_end(struct talk *t)
+talk_finish(struct talk *t)
 {
-	bool must = t->plan.manner & FIN_BEHIND;
-	int64_t wait = must ? patience(t->target, t->target->end) : GRACE;
+	bool must_end = t->plan.flags & SEND_FIN;
 
-	if (t->ending != OPEN)
+	if (t->end != TALK_OPEN)
 		return;
-	finish(t);
-	talk_listen(t, wait);
-	if (must && t->ending == OPEN) {
-		over(t, LATE);
-		t->target->end = 0;
+	send_fin_once(t);
+	talk_receive(t, must_end ?
+	    current_timeout(t->target, t->target->eof_left) : SURPLUS_WAIT);
+	if (must_end && t->end == TALK_OPEN) {
+		end_talk(t, TALK_TIMEOUT);
+		t->target->eof_left = 0;
 	}
 }
 
 void
-talk_stuff(struct talk *t, int64_t ns)
+talk_fill_buffers(struct talk *t, int64_t ns)
 {
 	struct pollfd server = { t->fd, POLLOUT, 0 };
 
-	while (t->sent < size(t) && !t->mute &&
+	while (t->sent < message_size(t) && !t->write_failed &&
 	    net_poll(&server, 1, ns, NULL) > 0)
-		say(t);
+		send_piece(t);
 }
 
 /*
- * Whether what is owed comes now, because of what was done last. A server
- * that has dropped it answers the newline only.
+ * Whether the missing bytes come now; the result is then cause. A server that
+ * has lost them answers the probing newline, but not with the missing byte.
  */
-static enum held
-released(struct talk *t, enum held held)
+static enum probe
+probe_answer(struct talk *t, enum probe cause)
 {
 	struct pollfd server = { t->fd, POLLIN, 0 };
-	unsigned char owed = 0;
+	unsigned char missing = 0;
 	ssize_t n;
 
-	if (net_poll(&server, 1, target_quick(t->target), NULL) == 0 ||
+	if (net_poll(&server, 1, talk_short_timeout(t->target), NULL) == 0 ||
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
-		return NOT_HELD;
-	message_bytes(&t->plan.message, t->back, &owed, 1);
-	return piece[0] == owed && (owed != '\n' || n > 1) ? held : DROPPED;
+		return PROBE_NOTHING;
+	talk_message_bytes(&t->plan.message, t->received, &missing, 1);
+	return piece[0] == missing && (missing != '\n' || n > 1) ?
+	    cause : PROBE_LOST;
 }
 
 void
 talk_probe(struct talk *t)
 {
-	if (t->finished || t->differs)
+	if (t->fin_sent || t->differs)
 		return;
 	if (net_send(t->fd, "\n", 1, false) == 1)
-		t->held = released(t, UNTIL_NEWLINE);
-	if (t->held == NOT_HELD) {
-		finish(t);
-		t->held = released(t, UNTIL_FIN);
+		t->probe = probe_answer(t, PROBE_NEWLINE);
+	if (t->probe == PROBE_NOTHING) {
+		send_fin_once(t);
+		t->probe = probe_answer(t, PROBE_FIN);
 	}
 }
 
 bool
-talk_is_right(const struct talk *t)
+talk_is_correct(const struct talk *t)
 {
-	if (t->plan.manner & FIN_BEHIND && t->ending != END_OF_FILE)
+	if (t->plan.flags & SEND_FIN && t->end != TALK_EOF)
 		return false;
-	return is_complete(t) && !t->differs;
+	return is_echo_complete(t) && !t->differs;
 }

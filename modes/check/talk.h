@@ -1,7 +1,10 @@
 /*
- * A conversation with an echo server, and what came of it: for whoever has to
- * judge a server. What is sent tells by itself where it stands, and is made
- * again to compare with, so that no amount needs memory.
+ * One conversation with an echo server: sends a message, compares what comes
+ * back, and records what happened. What the record means is decided by the
+ * tests (tests.c) and by diagnose.c.
+ *
+ * Each byte of a message is computed from its position, once for sending and
+ * once for comparing. A message of any size therefore needs no memory.
  */
 #ifndef TALK_H
 #define TALK_H
@@ -12,104 +15,122 @@
 
 #include "modes/lib/dial.h"
 
-enum { TALKS = 50 };		/* at once, at most */
+enum { TALK_MAX = 50 };		/* conversations at the same time */
 
 enum content {
-	TEXT,			/* the text */
-	LETTERS,		/* letters, digits, - and _, mixed */
-	EVERY_BYTE		/* 0 to 255, again and again */
+	TEXT,			/* the given text */
+	LETTERS,		/* mixed letters, digits, - and _ */
+	EVERY_BYTE		/* 0 to 255, repeated */
 };
 
 struct message {
 	enum content content;
 	const char *text;
 	uint64_t size;		/* bytes */
-	uint32_t seed;		/* of LETTERS: no two alike */
-};
-
-/* Makes n bytes of the message, from position at on; none after its end. */
-size_t message_bytes(const struct message *, uint64_t at, unsigned char *out,
-    size_t n);
-
-/* Where the server is, and how much waiting it has cost. */
-struct target {
-	struct dial_server server;
-	int fd;			/* the first connection, if unused; or -1 */
-	int64_t timeout;	/* ns */
-	int64_t answer, end;	/* what is left of it to wait for each */
-	int64_t slowest;	/* longest that an answer took, ns */
+	uint32_t seed;		/* of LETTERS: another seed, other letters */
 };
 
 /*
- * A deadline is spent once. Then the server is given as long as it took when
- * it did answer, ten times over.
+ * Writes up to n bytes of the message to out, starting at the given offset.
+ * Returns how many; fewer than n at the end of the message.
  */
-int64_t target_quick(const struct target *);
+size_t talk_message_bytes(const struct message *, uint64_t offset,
+    unsigned char *out, size_t n);
 
-enum manner {
-	IN_STEP = 1,	/* the next burst when all before it has come back */
-	FIN_BEHIND = 2,	/* half-closes right behind the last byte */
-	DEAF = 4	/* reads only when it cannot write any more */
+/* The server under test, and how much of the timeout it has used up. */
+struct target {
+	struct dial_server server;
+	int fd;			/* the first connection until used, then -1 */
+	int64_t timeout;	/* ns */
+	int64_t answer_left;	/* ns of the timeout left for answers */
+	int64_t eof_left;	/* ns of the timeout left for ends of file */
+	int64_t slowest;	/* ns that the slowest answer took */
 };
 
-/* What is to be said, and how. */
+/*
+ * The timeout, in ns, once the server has used up the whole timeout: a tenth
+ * of it, or ten times the slowest answer if that is longer, but never more
+ * than the whole.
+ */
+int64_t talk_short_timeout(const struct target *);
+
+enum plan_flags {
+	AWAIT_ECHO = 1,	/* send a burst when all before it has come back */
+	SEND_FIN = 2,	/* half-close right after the last byte */
+	NO_READ = 4	/* do not read until nothing more can be written */
+};
+
+/* What to send, and how. */
 struct plan {
 	struct message message;
-	uint64_t burst;		/* bytes; 0: all in one */
-	int64_t pause;		/* ns, after each burst */
-	unsigned manner;
+	uint64_t burst;		/* bytes; 0: the whole message */
+	int64_t pause;		/* ns between two bursts */
+	unsigned flags;		/* enum plan_flags */
 };
 
-enum ending { OPEN, END_OF_FILE, BROKEN, LATE };
+/* How the server's side of a conversation ended. */
+enum talk_end { TALK_OPEN, TALK_EOF, TALK_ERROR, TALK_TIMEOUT };
 
-/* What a server that did not answer was waiting for; DROPPED: for nothing. */
-enum held { NOT_HELD, UNTIL_NEWLINE, UNTIL_FIN, DROPPED };
+/* What talk_probe() found out about a server that timed out. */
+enum probe {
+	PROBE_NOTHING,		/* no answer, or not probed */
+	PROBE_NEWLINE,		/* it answered after a newline */
+	PROBE_FIN,		/* it answered after the client's FIN */
+	PROBE_LOST		/* it answered, but not what was missing */
+};
 
 struct talk {
 	struct plan plan;
 	struct target *target;
-	int64_t limit;		/* ns without progress, if not the target's */
+	int64_t max_wait;	/* ns; 0: as long as the target's timeout */
 	int fd;
-	bool finished;		/* our FIN is out */
-	bool mute;		/* sending failed; there may be bytes to read */
-	bool deaf;		/* not reading, for now */
-	uint64_t sent, back;	/* bytes */
-	bool differs;		/* from position at on; at the message's size */
-	uint64_t at;		/* if it is right but there is more */
-	unsigned char *got;	/* what came from there on, for a while */
-	size_t caught;		/* bytes of it */
-	enum ending ending;
-	enum held held;
-	int error;		/* errno, if BROKEN */
-	int64_t started, moved, wrote;
+	bool fin_sent;
+	bool write_failed;	/* there may still be bytes to read */
+	bool reading;		/* false while NO_READ applies */
+	uint64_t sent, received;	/* bytes */
+	bool differs;		/* what came differs from what was sent */
+	uint64_t differs_at;	/* offset; the message's size for surplus */
+	unsigned char *wrong;	/* bytes received from that offset on */
+	size_t wrong_size;
+	enum talk_end end;
+	enum probe probe;
+	int error;		/* errno, for TALK_ERROR */
+	/* Times as from net_now(), in ns; progress: bytes sent or received. */
+	int64_t started, last_progress, last_write;
 };
 
-/* Connects: 0, or -errno and nothing to be closed. */
+/* Connects. Returns 0, or -errno with nothing to be closed. */
 int talk_open(struct talk *, const struct plan *, struct target *);
 void talk_close(struct talk *);
 
 /*
- * Says it all and listens, on n connections at once, until on each of them
- * it is decided: everything is back, or nothing more can be hoped for.
+ * Sends n messages and reads the replies, on n connections at once, until
+ * each conversation is complete or has failed (at most TALK_MAX).
  */
 void talk_run(struct talk *, size_t n);
 
 /*
- * Finishes, and waits for the server's end of file: for as long as the server
- * may take if the plan was FIN_BEHIND, else only so that surplus is seen.
+ * Sends FIN and reads until the server's end of file. Waits for the timeout
+ * if the plan has SEND_FIN, else only long enough to see surplus bytes.
  */
-void talk_end(struct talk *);
+void talk_finish(struct talk *);
 
-/* Takes what comes unasked, for ns. */
-void talk_listen(struct talk *, int64_t ns);
+/* Receives for the given time, in ns, and sends nothing. */
+void talk_receive(struct talk *, int64_t ns);
 
-/* Sends without reading until nothing moves for ns, or all is sent. */
-void talk_stuff(struct talk *, int64_t ns);
+/*
+ * Sends without reading until the message is sent or nothing could be written
+ * for the given time, in ns.
+ */
+void talk_fill_buffers(struct talk *, int64_t ns);
 
-/* Finds out what a server is waiting for that is LATE. Spoils the talk. */
+/*
+ * After TALK_TIMEOUT: sends a newline, then FIN, to find out which of them the
+ * server was waiting for (t->probe). The conversation cannot be continued.
+ */
 void talk_probe(struct talk *);
 
-/* Everything came back, and nothing else up to now. */
-bool talk_is_right(const struct talk *);
+/* Whether the whole message came back, and nothing else so far. */
+bool talk_is_correct(const struct talk *);
 
 #endif

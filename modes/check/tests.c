@@ -1,13 +1,13 @@
 /*
  * The tests of mode `check`, in order: first what every echo server can do,
- * then RFC 862 to the letter, then what a server on the open Internet meets.
+ * then RFC 862 to the letter, then what a server on the Internet meets.
  *
- * Each has its own connections and closes them, so that a server of one
- * client at a time gets to the next test. What is not the point of a test is
- * kept out of it (its message is made of letters, say), so that one mistake
- * makes those tests fail that are about it.
+ * Each test opens its own connections and closes them, so that a server that
+ * serves one client at a time reaches the next test. A test avoids everything
+ * that is not its subject (most messages consist of letters, for example), so
+ * that a mistake fails only the tests that are about it.
  */
-#include "check.h"
+#include "tests.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,71 +21,81 @@
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
 
-/* The first n of bytes none of which is like another. */
-#define UNLIKE(n) { .message = { .content = TEXT, .size = (n), \
+/* A plan with the first n bytes of a text in which no byte occurs twice. */
+#define ALPHABET(n) { .message = { .content = TEXT, .size = (n), \
 	.text = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" } }
-#define SAYING(words) { .message = { .content = TEXT, \
+/* A plan with the given words. */
+#define WORDS(words) { .message = { .content = TEXT, \
 	.size = sizeof(words) - 1, .text = (words) } }
+/* The message of a plan: n mixed letters. */
 #define MIXED(n) .message = { .content = LETTERS, .size = (n) }
 
 enum {
-	TIMES = 100,
-	BUFFER = 4096		/* of a libc that writes to a socket */
+	REPEATS = 100,		/* connections of a test that repeats */
+	STDIO_BUFFER = 4096	/* bytes that a libc buffers for a socket */
 };
 
-static const int64_t QUIET = 200 * NET_MS;	/* nothing comes in */
-static const int64_t AWHILE = 400 * NET_MS;	/* a pause between bursts */
-static const int64_t FULL = 300 * NET_MS;	/* until buffers are full */
-static const int64_t AT_ONCE = NET_SECOND;	/* not to be kept waiting */
+/* How long a connection without input is watched for a banner. */
+static const int64_t BANNER_WAIT = 200 * NET_MS;
+
+/* The pause between two bursts; recv loops with a timeout end in it. */
+static const int64_t BURST_PAUSE = 400 * NET_MS;
+
+/* Without room to write for this long, the buffers are taken to be full. */
+static const int64_t FULL_WAIT = 300 * NET_MS;
+
+/* How long a second client may wait for the first. */
+static const int64_t SECOND_CLIENT_WAIT = NET_SECOND;
 
 static enum outcome
-say(struct check *c, enum outcome outcome, const char *fmt, ...)
+set_message(struct test_run *run, enum outcome outcome, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Sets the message of the report, and returns the outcome. */
 static enum outcome
-say(struct check *c, enum outcome outcome, const char *fmt, ...)
+set_message(struct test_run *run, enum outcome outcome, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(c->report.message, sizeof(c->report.message), fmt, ap);
+	vsnprintf(run->report.message, sizeof(run->report.message), fmt, ap);
 	va_end(ap);
 	return outcome;
 }
 
-/* No connection: the server's fault, unless it is for lack of means here. */
+/* Fails the test, unless it is this system that lacks resources to connect. */
 static enum outcome
-not_connected(struct check *c, int error)
+report_no_connection(struct test_run *run, int error)
 {
-	struct dial_error why;
+	struct dial_error reason;
 
-	dial_explain(&why, &c->target.server, error);
-	if (why.status == STATUS_LOCAL)
-		return say(c, SKIP, "%s", why.text);
+	dial_explain(&reason, &run->target.server, error);
+	if (reason.status == STATUS_LOCAL)
+		return set_message(run, SKIP, "%s", reason.text);
 	if (error == ECONNREFUSED)
-		return say(c, FAIL, "connection refused: has the server ended "
-		    "after a client?");
-	return say(c, FAIL, "%s", why.text);
+		return set_message(run, FAIL, "connection refused: has the "
+		    "server ended after a client?");
+	return set_message(run, FAIL, "cannot connect: %s", strerror(error));
 }
 
 static const char *
-ending(const struct talk *t)
+talk_end_text(const struct talk *t)
 {
-	switch (t->ending) {
-	case END_OF_FILE:
+	switch (t->end) {
+	case TALK_EOF:
 		return "end of file";
-	case BROKEN:
+	case TALK_ERROR:
 		return strerror(t->error);
-	case LATE:
+	case TALK_TIMEOUT:
 		return "timed out";
 	default:
 		return "open";
 	}
 }
 
-/* The words for what was sent, and how. */
+/* What was sent, and how: "70 of 140 bytes, 70 at a time every 400.0 ms". */
 static void
-describe(char *out, size_t room, const struct talk *t)
+describe_sent(char *out, size_t room, const struct talk *t)
 {
 	const struct plan *p = &t->plan;
 	char bursts[48] = "", time[TEXT_TIME];
@@ -96,290 +106,306 @@ describe(char *out, size_t room, const struct talk *t)
 		    text_time(time, p->pause) : "");
 	snprintf(out, room, "%" PRIu64 " of %" PRIu64 " byte%s%s%s", t->sent,
 	    p->message.size, PLURAL(p->message.size), bursts,
-	    t->finished ? ", then end of file" : "");
+	    t->fin_sent ? ", then end of file" : "");
 }
 
-/* Quotes what was expected, and got, from a little before the offset on. */
+/* Quotes the bytes expected and received around the offset of the report. */
 static void
-excerpts(struct report *r, const struct talk *t)
+quote_around_offset(struct report *r, const struct talk *t)
 {
 	enum { BEFORE = 8, FROM = 24 };
 	unsigned char bytes[BEFORE + FROM];
 	uint64_t from = r->offset > BEFORE ? r->offset - BEFORE : 0;
-	size_t n = message_bytes(&t->plan.message, from, bytes, sizeof(bytes));
+	size_t n = talk_message_bytes(&t->plan.message, from, bytes,
+	    sizeof(bytes));
 
 	text_quote(r->expected, bytes, n);
 	n = (size_t)(r->offset - from);
 	if (t->differs) {
-		size_t more = t->caught < FROM ? t->caught : FROM;
+		size_t wrong = t->wrong_size < FROM ? t->wrong_size : FROM;
 
-		memcpy(bytes + n, t->got, more);
-		n += more;
+		memcpy(bytes + n, t->wrong, wrong);
+		n += wrong;
 	}
 	text_quote(r->got, bytes, n);
 }
 
-/* What a talk shows that is not right; then fmt about which one it was. */
 static enum outcome
-faulty(struct check *c, const struct talk *t, const char *fmt, ...)
+report_fault(struct test_run *run, const struct talk *t, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Fails the test with a diagnosis, followed by fmt (which connection). */
 static enum outcome
-faulty(struct check *c, const struct talk *t, const char *fmt, ...)
+report_fault(struct test_run *run, const struct talk *t, const char *fmt, ...)
 {
-	struct report *r = &c->report;
-	char why[BLAME_SIZE], which[80];
+	struct report *r = &run->report;
+	char diagnosis[DIAGNOSE_SIZE], which[80];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(which, sizeof(which), fmt, ap);
 	va_end(ap);
-	r->ended = ending(t);
-	r->offset = t->differs ? t->at : t->back;
-	r->after = t->moved - t->started;
-	describe(r->sent, sizeof(r->sent), t);
-	excerpts(r, t);
-	return say(c, FAIL, "%s%s", blame(why, t), which);
+	r->ended = talk_end_text(t);
+	r->offset = t->differs ? t->differs_at : t->received;
+	r->after = t->last_progress - t->started;
+	describe_sent(r->sent, sizeof(r->sent), t);
+	quote_around_offset(r, t);
+	return set_message(run, FAIL, "%s%s", diagnose_talk(diagnosis, t),
+	    which);
 }
 
-/* The plan of the test, with a message that no other connection has. */
+/* The test's plan; n tells the messages of its connections apart. */
 static struct plan
-plan_for(const struct check *c, uint32_t round)
+plan_for_connection(const struct test_run *run, uint32_t n)
 {
-	struct plan plan = c->test->plan;
+	struct plan plan = run->test->plan;
 
-	plan.message.seed = (uint32_t)(c->test - check_tests) * 1000 + round;
+	plan.message.seed = (uint32_t)(run->test - tests_table) * 1000 + n;
 	return plan;
 }
 
-/* What the server's silence means for the tests that follow. */
+/*
+ * Decides whether later tests have to wait for this server. It is given up if
+ * it has not answered its first test, or two tests in a row.
+ */
 static void
-remember(struct check *c, const struct talk *t)
+update_answer_state(struct test_run *run, const struct talk *t)
 {
-	if (t->back > 0 || t->held == DROPPED) {
-		c->answered = true;
-		c->unanswered = 0;
+	const char *name = run->test->name;
+
+	if (t->received > 0 || t->probe == PROBE_LOST) {
+		run->has_answered = true;
+		run->unanswered = 0;
 	}
-	if (t->back > 0 || t->ending != LATE || t->sent == 0)
+	if (t->received > 0 || t->end != TALK_TIMEOUT || t->sent == 0)
 		return;
-	if (t->held == UNTIL_NEWLINE && !c->answered)
-		c->lines = c->test->name;
-	if (t->held == UNTIL_FIN && !c->answered && c->whole == NULL)
-		c->whole = c->test->name;
-	if (t->held != NOT_HELD || (c->unanswered++ == 0 && c->answered))
+	if (t->probe == PROBE_NEWLINE && !run->has_answered)
+		run->needs_newline_since = name;
+	if (t->probe == PROBE_FIN && !run->has_answered &&
+	    run->needs_fin_since == NULL)
+		run->needs_fin_since = name;
+	if (t->probe != PROBE_NOTHING)
 		return;
-	c->mute = c->test->name;
-	c->target.end = 0;
+	if (run->unanswered++ == 0 && run->has_answered)
+		return;
+	run->no_answer_since = name;
+	run->target.eof_left = 0;
 }
 
-/* One conversation from connecting to the end; it is left to be closed. */
+/*
+ * One conversation, from connecting to its end. Returns 0, and the caller
+ * closes it; or -errno.
+ */
 static int
-converse(struct check *c, struct talk *t, const struct plan *plan)
+hold_talk(struct test_run *run, struct talk *t, const struct plan *plan)
 {
-	int error = talk_open(t, plan, &c->target);
+	int error = talk_open(t, plan, &run->target);
 
 	if (error < 0)
 		return error;
 	talk_run(t, 1);
-	if (t->ending == LATE)
+	if (t->end == TALK_TIMEOUT)
 		talk_probe(t);
 	else
-		talk_end(t);
-	remember(c, t);
+		talk_finish(t);
+	update_answer_state(run, t);
 	return 0;
 }
 
 static enum outcome
-once(struct check *c)
+test_once(struct test_run *run)
 {
-	struct plan plan = plan_for(c, 0);
+	struct plan plan = plan_for_connection(run, 0);
 	struct talk t;
-	int error = converse(c, &t, &plan);
+	int error = hold_talk(run, &t, &plan);
 	enum outcome outcome = PASS;
 
 	if (error < 0)
-		return not_connected(c, -error);
-	if (!talk_is_right(&t))
-		outcome = faulty(c, &t, "%s", "");
+		return report_no_connection(run, -error);
+	if (!talk_is_correct(&t))
+		outcome = report_fault(run, &t, "%s", "");
 	talk_close(&t);
 	return outcome;
 }
 
 /*
- * Sizes from small to the plan's. Unless its end is the point, a connection
- * is closed as soon as it is known: what could come late has been seen.
+ * Many connections, with sizes that grow up to the plan's. A connection is
+ * closed as soon as its echo is complete, unless its end of file is tested;
+ * surplus bytes are left to the tests with one connection.
  */
 static enum outcome
-again_and_again(struct check *c)
+test_repeatedly(struct test_run *run)
 {
 	enum outcome outcome = PASS;
 	struct talk t;
 
-	for (uint32_t i = 1; i <= TIMES && outcome == PASS; i++) {
-		struct plan plan = plan_for(c, i);
+	for (uint32_t i = 1; i <= REPEATS && outcome == PASS; i++) {
+		struct plan plan = plan_for_connection(run, i);
 		int error;
 
-		plan.message.size = 1 + plan.message.size * i / TIMES;
-		error = talk_open(&t, &plan, &c->target);
+		plan.message.size = 1 + plan.message.size * i / REPEATS;
+		error = talk_open(&t, &plan, &run->target);
 		if (error < 0)
-			return not_connected(c, -error);
+			return report_no_connection(run, -error);
 		talk_run(&t, 1);
-		if (plan.manner & FIN_BEHIND || t.differs)
-			talk_end(&t);
-		if (!talk_is_right(&t))
-			outcome = faulty(c, &t, " (connection %" PRIu32 " of "
-			    "%d)", i, TIMES);
+		if (plan.flags & SEND_FIN || t.differs)
+			talk_finish(&t);
+		if (!talk_is_correct(&t))
+			outcome = report_fault(run, &t, " (connection %" PRIu32
+			    " of %d)", i, REPEATS);
 		talk_close(&t);
 	}
 	return outcome;
 }
 
-/* A connection on which we say nothing, and then that it was all. */
+/* The client sends nothing, and expects to receive nothing. */
 static enum outcome
-nothing_unasked(struct check *c)
+test_no_banner(struct test_run *run)
 {
-	struct plan plan = plan_for(c, 0);
+	struct plan plan = plan_for_connection(run, 0);
 	enum outcome outcome = PASS;
 	struct talk t;
-	int error = talk_open(&t, &plan, &c->target);
+	int error = talk_open(&t, &plan, &run->target);
 
 	if (error < 0)
-		return not_connected(c, -error);
-	talk_listen(&t, QUIET);
-	if (t.ending != OPEN)
-		outcome = faulty(c, &t, ", though the client was still there");
+		return report_no_connection(run, -error);
+	talk_receive(&t, BANNER_WAIT);
+	if (t.end != TALK_OPEN)
+		outcome = report_fault(run, &t, ", although the client had not "
+		    "finished");
 	if (t.differs)
-		outcome = faulty(c, &t, "%s", "");
+		outcome = report_fault(run, &t, "%s", "");
 	talk_close(&t);
 	return outcome;
 }
 
 /*
- * Another client, which has to be served while the first is as it is;
- * meanwhile says how that was.
+ * Another client, which must be served while the first client is connected.
+ * The report of a timeout names what the first client does meanwhile.
  */
 static enum outcome
-second_client(struct check *c, const char *meanwhile)
+serve_second_client(struct test_run *run, const char *meanwhile)
 {
-	struct plan plan = plan_for(c, 2);
+	struct plan plan = plan_for_connection(run, 2);
 	enum outcome outcome = PASS;
 	struct talk t;
 	int error;
 
 	plan.message.size = 1000;
-	plan.manner = 0;
-	if ((error = talk_open(&t, &plan, &c->target)) < 0)
-		return not_connected(c, -error);
-	t.limit = AT_ONCE;
+	plan.flags = 0;
+	if ((error = talk_open(&t, &plan, &run->target)) < 0)
+		return report_no_connection(run, -error);
+	t.max_wait = SECOND_CLIENT_WAIT;
 	talk_run(&t, 1);
 	if (t.differs)
-		talk_end(&t);
-	if (!talk_is_right(&t))
-		outcome = faulty(c, &t, "%s", t.ending == LATE && t.back == 0 ?
+		talk_finish(&t);
+	if (!talk_is_correct(&t))
+		outcome = report_fault(run, &t, "%s",
+		    t.end == TALK_TIMEOUT && t.received == 0 ?
 		    meanwhile : " (second client)");
 	talk_close(&t);
 	return outcome;
 }
 
-/* What the first client still has to say, or to hear, when it is its turn. */
+/* Lets the first client send and receive the rest of its message. */
 static enum outcome
-then_first(struct check *c, struct talk *first)
+complete_first_client(struct test_run *run, struct talk *first)
 {
-	first->deaf = false;
+	first->reading = true;
 	talk_run(first, 1);
-	return talk_is_right(first) ? PASS : faulty(c, first,
+	return talk_is_correct(first) ? PASS : report_fault(run, first,
 	    " (first client, after the second)");
 }
 
 static enum outcome
-beside_silent(struct check *c)
+test_beside_silent_client(struct test_run *run)
 {
-	struct plan plan = plan_for(c, 1);
+	struct plan plan = plan_for_connection(run, 1);
 	enum outcome outcome;
 	struct talk first;
-	int error = talk_open(&first, &plan, &c->target);
+	int error = talk_open(&first, &plan, &run->target);
 
 	if (error < 0)
-		return not_connected(c, -error);
-	outcome = second_client(c, " while another client was silent: one "
-	    "client at a time?");
+		return report_no_connection(run, -error);
+	outcome = serve_second_client(run, " while another client was silent: "
+	    "one client at a time?");
 	if (outcome == PASS)
-		outcome = then_first(c, &first);
+		outcome = complete_first_client(run, &first);
 	talk_close(&first);
 	return outcome;
 }
 
 static enum outcome
-beside_deaf(struct check *c)
+test_beside_client_without_read(struct test_run *run)
 {
-	struct plan plan = plan_for(c, 1);
+	struct plan plan = plan_for_connection(run, 1);
 	enum outcome outcome;
 	struct talk first;
-	int error = talk_open(&first, &plan, &c->target);
+	int error = talk_open(&first, &plan, &run->target);
 
 	if (error < 0)
-		return not_connected(c, -error);
-	talk_stuff(&first, FULL);
-	outcome = second_client(c, " while another client did not read: does "
-	    "it wait for each?");
+		return report_no_connection(run, -error);
+	talk_fill_buffers(&first, FULL_WAIT);
+	outcome = serve_second_client(run, " while another client did not "
+	    "read: does it wait for each?");
 	first.plan.message.size = first.sent;
 	if (outcome == PASS)
-		outcome = then_first(c, &first);
+		outcome = complete_first_client(run, &first);
 	talk_close(&first);
 	return outcome;
 }
 
-/* Whether these are the bytes that some other client should have got. */
+/* Whether the wrong bytes are those of another client's message. */
 static bool
-are_of_another(const struct talk *t, const struct talk *talks, int n)
+received_bytes_of_other(const struct talk *t, const struct talk *talks, int n)
 {
 	unsigned char other[8];
 
 	for (int i = 0; t->differs && i < n; i++) {
-		size_t size = message_bytes(&talks[i].plan.message, t->at,
-		    other, sizeof(other));
+		size_t size = talk_message_bytes(&talks[i].plan.message,
+		    t->differs_at, other, sizeof(other));
 
-		if (size == sizeof(other) && t->caught >= size &&
-		    memcmp(t->got, other, size) == 0)
+		if (size == sizeof(other) && t->wrong_size >= size &&
+		    memcmp(t->wrong, other, size) == 0)
 			return true;
 	}
 	return false;
 }
 
 static enum outcome
-judge_all(struct check *c, struct talk *talks, int n)
+report_first_fault(struct test_run *run, struct talk *talks, int n)
 {
 	for (int i = 0; i < n; i++) {
-		if (talk_is_right(&talks[i]))
+		if (talk_is_correct(&talks[i]))
 			continue;
 		if (talks[i].differs)
-			talk_end(&talks[i]);
-		return faulty(c, &talks[i], " (client %d of %d%s)", i + 1, n,
-		    are_of_another(&talks[i], talks, n) ?
-		    ": it got the bytes of another one" : "");
+			talk_finish(&talks[i]);
+		return report_fault(run, &talks[i], " (client %d of %d%s)",
+		    i + 1, n, received_bytes_of_other(&talks[i], talks, n) ?
+		    ", received the bytes of another client" : "");
 	}
 	return PASS;
 }
 
-/* None of them leaves before all have been answered. */
+/* All clients stay connected until each of them has its echo. */
 static enum outcome
-crowd(struct check *c)
+test_many_clients(struct test_run *run)
 {
-	struct talk talks[TALKS];
+	struct talk talks[TALK_MAX];
 	enum outcome outcome;
 	int n, error = 0;
 
-	for (n = 0; n < TALKS && error == 0; n++) {
-		struct plan plan = plan_for(c, (uint32_t)n);
+	for (n = 0; n < TALK_MAX && error == 0; n++) {
+		struct plan plan = plan_for_connection(run, (uint32_t)n);
 
-		error = talk_open(&talks[n], &plan, &c->target);
+		error = talk_open(&talks[n], &plan, &run->target);
 	}
 	if (error < 0) {
-		outcome = not_connected(c, -error);
+		outcome = report_no_connection(run, -error);
 		n--;
 	} else {
 		talk_run(talks, (size_t)n);
-		outcome = judge_all(c, talks, n);
+		outcome = report_first_fault(run, talks, n);
 	}
 	while (n > 0)
 		talk_close(&talks[--n]);
@@ -387,138 +413,146 @@ crowd(struct check *c)
 }
 
 /*
- * Clients that break off: before a byte, in the middle of sending and, every
- * other one, while the server answers. Then one that does not.
+ * Clients that reset the connection: before the first byte, while they send,
+ * and every other one while the server answers. A correct client follows.
  */
 static enum outcome
-resets(struct check *c)
+test_after_resets(struct test_run *run)
 {
 	bool answers = true;
 
-	for (uint32_t i = 0; i < TIMES; i++) {
-		struct plan plan = plan_for(c, i);
+	for (uint32_t i = 0; i < REPEATS; i++) {
+		struct plan plan = plan_for_connection(run, i);
 		struct talk t;
 		int error;
 
 		plan.message.size = UINT64_C(3000) * i;
-		if ((error = talk_open(&t, &plan, &c->target)) < 0)
-			return not_connected(c, -error);
-		talk_stuff(&t, 0);
+		if ((error = talk_open(&t, &plan, &run->target)) < 0)
+			return report_no_connection(run, -error);
+		talk_fill_buffers(&t, 0);
 		if (i % 2 == 1 && answers) {
 			struct pollfd server = { t.fd, POLLIN, 0 };
 
 			answers = net_poll(&server, 1,
-			    target_quick(&c->target), NULL) > 0;
+			    talk_short_timeout(&run->target), NULL) > 0;
 		}
 		net_reset(t.fd);
 	}
-	return once(c);
+	return test_once(run);
 }
 
-#define ONCE(name, shows) name, shows, once
+#define ONCE(name, shows) name, shows, test_once
 
-const struct test check_tests[] = {
-	/* A new connection per message; finished only once it is all back. */
-	{ HOMEWORK, ONCE("bytes-1", "1 byte comes back"), UNLIKE(1) },
-	{ HOMEWORK, ONCE("bytes-13", "13 bytes come back"), UNLIKE(13) },
-	{ HOMEWORK, ONCE("bytes-15", "one less than a chunk"), UNLIKE(15) },
-	{ HOMEWORK, ONCE("bytes-16", "a chunk of 16 bytes"), UNLIKE(16) },
-	{ HOMEWORK, ONCE("bytes-17", "one more than a chunk"), UNLIKE(17) },
-	{ HOMEWORK, ONCE("bytes-32", "two chunks"), UNLIKE(32) },
-	{ HOMEWORK, ONCE("bytes-52", "three chunks and a bit"), UNLIKE(52) },
+const struct test tests_table[] = {
+	/* One connection per message; FIN after the whole echo. */
+	{ HOMEWORK, ONCE("bytes-1", "1 byte"), ALPHABET(1) },
+	{ HOMEWORK, ONCE("bytes-13", "13 bytes"), ALPHABET(13) },
+	{ HOMEWORK, ONCE("bytes-15", "15 bytes, one less than a chunk"),
+	    ALPHABET(15) },
+	{ HOMEWORK, ONCE("bytes-16", "16 bytes, a chunk of the homework"),
+	    ALPHABET(16) },
+	{ HOMEWORK, ONCE("bytes-17", "17 bytes, one more than a chunk"),
+	    ALPHABET(17) },
+	{ HOMEWORK, ONCE("bytes-32", "32 bytes, two chunks"), ALPHABET(32) },
+	{ HOMEWORK, ONCE("bytes-52", "52 bytes, three chunks and a rest"),
+	    ALPHABET(52) },
 	{ HOMEWORK, ONCE("utf8", "text that is not ASCII"),
-	    SAYING("Gr\u00fc\u00dfe, \u043c\u0438\u0440, \u4e16\u754c "
+	    WORDS("Gr\u00fc\u00dfe, \u043c\u0438\u0440, \u4e16\u754c "
 	    "\U0001f44b") },
 	{ HOMEWORK, ONCE("text", "text without a newline"),
-	    SAYING("This is a test message.") },
-	{ HOMEWORK, ONCE("line", "text with a newline at its end"),
-	    SAYING("This is a test message.\n") },
-	{ HOMEWORK, ONCE("again", "the same server is there after all these"),
-	    SAYING("This is a test message.") },
+	    WORDS("This is a test message.") },
+	{ HOMEWORK, ONCE("line", "text that ends with a newline"),
+	    WORDS("This is a test message.\n") },
+	{ HOMEWORK, ONCE("again", "the server still works after these tests"),
+	    WORDS("This is a test message.") },
 
-	{ RFC862, "no-banner", "nothing comes unasked", nothing_unasked,
-	    { MIXED(0) } },
-	{ RFC862, ONCE("every-byte", "each of the 256 values of a byte"),
+	{ RFC862, "no-banner", "the server sends nothing before the client",
+	    test_no_banner, { MIXED(0) } },
+	{ RFC862, ONCE("every-byte", "all 256 byte values"),
 	    { .message = { .content = EVERY_BYTE, .size = 256 } } },
 	{ RFC862, ONCE("bytes-4096", "4 KiB"), { MIXED(4096) } },
 	{ RFC862, ONCE("bytes-65536", "64 KiB"), { MIXED(64 * KIB) } },
-	{ RFC862, ONCE("bytes-1M", "1 MiB, written and read at once"),
+	{ RFC862, ONCE("bytes-1M", "1 MiB, written and read at the same time"),
 	    { MIXED(MIB) } },
-	{ RFC862, ONCE("byte-by-byte", "every byte in a packet of its own"),
+	{ RFC862, ONCE("byte-by-byte", "each byte in a packet of its own"),
 	    { MIXED(100), 1, NET_MS, 0 } },
 	{ RFC862, ONCE("at-once", "each byte is answered before the next"),
-	    { MIXED(20), 1, 0, IN_STEP } },
+	    { MIXED(20), 1, 0, AWAIT_ECHO } },
 	{ RFC862, ONCE("messages", "several messages on one connection"),
-	    { MIXED(70 * 20), 70, 0, IN_STEP } },
+	    { MIXED(70 * 20), 70, 0, AWAIT_ECHO } },
 	{ RFC862, ONCE("two-bursts", "two messages with a pause between them"),
-	    { MIXED(2 * 70), 70, AWHILE, IN_STEP } },
-	{ RFC862, ONCE("fin", "what was sent before the FIN comes back, then "
-	    "end of file"), { MIXED(1000), 0, 0, FIN_BEHIND } },
-	{ RFC862, ONCE("fin-1M", "the same with 1 MiB written before any is "
-	    "read"), { MIXED(MIB), 0, 0, FIN_BEHIND | DEAF } },
-	{ RFC862, ONCE("empty", "an empty connection ends, and empty"),
-	    { MIXED(0), 0, 0, FIN_BEHIND } },
+	    { MIXED(2 * 70), 70, BURST_PAUSE, AWAIT_ECHO } },
+	{ RFC862, ONCE("fin", "data sent just before the FIN comes back, then "
+	    "end of file"), { MIXED(1000), 0, 0, SEND_FIN } },
+	{ RFC862, ONCE("fin-1M", "the same with 1 MiB, written before any is "
+	    "read"), { MIXED(MIB), 0, 0, SEND_FIN | NO_READ } },
+	{ RFC862, ONCE("empty", "a connection without data: only end of file"),
+	    { MIXED(0), 0, 0, SEND_FIN } },
 	{ RFC862, "one-by-one", "100 connections one after another",
-	    again_and_again, { MIXED(100) } },
-	{ RFC862, "fin-100", "the FIN right behind the data, 100 times",
-	    again_and_again, { MIXED(5000), 0, 0, FIN_BEHIND } },
+	    test_repeatedly, { MIXED(100) } },
+	{ RFC862, "fin-100", "data and FIN together, on 100 connections",
+	    test_repeatedly, { MIXED(5000), 0, 0, SEND_FIN } },
 
 	{ ROBUST, "second-client", "a second client while the first is silent",
-	    beside_silent, { MIXED(1000) } },
-	{ ROBUST, "50-at-once", "50 clients at once", crowd,
-	    { MIXED(5000) } },
-	{ ROBUST, ONCE("write-first", "8 MiB are written before any is read"),
-	    { MIXED(8 * MIB), 0, 0, DEAF } },
-	{ ROBUST, "no-stall", "one that does not read stalls no other",
-	    beside_deaf, { MIXED(32 * MIB), 0, 0, DEAF } },
-	{ ROBUST, "resets", "100 clients that break off in mid-stream", resets,
-	    { MIXED(1000) } },
-	{ ROBUST, ONCE("odd-pieces", "8 MiB in pieces of odd sizes"),
+	    test_beside_silent_client, { MIXED(1000) } },
+	{ ROBUST, "50-at-once", "50 clients at the same time",
+	    test_many_clients, { MIXED(5000) } },
+	{ ROBUST, ONCE("write-first", "8 MiB, written before any is read"),
+	    { MIXED(8 * MIB), 0, 0, NO_READ } },
+	{ ROBUST, "no-stall", "a client that does not read delays no other",
+	    test_beside_client_without_read, { MIXED(32 * MIB), 0, 0,
+	    NO_READ } },
+	{ ROBUST, "resets", "one client after 100 that reset the connection",
+	    test_after_resets, { MIXED(1000) } },
+	{ ROBUST, ONCE("odd-pieces", "8 MiB in pieces of an odd size"),
 	    { MIXED(8 * MIB + 1), 10007, 0, 0 } },
-	{ ROBUST, ONCE("bytes-64M", "64 MiB, right to the last byte"),
-	    { MIXED(64 * MIB), 0, 0, FIN_BEHIND } },
+	{ ROBUST, ONCE("bytes-64M", "64 MiB, then end of file"),
+	    { MIXED(64 * MIB), 0, 0, SEND_FIN } },
 	{ .name = NULL }
 };
 
-/* Whether the server has to answer before the client has finished. */
+/* Whether the server has to answer before the client's end of file. */
 static bool
-is_open(const struct plan *plan)
+needs_answer_before_fin(const struct plan *plan)
 {
-	return plan->message.size > 0 && !(plan->manner & FIN_BEHIND);
+	return plan->message.size > 0 && !(plan->flags & SEND_FIN);
 }
 
 static bool
-is_line(const struct message *m)
+ends_with_newline(const struct message *m)
 {
 	return m->content == TEXT && m->text[m->size - 1] == '\n';
 }
 
 /*
- * Waiting in vain is not done twice. A server that answers at end of file may
- * have a buffer that it does not flush: what is larger is tried.
+ * Fails a test without running it if it would only wait in vain again. A
+ * server that answers at end of file may have a buffer that it does not
+ * flush, so messages larger than such a buffer are tried all the same.
  */
 static enum outcome
-not_tried(struct check *c)
+fail_without_waiting(struct test_run *run)
 {
-	const struct plan *plan = &c->test->plan;
+	const struct plan *plan = &run->test->plan;
 
-	if (c->mute != NULL && plan->message.size > 0)
-		return say(c, FAIL, "not tried: the server did not answer %s",
-		    c->mute);
-	if (c->lines != NULL && is_open(plan) && !is_line(&plan->message))
-		return say(c, FAIL, "not tried: the server did not answer %s "
-		    "before a newline", c->lines);
-	if (c->whole != NULL && is_open(plan) &&
-	    plan->message.size < BUFFER)
-		return say(c, FAIL, "not tried: the server did not answer %s "
-		    "before end of file", c->whole);
+	if (run->no_answer_since != NULL && plan->message.size > 0)
+		return set_message(run, FAIL, "not tried: the server did not "
+		    "answer %s", run->no_answer_since);
+	if (!needs_answer_before_fin(plan))
+		return PASS;
+	if (run->needs_newline_since != NULL &&
+	    !ends_with_newline(&plan->message))
+		return set_message(run, FAIL, "not tried: the server did not "
+		    "answer %s before a newline", run->needs_newline_since);
+	if (run->needs_fin_since != NULL && plan->message.size < STDIO_BUFFER)
+		return set_message(run, FAIL, "not tried: the server did not "
+		    "answer %s before end of file", run->needs_fin_since);
 	return PASS;
 }
 
 enum outcome
-check_make(struct check *c, const struct test *test)
+tests_run_one(struct test_run *run, const struct test *test)
 {
-	c->test = test;
-	c->report = (struct report){ .ended = NULL };
-	return not_tried(c) == FAIL ? FAIL : test->make(c);
+	run->test = test;
+	run->report = (struct report){ .ended = NULL };
+	return fail_without_waiting(run) == FAIL ? FAIL : test->run(run);
 }
