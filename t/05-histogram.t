@@ -1,4 +1,4 @@
-# The histogram of latencies: t/histogram.c, which speaks TAP itself.
+# Runs t/histogram.c, the unit tests of the histogram of latencies (TAP).
 use strict;
 use warnings;
 

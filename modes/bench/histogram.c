@@ -1,11 +1,12 @@
 #include "histogram.h"
 
 /*
- * Numbers below HISTOGRAM_STEPS have a bucket each. Of the others, the bits
- * behind the first one choose the bucket within their power of two.
+ * A value below HISTOGRAM_STEPS has a bucket of its own. For larger values,
+ * the HISTOGRAM_BITS bits after the highest one choose the bucket within the
+ * power of two.
  */
 static unsigned
-bucket_of(uint64_t value)
+histogram_bucket(uint64_t value)
 {
 	unsigned shift;
 
@@ -15,9 +16,9 @@ bucket_of(uint64_t value)
 	return (shift << HISTOGRAM_BITS) + (unsigned)(value >> shift);
 }
 
-/* The number that stands for all of a bucket: the one in its middle. */
+/* The value in the middle of a bucket, which stands for the whole bucket. */
 static uint64_t
-middle_of(unsigned bucket)
+histogram_middle(unsigned bucket)
 {
 	unsigned shift;
 	uint64_t low;
@@ -32,43 +33,55 @@ middle_of(unsigned bucket)
 void
 histogram_add(struct histogram *h, uint64_t value)
 {
-	if (h->count == 0 || value < h->least)
-		h->least = value;
-	if (value > h->most)
-		h->most = value;
+	if (h->count == 0 || value < h->min)
+		h->min = value;
+	if (value > h->max)
+		h->max = value;
 	h->count++;
-	h->buckets[bucket_of(value)]++;
+	h->buckets[histogram_bucket(value)]++;
 }
 
-/* No number is outside of what is known exactly. */
+/* Limits a value to the exact minimum and maximum. */
 static uint64_t
-within(const struct histogram *h, uint64_t value)
+histogram_clamp(const struct histogram *h, uint64_t value)
 {
-	if (value < h->least)
-		return h->least;
-	return value > h->most ? h->most : value;
+	if (value < h->min)
+		return h->min;
+	return value > h->max ? h->max : value;
+}
+
+/*
+ * The rank of a quantile, from 1: count * quantile / HISTOGRAM_ALL, rounded
+ * up. The count is divided first, so that no product exceeds 64 bits.
+ */
+static uint64_t
+histogram_rank(uint64_t count, uint32_t quantile)
+{
+	uint64_t whole = count / HISTOGRAM_ALL * quantile;
+	uint64_t rest = count % HISTOGRAM_ALL * quantile;
+
+	return whole + (rest + HISTOGRAM_ALL - 1) / HISTOGRAM_ALL;
 }
 
 uint64_t
-histogram_quantile(const struct histogram *h, double part)
+histogram_quantile(const struct histogram *h, uint32_t quantile)
 {
-	double wanted = part * (double)h->count;
-	uint64_t seen = 0;
+	uint64_t rank = histogram_rank(h->count, quantile), seen = 0;
 
-	if (part <= 0)
-		return h->least;
-	if (part >= 1)
-		return h->most;
+	if (quantile == 0)
+		return h->min;
+	if (quantile >= HISTOGRAM_ALL)
+		return h->max;
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		seen += h->buckets[i];
-		if (seen > 0 && (double)seen >= wanted)
-			return within(h, middle_of(i));
+		if (seen > 0 && seen >= rank)
+			return histogram_clamp(h, histogram_middle(i));
 	}
-	return h->most;
+	return h->max;
 }
 
 uint64_t
-histogram_between(const struct histogram *h, uint64_t low, uint64_t high)
+histogram_count(const struct histogram *h, uint64_t low, uint64_t high)
 {
 	uint64_t sum = 0;
 
@@ -77,7 +90,7 @@ histogram_between(const struct histogram *h, uint64_t low, uint64_t high)
 
 		if (h->buckets[i] == 0)
 			continue;
-		middle = within(h, middle_of(i));
+		middle = histogram_clamp(h, histogram_middle(i));
 		if (middle >= low && middle < high)
 			sum += h->buckets[i];
 	}

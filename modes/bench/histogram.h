@@ -1,8 +1,8 @@
 /*
- * A histogram of whole numbers, log-linear: every power of two is divided
- * into HISTOGRAM_STEPS equal buckets, so that all sizes of number are told
- * with the same relative error, at most half a bucket (0.4 %), in a fixed
- * amount of memory. Includes nothing of ours.
+ * A log-linear histogram of integers: every power of two is divided into
+ * HISTOGRAM_STEPS buckets of equal width. So the relative error is the same
+ * for small and large values, at most half a bucket (0.4 %), and the memory
+ * needed is fixed. Includes no other header of the project.
  */
 #ifndef HISTOGRAM_H
 #define HISTOGRAM_H
@@ -12,26 +12,30 @@
 enum {
 	HISTOGRAM_BITS = 7,
 	HISTOGRAM_STEPS = 1 << HISTOGRAM_BITS,
-	HISTOGRAM_BUCKETS = (64 - HISTOGRAM_BITS + 1) * HISTOGRAM_STEPS
+	HISTOGRAM_BUCKETS = (64 - HISTOGRAM_BITS + 1) * HISTOGRAM_STEPS,
+	HISTOGRAM_ALL = 1000000000	/* the quantile of the largest value */
 };
 
-/* All zeros is an empty one. */
+/* A histogram whose bytes are all zero is empty. */
 struct histogram {
-	uint64_t count;		/* numbers in it */
-	uint64_t least, most;	/* of them, exactly; if there are any */
+	uint64_t count;		/* values added */
+	uint64_t min, max;	/* exact; valid if count > 0 */
 	uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
 void histogram_add(struct histogram *, uint64_t value);
 
 /*
- * The least number that part (0 to 1) of all numbers are not above, 0 if
- * there are none. 0 and 1 are the exact least and most.
+ * The smallest value that is not exceeded by quantile/HISTOGRAM_ALL of all
+ * values (HISTOGRAM_ALL / 2: the median), or 0 if there are no values. The
+ * results for 0 and HISTOGRAM_ALL are exact. The quantile is an integer
+ * because the product of count and a fraction like 0.07 is not exact in
+ * floating point, and differs between processors (x87).
  */
-uint64_t histogram_quantile(const struct histogram *, double part);
+uint64_t histogram_quantile(const struct histogram *, uint32_t quantile);
 
-/* How many numbers are from low up to, but not including, high. */
-uint64_t histogram_between(const struct histogram *, uint64_t low,
+/* The number of values from low up to, but not including, high. */
+uint64_t histogram_count(const struct histogram *, uint64_t low,
     uint64_t high);
 
 #endif

@@ -551,28 +551,13 @@ sleep_ms(const struct load *l)
 	return left <= 0 || l->now < l->awake ? 0 : (int)(left / NET_MS) + 1;
 }
 
-/*
- * Where there is no sleeping, an only connection is read without having waited
- * for it: whatever bench takes itself is in the latency.
- */
-static bool
-guess(const struct load *l)
-{
-	return l->n == 1 && l->now < l->awake && l->peers[0].fd >= 0 &&
-	    l->peers[0].events == EPOLLIN;
-}
-
 /* A signal that comes before the wait, not in it, is seen a tick later. */
 static void
 turn(struct load *l)
 {
 	struct epoll_event events[EVENTS];
-	int n = 0;
+	int n = epoll_wait(l->epoll, events, EVENTS, sleep_ms(l));
 
-	if (guess(l))
-		receive_some(l, &l->peers[0]);
-	else
-		n = epoll_wait(l->epoll, events, EVENTS, sleep_ms(l));
 	if (n < 0 && errno != EINTR)
 		err(STATUS_LOCAL, "cannot wait for connections");
 	for (int i = 0; i < n; i++)

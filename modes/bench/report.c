@@ -40,9 +40,12 @@ ratio(double a, double b)
 }
 
 static double
-us(const struct histogram *h, double part)
+us(const struct histogram *h, unsigned per_mille)
 {
-	return h->count > 0 ? (double)histogram_quantile(h, part) / 1e3 : NAN;
+	uint32_t quantile = per_mille * (HISTOGRAM_ALL / 1000);
+
+	return h->count > 0 ? (double)histogram_quantile(h, quantile) / 1e3 :
+	    NAN;
 }
 
 /* MB and GB are 10^6 and 10^9 bytes that came back: payload, one way. */
@@ -57,7 +60,7 @@ figures_take(struct figures *figure, const struct load_plan *plan,
 	const double of[FIGURES] = {
 		seconds, n, ratio(n, seconds), bytes,
 		ratio(bytes / 1e6, seconds),
-		us(h, 0.5), us(h, 0.9), us(h, 0.99), us(h, 0.999), us(h, 1),
+		us(h, 500), us(h, 900), us(h, 990), us(h, 999), us(h, 1000),
 		ratio(cpu / 1e3, n), ratio(cpu, bytes),
 		r->memory < 0 ? NAN : (double)r->memory
 	};
@@ -280,7 +283,7 @@ draw_row(uint64_t low, uint64_t n, uint64_t most, unsigned width)
 void
 figures_histogram(const struct histogram *h, unsigned width)
 {
-	unsigned from = bound_above(h->least), to = bound_above(h->most);
+	unsigned from = bound_above(h->min), to = bound_above(h->max);
 	unsigned step = to - from < ROWS_MOST ? 1 :
 	    to - from < 2 * ROWS_MOST ? 2 : 5;
 	uint64_t most = 0;
@@ -290,13 +293,13 @@ figures_histogram(const struct histogram *h, unsigned width)
 		return;
 	from -= from % step;
 	for (unsigned i = from; i < to; i += step) {
-		uint64_t n = histogram_between(h, bound(i), bound(i + step));
+		uint64_t n = histogram_count(h, bound(i), bound(i + step));
 
 		most = n > most ? n : most;
 	}
 	printf("%12s %10s\n", "from us", "messages");
 	for (unsigned i = from; i < to; i += step)
-		draw_row(bound(i), histogram_between(h, i == from ? 0 :
+		draw_row(bound(i), histogram_count(h, i == from ? 0 :
 		    bound(i), bound(i + step)), most,
 		    width > 2 * LABEL ? width - LABEL : LABEL);
 }
