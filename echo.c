@@ -138,7 +138,7 @@ run_first_word(int argc, char **argv)
 	static char name[64];
 	const struct mode *mode;
 
-	args_program(argv[0]);
+	args_set_program(argv[0]);
 	if (argc < 2) {
 		warnx("no mode");
 		print_modes(stderr);
@@ -147,13 +147,13 @@ run_first_word(int argc, char **argv)
 	if (is_any_of(argv[1], "help", "-h", "--help"))
 		return run_help(argv[2]);
 	if (is_any_of(argv[1], "version", "-V", "--version")) {
-		args_version();
+		args_print_version();
 		return STATUS_OK;
 	}
 	if ((mode = find_mode_by_name(argv[1])) == NULL)
 		return report_unknown_mode(argv[1]);
 	snprintf(name, sizeof(name), "%s %s", argv[0], mode->name);
-	args_program(name);
+	args_set_program(name);
 	return mode->run(argc - 1, argv + 1);
 }
 
@@ -194,6 +194,6 @@ main(int argc, char **argv)
 		argv[0] = name;
 	if ((mode = find_mode_by_link(argv[0])) == NULL)
 		return run_first_word(argc, argv);
-	args_program(argv[0]);
+	args_set_program(argv[0]);
 	return mode->run(argc, argv);
 }

@@ -23,21 +23,21 @@ struct unit {
 	uint64_t worth;
 };
 
-static const struct unit durations[] = {	/* in ns */
+static const struct unit durations[] = {	/* ns */
 	{ "", NET_SECOND }, { "us", 1000 }, { "ms", NET_MS },
 	{ "s", NET_SECOND }, { "m", 60 * NET_SECOND },
 	{ "h", 3600 * NET_SECOND }, { NULL, 0 }
 };
 
-static const struct unit sizes[] = {		/* in bytes */
+static const struct unit sizes[] = {		/* bytes */
 	{ "", 1 }, { "k", 1024 }, { "K", 1024 }, { "M", 1024 * 1024 },
 	{ "G", 1024 * 1024 * 1024 }, { NULL, 0 }
 };
 
 void
-args_program(char *name)
+args_set_program(char *name)
 {
-	/* What err(3) and warn(3) print, in glibc and in musl. */
+	/* err(3) and warn(3) of glibc and of musl print this variable. */
 	program_invocation_short_name = name;
 }
 
@@ -81,7 +81,7 @@ args_print_statuses(void)
 }
 
 void
-args_version(void)
+args_print_version(void)
 {
 	puts("echo " ECHO_VERSION " (echo server and client, RFC 862)");
 	args_flush();
@@ -94,9 +94,12 @@ args_no_operands(int argc, char **argv)
 		args_usage("unexpected argument %s", args_shown(argv[optind]));
 }
 
-/* Digits only, up to a unit; false if there are none or they overflow. */
+/*
+ * Parses the digits at the beginning of value; *rest is what follows. Returns
+ * false if there are no digits or the number overflows.
+ */
 static bool
-digits(const char *value, uint64_t *number, const char **rest)
+parse_digits(const char *value, uint64_t *number, const char **rest)
 {
 	*number = 0;
 	*rest = value;
@@ -108,12 +111,13 @@ digits(const char *value, uint64_t *number, const char **rest)
 	return *rest != value;
 }
 
+/* Parses a number with one of the units, and multiplies it by the unit. */
 static bool
-with_unit(const struct unit *units, const char *value, uint64_t *number)
+parse_with_unit(const struct unit *units, const char *value, uint64_t *number)
 {
 	const char *rest;
 
-	if (!digits(value, number, &rest))
+	if (!parse_digits(value, number, &rest))
 		return false;
 	for (; units->name != NULL; units++)
 		if (strcmp(rest, units->name) == 0)
@@ -128,8 +132,8 @@ args_number(const char *what, const char *value, uint64_t low, uint64_t high)
 	const char *rest;
 	uint64_t number;
 
-	if (!digits(value, &number, &rest) || *rest != '\0' || number < low ||
-	    number > high)
+	if (!parse_digits(value, &number, &rest) || *rest != '\0' ||
+	    number < low || number > high)
 		args_usage("%s: %s is not a number from %" PRIu64 " to %"
 		    PRIu64, what, args_shown(value), low, high);
 	return number;
@@ -147,15 +151,16 @@ args_mode(const char *what, const char *value)
 	return (mode_t)mode;
 }
 
-/* The port of a TCP service, 0 if the system knows none of that name. */
+/* Returns the port of a TCP service, or 0 if the system does not know it. */
 static uint16_t
-service(const char *name)
+find_service_port(const char *name)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
 	    .ai_family = AF_INET };
 	struct addrinfo *found;
 	uint16_t port;
 
+	/* getaddrinfo(3) would accept the number 99999. */
 	if (!isalnum((unsigned char)*name) ||
 	    name[strspn(name, "0123456789")] == '\0' ||
 	    getaddrinfo(NULL, name, &hints, &found) != 0)
@@ -171,13 +176,13 @@ args_port(const char *what, const char *value, uint16_t low)
 	const char *rest;
 	uint64_t number;
 
-	if (digits(value, &number, &rest) && *rest == '\0' && number >= low &&
-	    number <= UINT16_MAX)
+	if (parse_digits(value, &number, &rest) && *rest == '\0' &&
+	    number >= low && number <= UINT16_MAX)
 		return (uint16_t)number;
-	number = service(value);
+	number = find_service_port(value);
 	if (number == 0)
-		args_usage("%s: %s is not a port from %u to 65535, nor a "
-		    "service known here", what, args_shown(value), low);
+		args_usage("%s: %s is not a port from %u to 65535 or the name "
+		    "of a service", what, args_shown(value), low);
 	return (uint16_t)number;
 }
 
@@ -186,8 +191,8 @@ args_duration(const char *what, const char *value, int64_t low)
 {
 	uint64_t number;
 
-	if (!with_unit(durations, value, &number) || number < (uint64_t)low ||
-	    number > DURATION_MAX)
+	if (!parse_with_unit(durations, value, &number) ||
+	    number < (uint64_t)low || number > DURATION_MAX)
 		args_usage("%s: %s is not a duration from %s to 24h such as "
 		    "200ms, 2s or 1m", what, args_shown(value),
 		    low == 0 ? "0" : low < NET_MS ? "1us" : "1ms");
@@ -199,47 +204,51 @@ args_size(const char *what, const char *value, size_t low, size_t high)
 {
 	uint64_t number;
 
-	if (!with_unit(sizes, value, &number) || number < low || number > high)
+	if (!parse_with_unit(sizes, value, &number) || number < low ||
+	    number > high)
 		args_usage("%s: %s is not a size from %zu to %zu bytes such "
 		    "as 16, 64k or 1M", what, args_shown(value), low, high);
 	return (size_t)number;
 }
 
+/* Returns whether host is an IPv6 address, with or without a zone. */
 static bool
-is_ipv6(char *host)
+is_ipv6_host(char *host)
 {
 	struct in6_addr ignored;
 	char *zone = strchr(host, '%');
-	bool good;
+	bool valid;
 
 	if (zone != NULL)
 		*zone = '\0';
-	good = inet_pton(AF_INET6, host, &ignored) == 1;
+	valid = inet_pton(AF_INET6, host, &ignored) == 1;
 	if (zone != NULL)
 		*zone = '%';
-	return good;
+	return valid;
 }
 
-/* Cuts [V6] or [V6]:PORT in two: where the port begins, or NULL. */
+/* Splits [V6] or [V6]:PORT. Returns the port, or NULL if there is none. */
 static char *
-cut_bracketed(const char *what, char *value)
+split_bracketed(const char *what, char *value)
 {
-	const char *all = args_shown(value);
+	const char *shown = args_shown(value);
 	char *end = strchr(value, ']');
 
 	if (end == NULL)
-		args_usage("%s: %s lacks a ]", what, all);
+		args_usage("%s: %s has no closing ]", what, shown);
 	*end++ = '\0';
-	if (!is_ipv6(value + 1))
-		args_usage("%s: %s has no IPv6 address in its []", what, all);
+	if (!is_ipv6_host(value + 1))
+		args_usage("%s: %s has no IPv6 address in its brackets", what,
+		    shown);
 	if (*end != '\0' && *end != ':')
-		args_usage("%s: %s has no : after its ]", what, all);
+		args_usage("%s: %s has something other than :PORT after its ]",
+		    what, shown);
 	return *end == ':' ? end + 1 : NULL;
 }
 
-/* Cuts HOST, HOST:PORT or :PORT in two. */
+/* Splits HOST, HOST:PORT or :PORT. Returns the port, or NULL. */
 static char *
-cut_plain(const char *what, char *value)
+split_plain(const char *what, char *value)
 {
 	char *colon = strchr(value, ':');
 
@@ -249,40 +258,64 @@ cut_plain(const char *what, char *value)
 	if (colon == NULL)
 		return NULL;
 	if (strchr(colon + 1, ':') != NULL)
-		args_usage("%s: %s: an IPv6 address goes into brackets: [::1] "
-		    "or [::1]:PORT", what, args_shown(value));
+		args_usage("%s: %s: an IPv6 address needs brackets: [::1] or "
+		    "[::1]:PORT", what, args_shown(value));
 	*colon = '\0';
 	return colon + 1;
+}
+
+static void
+check_host(const char *what, const char *host)
+{
+	/* inet_aton(3) would accept 7 as the address 0.0.0.7. */
+	if (host[strspn(host, "0123456789")] == '\0')
+		args_usage("%s: %s is a number; a port without a host is "
+		    ":PORT", what, args_shown(host));
+	if (strlen(host) >= NI_MAXHOST)
+		args_usage("%s: %s is longer than the %d bytes of a host name",
+		    what, args_shown(host), NI_MAXHOST - 1);
+}
+
+/* Checks unix:/PATH or unix:@NAME. */
+static void
+check_unix(const char *what, const char *value)
+{
+	const char *path = net_unix_path(value);
+
+	if (*path != '/' && *path != '@')
+		args_usage("%s: %s: the path of a Unix socket must be "
+		    "absolute: unix:/PATH", what, args_shown(value));
+	if (strcmp(path, "@") == 0)
+		args_usage("%s: %s has no name after the @: unix:@NAME", what,
+		    args_shown(value));
+	if (strlen(path) > NET_UNIX_MAX)
+		args_usage("%s: %s is longer than the %d bytes of a Unix "
+		    "socket's path", what, args_shown(value), NET_UNIX_MAX);
 }
 
 struct address
 args_address(const char *what, char *value, uint16_t port, uint16_t low)
 {
+	struct address address = { value, port };
+	const char *own_port;
+
 	if (net_is_unix(value)) {
-		if (!net_fits_unix(value))
-			args_usage("%s: %s is longer than the name of a Unix "
-			    "socket can be", what, args_shown(value));
-		return (struct address){ .host = value };
+		check_unix(what, value);
+		return address;
 	}
-
-	bool bracketed = *value == '[';
-	const char *own_port = bracketed ? cut_bracketed(what, value) :
-	    cut_plain(what, value);
-	struct address address = {
-		.host = bracketed ? value + 1 :
-		    *value == '\0' ? ARGS_DEFAULT_HOST :
-		    strcmp(value, "*") == 0 ? NULL : value,
-		.port = own_port == NULL ? port :
-		    args_port(what, own_port, low)
-	};
-
-	/* inet_aton(3) would take 7 for the address 0.0.0.7. */
-	if (address.host != NULL &&
-	    address.host[strspn(address.host, "0123456789")] == '\0')
-		args_usage("%s: %s is a number; a port without a host is "
-		    ":PORT", what, args_shown(address.host));
-	if (address.host != NULL && strlen(address.host) >= NI_MAXHOST)
-		args_usage("%s: %s is longer than a name can be", what,
-		    args_shown(address.host));
+	if (*value == '[') {
+		own_port = split_bracketed(what, value);
+		address.host = value + 1;
+	} else {
+		own_port = split_plain(what, value);
+		if (*value == '\0')
+			address.host = ARGS_DEFAULT_HOST;
+		else if (strcmp(value, "*") == 0)
+			address.host = NULL;
+	}
+	if (own_port != NULL)
+		address.port = args_port(what, own_port, low);
+	if (address.host != NULL)
+		check_host(what, address.host);
 	return address;
 }

@@ -38,13 +38,14 @@ dial_address(const char *what, char *value, uint16_t port)
 	    value == NULL ? host : value, port, 1);
 
 	if (address.host == NULL)
-		args_usage("%s: * is no address to connect to", what);
+		args_usage("%s: a client cannot connect to *", what);
 	return address;
 }
 
 /*
- * On loopback, a connection to a port where nobody listens may be given that
- * same port as its own, and so meet itself (RFC 9293, 3.5: simultaneous open).
+ * On loopback, the system may give the client the port of a server that is not
+ * there. The socket is then connected to itself (RFC 9293, 3.5: simultaneous
+ * open).
  */
 static bool
 dial_is_self_connected(int fd, const struct dial_server *server)
@@ -57,11 +58,12 @@ dial_is_self_connected(int fd, const struct dial_server *server)
 }
 
 /*
- * A connection that is being made, or -errno. A Unix socket that has no room
- * for another client says so at once (EAGAIN), and not when it has.
+ * Returns a socket that is connecting, or -errno. A Unix socket with a full
+ * backlog returns EAGAIN and does not become writable later, so connect(2) is
+ * repeated until it succeeds.
  */
 static int
-start(const struct dial_server *server, int64_t until)
+dial_start(const struct dial_server *server, int64_t until)
 {
 	int fd;
 
@@ -71,14 +73,14 @@ start(const struct dial_server *server, int64_t until)
 	return fd == -EAGAIN ? -ETIMEDOUT : fd;
 }
 
-/* How a connection that is being made turns out: 0 or -errno. */
+/* Waits until the socket is connected. Returns 0 or -errno. */
 static int
-outcome(int fd, int64_t until)
+dial_wait(int fd, int64_t until)
 {
 	struct pollfd writable = { fd, POLLOUT, 0 };
 	int ready;
 
-	do {	/* again after a signal */
+	do {	/* net_poll() returns 0 after a signal */
 		int64_t left = until - net_now();
 
 		if (left <= 0)
@@ -92,11 +94,11 @@ int
 dial_connect(const struct dial_server *server, int64_t timeout)
 {
 	int64_t until = timeout > 0 ? net_now() + timeout : INT64_MAX;
-	int fd = start(server, until), error;
+	int fd = dial_start(server, until), error;
 
 	if (fd < 0)
 		return fd;
-	error = outcome(fd, until);
+	error = dial_wait(fd, until);
 	if (error == 0 && dial_is_self_connected(fd, server))
 		error = -ECONNREFUSED;
 	if (error == 0)

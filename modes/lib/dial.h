@@ -10,7 +10,7 @@
 #include "net.h"
 #include "options.h"
 
-/* A server: the address that was tried last. */
+/* The address of a server. */
 struct dial_server {
 	struct net_peer peer;
 	char name[NET_NAME_MAX];	/* "127.0.0.1:10000" */
@@ -30,7 +30,7 @@ struct dial_options {
 	int verbosity;		/* 1 with -v, -1 with -q */
 };
 
-/* Their rows: the first three, and the last two. */
+/* Their rows in the table of options, the first three and the last two. */
 #define DIAL_OPTIONS(address_text, timeout_text) \
 	{ 'a', "address", "ADDRESS", NULL, address_text, 0, NULL }, \
 	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, \

@@ -16,21 +16,21 @@
 #include <unistd.h>
 
 /*
- * Clients that may wait to be accepted: as many as the system allows, which
- * is net.core.somaxconn (listen(2)). SOMAXCONN is 128 in musl, whatever that
- * says, and 4096 in glibc.
+ * The kernel lowers the backlog to net.core.somaxconn (listen(2)). The
+ * constant SOMAXCONN is 128 in musl and 4096 in glibc, whatever the kernel
+ * allows.
  */
 enum { BACKLOG = INT_MAX };
 
 static ssize_t
-or_errno(ssize_t n)
+result_or_errno(ssize_t n)
 {
 	return n < 0 ? -errno : n;
 }
 
-/* Closes fd and returns -errno as it was before. */
+/* Closes fd and returns the -errno of the call that failed before. */
 static int
-give_up(int fd)
+close_failed(int fd)
 {
 	int error = errno;
 
@@ -39,7 +39,7 @@ give_up(int fd)
 }
 
 static void
-turn_on(int fd, int level, int option)
+enable_option(int fd, int level, int option)
 {
 	setsockopt(fd, level, option, &(int){ 1 }, sizeof(int));
 }
@@ -47,23 +47,21 @@ turn_on(int fd, int level, int option)
 bool
 net_is_unix(const char *host)
 {
-	size_t n = strlen(NET_UNIX);
-
-	return strncmp(host, NET_UNIX, n) == 0 &&
-	    (host[n] == '/' || host[n] == '@');
+	return strncmp(host, NET_UNIX, strlen(NET_UNIX)) == 0;
 }
 
-bool
-net_fits_unix(const char *host)
+const char *
+net_unix_path(const char *host)
 {
-	return strlen(host + strlen(NET_UNIX)) <
-	    sizeof(((struct sockaddr_un *)NULL)->sun_path);
+	return host + strlen(NET_UNIX);
 }
 
-/* unix(7): a name that begins with a NUL is in no file system, and ends with
- * the address. */
+/*
+ * Makes the address of /PATH or @NAME. An abstract name begins with a NUL and
+ * has no NUL at its end (unix(7)).
+ */
 static int
-unix_address(const char *name, struct addrinfo **found)
+make_unix_address(const char *name, struct addrinfo **found)
 {
 	struct {
 		struct addrinfo info;
@@ -89,13 +87,13 @@ unix_address(const char *name, struct addrinfo **found)
 int
 net_resolve(const char *host, uint16_t port, struct addrinfo **found)
 {
-	/* Named by number, the port needs no services database. */
+	/* With AI_NUMERICSERV no services database is read. */
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
 	    .ai_flags = AI_NUMERICSERV | (host == NULL ? AI_PASSIVE : 0) };
 	char service[8];
 
 	if (host != NULL && net_is_unix(host))
-		return unix_address(host + strlen(NET_UNIX), found);
+		return make_unix_address(net_unix_path(host), found);
 	snprintf(service, sizeof(service), "%u", port);
 	return getaddrinfo(host, service, &hints, found);
 }
@@ -150,33 +148,33 @@ net_peer_name(char out[NET_NAME_MAX], const union net_address *peer)
 }
 
 static int
-new_socket(int family)
+open_stream_socket(int family)
 {
-	return (int)or_errno(socket(family, SOCK_STREAM | SOCK_NONBLOCK |
+	return (int)result_or_errno(socket(family, SOCK_STREAM | SOCK_NONBLOCK |
 	    SOCK_CLOEXEC, 0));
 }
 
-/* What a listening socket's connections get from it. */
+/* Sets the options that accepted connections inherit from a listener. */
 static void
-pass_on(int fd)
+set_inherited_options(int fd)
 {
-	turn_on(fd, SOL_SOCKET, SO_OOBINLINE);
-	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+	enable_option(fd, SOL_SOCKET, SO_OOBINLINE);
+	enable_option(fd, IPPROTO_TCP, TCP_NODELAY);
 }
 
 int
 net_listen(const struct sockaddr *sa, socklen_t size)
 {
-	int fd = new_socket(sa->sa_family);
+	int fd = open_stream_socket(sa->sa_family);
 
 	if (fd < 0)
 		return fd;
-	turn_on(fd, SOL_SOCKET, SO_REUSEADDR);	/* in spite of TIME_WAIT */
-	pass_on(fd);
-	if (sa->sa_family == AF_INET6)		/* IPv4 has its own socket */
-		turn_on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+	enable_option(fd, SOL_SOCKET, SO_REUSEADDR);	/* ignore TIME_WAIT */
+	set_inherited_options(fd);
+	if (sa->sa_family == AF_INET6)		/* IPv4 gets its own socket */
+		enable_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	if (bind(fd, sa, size) < 0 || listen(fd, BACKLOG) < 0)
-		return give_up(fd);
+		return close_failed(fd);
 	return fd;
 }
 
@@ -192,22 +190,25 @@ net_adopt(int fd)
 		return -errno;
 	if (!listens || type != SOCK_STREAM)
 		return -EINVAL;
-	pass_on(fd);
+	set_inherited_options(fd);
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
 	return 0;
 }
 
-/* A socket file that nobody listens on: left behind by one that was killed. */
+/*
+ * Returns whether the path is a socket file on which no process listens: a
+ * server that was killed does not remove its file.
+ */
 static bool
-is_stale(const struct sockaddr_un *un, socklen_t size)
+is_stale_socket(const struct sockaddr_un *un, socklen_t size)
 {
 	struct stat file;
 	int fd, error;
 
 	if (lstat(un->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode) ||
-	    (fd = new_socket(AF_UNIX)) < 0)
+	    (fd = open_stream_socket(AF_UNIX)) < 0)
 		return false;
 	error = connect(fd, (const struct sockaddr *)un, size) < 0 ? errno : 0;
 	close(fd);
@@ -217,11 +218,12 @@ is_stale(const struct sockaddr_un *un, socklen_t size)
 int
 net_listen_unix(const struct sockaddr_un *un, socklen_t size, mode_t mode)
 {
-	mode_t before = umask(0777 & ~mode);	/* it is never wider */
+	/* With a chmod(2) after bind(2), the file would be open for a moment. */
+	mode_t before = umask(0777 & ~mode);
 	int fd = net_listen((const struct sockaddr *)un, size);
 
 	if (fd == -EADDRINUSE && *un->sun_path != '\0' &&
-	    is_stale(un, size) && unlink(un->sun_path) == 0)
+	    is_stale_socket(un, size) && unlink(un->sun_path) == 0)
 		fd = net_listen((const struct sockaddr *)un, size);
 	umask(before);
 	return fd;
@@ -231,7 +233,7 @@ int
 net_self(int fd, struct net_peer *self)
 {
 	*self = (struct net_peer){ .size = sizeof(self->address) };
-	return (int)or_errno(getsockname(fd, &self->address.any,
+	return (int)result_or_errno(getsockname(fd, &self->address.any,
 	    &self->size));
 }
 
@@ -265,16 +267,16 @@ int
 net_accept(int fd, union net_address *peer)
 {
 	socklen_t size = sizeof(*peer);
-	struct ucred who;
+	struct ucred process;
 
-	/* Not blocking: for splice(2), which has no flag of its own for it. */
+	/* Non-blocking for splice(2), which has no flag like MSG_DONTWAIT. */
 	fd = accept4(fd, &peer->any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0 && peer->any.sa_family == AF_UNIX) {
-		size = sizeof(who);
+		size = sizeof(process);
 		peer->local.pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED,
-		    &who, &size) < 0 ? 0 : who.pid;
+		    &process, &size) < 0 ? 0 : process.pid;
 	}
-	return (int)or_errno(fd);
+	return (int)result_or_errno(fd);
 }
 
 void
@@ -293,19 +295,19 @@ int
 net_connect_from(const struct net_peer *from, const struct sockaddr *sa,
     socklen_t size)
 {
-	int fd = new_socket(sa->sa_family);
+	int fd = open_stream_socket(sa->sa_family);
 
 	if (fd < 0)
 		return fd;
-	turn_on(fd, IPPROTO_TCP, TCP_NODELAY);
+	enable_option(fd, IPPROTO_TCP, TCP_NODELAY);
 	if (from != NULL) {
-		turn_on(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+		enable_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
 		if (bind(fd, &from->address.any, from->size) < 0)
-			return give_up(fd);
+			return close_failed(fd);
 	}
 	if (connect(fd, sa, size) < 0 && errno != EINPROGRESS &&
 	    errno != EINTR)
-		return give_up(fd);
+		return close_failed(fd);
 	return fd;
 }
 
@@ -323,21 +325,21 @@ net_error(int fd)
 ssize_t
 net_recv(int fd, void *buf, size_t size)
 {
-	return or_errno(recv(fd, buf, size, MSG_DONTWAIT));
+	return result_or_errno(recv(fd, buf, size, MSG_DONTWAIT));
 }
 
 ssize_t
 net_send(int fd, const void *buf, size_t size, bool more)
 {
-	return or_errno(send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL |
+	return result_or_errno(send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL |
 	    (more ? MSG_MORE : 0)));
 }
 
 ssize_t
 net_splice(int from, int to, size_t size, bool more)
 {
-	return or_errno(splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK |
-	    (more ? SPLICE_F_MORE : 0)));
+	return result_or_errno(splice(from, NULL, to, NULL, size,
+	    SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0)));
 }
 
 bool

@@ -1,10 +1,11 @@
 /*
- * The one socket helper, shared by servers and clients: names, listen,
- * connect, accept, recv, send, waiting, the clock.
+ * The one socket helper of servers and clients: addresses and their names,
+ * listen, connect, accept, recv, send, poll and the clock. It depends on no
+ * other file of this program.
  *
- * What can fail returns -errno. No call here blocks but net_poll() and
- * net_resolve(): not blocking is asked for call by call (MSG_DONTWAIT), and
- * no send raises SIGPIPE. Includes nothing of ours.
+ * A function that can fail returns -errno. Sockets are non-blocking and
+ * close-on-exec. Only net_poll() and net_resolve() can block, and no send
+ * raises SIGPIPE.
  */
 #ifndef NET_H
 #define NET_H
@@ -20,15 +21,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NET_MS INT64_C(1000000)		/* in ns */
+#define NET_MS INT64_C(1000000)		/* ns */
 #define NET_SECOND (1000 * NET_MS)
-#define NET_FOREVER INT64_C(-1)
+#define NET_FOREVER INT64_C(-1)		/* no timeout */
 
-enum { NET_NAME_MAX = 120 };	/* "unix:/path" and its NUL */
+/* A host that begins so is a Unix socket: unix:/path, or unix:@abstract. */
+#define NET_UNIX "unix:"
 
-#define NET_UNIX "unix:"	/* a host: unix:/path, or unix:@abstract */
+enum {
+	NET_NAME_MAX = 120,	/* bytes of "unix:/path" with its NUL */
+	NET_UNIX_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1
+				/* bytes of a path, or of @ and a name */
+};
 
-/* Who a connection is from. A process on this machine has no address. */
+/* The address of a client. A local process has a process id instead. */
 union net_address {
 	struct sockaddr any;
 	struct sockaddr_in v4;
@@ -39,7 +45,7 @@ union net_address {
 	} local;
 };
 
-/* Where a connection goes to. */
+/* The address of a server, or of our end of a connection. */
 struct net_peer {
 	socklen_t size;
 	union {
@@ -51,101 +57,121 @@ struct net_peer {
 };
 
 /*
- * getaddrinfo(3) for a TCP port, or the address of a Unix socket (host begins
- * with NET_UNIX); host NULL is every interface. 0 and a list for
+ * Resolves a host for TCP (getaddrinfo(3)), or makes the address of a Unix
+ * socket. A NULL host is every interface. Returns 0 and a list for
  * net_free_addresses(), or an EAI_ code.
  */
 int net_resolve(const char *host, uint16_t port, struct addrinfo **);
 void net_free_addresses(struct addrinfo *);
 
-/* Whether host is a Unix socket's; whether its name is not too long. */
+/* Returns whether host is a Unix socket. */
 bool net_is_unix(const char *host);
-bool net_fits_unix(const char *host);
 
-/* Its name, "127.0.0.1:7", "[::1]:7" or "unix:/path", in out. */
+/* Returns what follows NET_UNIX in host, which must be a Unix socket. */
+const char *net_unix_path(const char *host);
+
+/* Formats "127.0.0.1:7", "[::1]:7" or "unix:/path". Returns out. */
 const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
 
-/* The same for who a connection is from; "unix:PID" for a local process. */
+/* Formats a client's address; "unix:PID" for a local process. Returns out. */
 const char *net_peer_name(char out[NET_NAME_MAX], const union net_address *);
 
 /*
- * A socket that listens there, with the system's longest backlog. Its
- * connections inherit TCP_NODELAY, for Nagle's algorithm (RFC 896) against
- * delayed ACKs costs an echo 40 ms a message, and SO_OOBINLINE, for an urgent
- * byte (RFC 6093) is a byte to be echoed.
+ * Returns a socket that listens at the address with the longest backlog that
+ * the system allows. The accepted connections inherit TCP_NODELAY, because
+ * Nagle's algorithm (RFC 896) and delayed ACKs together cost an echo 40 ms per
+ * message, and SO_OOBINLINE, because an urgent byte (RFC 6093) must be echoed
+ * like any other.
  */
 int net_listen(const struct sockaddr *, socklen_t);
 
 /*
- * The same for the file of a Unix socket, of that mode; one that is there
- * already is replaced if nobody listens on it.
+ * As net_listen(), for a Unix socket; mode is the mode of its file. A socket
+ * file on which no process listens is replaced.
  */
 int net_listen_unix(const struct sockaddr_un *, socklen_t, mode_t);
 
 /*
- * Makes one that another process listens on, and has passed to us, the same.
- * 0 or -errno: -EINVAL if nobody listens on it.
+ * Prepares an inherited listening socket (sd_listen_fds(3)) as net_listen()
+ * does. Returns 0 or -errno; -EINVAL if it is not a listening stream socket.
  */
 int net_adopt(int fd);
 
-/*
- * The address a socket is bound to, 0 or -errno; ports in host byte order,
- * where there are such.
- */
+/* Gets the address that a socket is bound to. Returns 0 or -errno. */
 int net_self(int fd, struct net_peer *);
-uint16_t net_port(int fd);		/* 0 if it cannot be told */
+
+/*
+ * Returns the port that a socket is bound to, in host byte order; 0 if it has
+ * none.
+ */
+uint16_t net_port(int fd);
+
+/* Sets the port, in host byte order, if addresses of that family have one. */
 void net_set_port(struct sockaddr *, uint16_t port);
 
-/* The next connection and who it is from; -EAGAIN if there is none. */
+/*
+ * Accepts a connection and gets the client's address. Returns a socket, or
+ * -errno; -EAGAIN if no client is waiting.
+ */
 int net_accept(int fd, union net_address *);
 
 /*
- * Nobody listens on it any more, in whatever process it is open: the port is
- * closed, and whoever waits for a connection wakes up (accept: -EINVAL).
+ * Closes the port in all processes that have the socket open, and wakes those
+ * that wait for a connection; accept then returns -EINVAL.
  */
 void net_stop_listening(int fd);
 
 /*
- * A socket that is being connected: writable means that it is, or that
- * net_error() says why not.
+ * Returns a socket that is connecting. When it is writable, it is connected,
+ * or net_error() returns why it is not.
  */
 int net_connect(const struct sockaddr *, socklen_t);
 
 /*
- * The same, from that address of ours. Its port is chosen for the server it
- * goes to, so that each server may have as many from there as there are ports.
+ * As net_connect(), from the local address given; NULL leaves the choice to
+ * the system. The port is chosen when the server is known
+ * (IP_BIND_ADDRESS_NO_PORT), so each server may have as many connections from
+ * that address as there are ports.
  */
 int net_connect_from(const struct net_peer *, const struct sockaddr *,
     socklen_t);
-int net_error(int fd);			/* 0 or -errno (SO_ERROR) */
 
-/* recv(2) and send(2); more: the rest follows at once, fill the segment. */
+/* Returns and clears the error of a socket (SO_ERROR): 0 or -errno. */
+int net_error(int fd);
+
+/*
+ * recv(2) and send(2), without blocking. With more set, the data that follows
+ * at once may share a segment with these (MSG_MORE).
+ */
 ssize_t net_recv(int fd, void *buf, size_t size);
 ssize_t net_send(int fd, const void *buf, size_t size, bool more);
 
 /*
- * splice(2), from a socket to a pipe or back, without copying and without
- * waiting; more as above. 0 from a socket is not always its end: splice stops
- * at an urgent byte.
+ * splice(2) from a socket to a pipe or back: without copying and without
+ * blocking; more as for net_send(). 0 from a socket is not always end of file:
+ * splice also stops at an urgent byte.
  */
 ssize_t net_splice(int from, int to, size_t size, bool more);
 
-/* Whether there is input that recv would return at once. */
+/* Returns whether recv would return data now. */
 bool net_waiting(int fd);
 
-/* Bytes sent that the peer's system has not acknowledged (SIOCOUTQ). */
+/* The number of bytes sent that the peer has not acknowledged (SIOCOUTQ). */
 int net_unacknowledged(int fd);
 
-void net_fin(int fd);			/* our FIN: shutdown(SHUT_WR) */
-void net_reset(int fd);			/* closes it, with a RST */
+/* Sends FIN: shutdown(2) of the sending direction. */
+void net_fin(int fd);
 
-/* Monotonic time in ns. */
+/* Closes the socket with a RST (SO_LINGER with a timeout of 0). */
+void net_reset(int fd);
+
+/* The monotonic clock, in ns. */
 int64_t net_now(void);
 
 /*
- * ppoll(2) for at most ns (NET_FOREVER: no limit) with the given signal
- * mask (NULL: as it is). The number ready; 0 if none, also after a signal;
- * or -errno.
+ * ppoll(2) for at most ns (NET_FOREVER: no limit) with a signal mask (NULL:
+ * the current one). Returns the number of ready descriptors, 0 after the
+ * timeout or a signal, or -errno.
  */
 int net_poll(struct pollfd *, nfds_t, int64_t ns, const sigset_t *);
 
@@ -155,12 +181,12 @@ int net_poll(struct pollfd *, nfds_t, int64_t ns, const sigset_t *);
  */
 bool net_is_ready(int fd, short events);
 
-/* ns as select(2) and its kin take it; NULL for NET_FOREVER. */
+/* Converts a timeout for select(2) and poll(2); NULL for NET_FOREVER. */
 const struct timespec *net_timespec(struct timespec *, int64_t ns);
 
 /*
- * ns as a timeout of epoll_wait(2): whole milliseconds, rounded up so that the
- * wait does not end before the time; -1 for NET_FOREVER.
+ * Converts a timeout for epoll_wait(2) to milliseconds, rounded up so that the
+ * wait does not end early; -1 for NET_FOREVER.
  */
 int net_milliseconds(int64_t ns);
 

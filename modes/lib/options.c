@@ -142,7 +142,7 @@ options_parse(int argc, char **argv, const struct mode *mode,
 			exit(STATUS_OK);
 		}
 		if (row->key == 'V') {
-			args_version();
+			args_print_version();
 			exit(STATUS_OK);
 		}
 		set(settings, row, optarg);

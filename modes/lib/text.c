@@ -5,25 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long a UTF-8 character with this first byte is, 0 if none has it. */
+/*
+ * The length of a UTF-8 character with that first byte; 0 if no character
+ * begins with it (RFC 3629, section 4).
+ */
 static size_t
-length(unsigned char first)
+utf8_length(unsigned char first)
 {
 	return first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 :
 	    first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
 }
 
 /*
- * The length of the UTF-8 character at p, of which left bytes are there, and
- * its code point; 0 if there is none (RFC 3629, section 3).
+ * Decodes the UTF-8 character at p, of at most size bytes. Returns its length
+ * and its code point; 0 if the bytes are not a character (RFC 3629, section 3).
  */
 static size_t
-decode(const unsigned char *p, size_t left, uint32_t *code)
+utf8_decode(const unsigned char *p, size_t size, uint32_t *code)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = length(*p);
+	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n = utf8_length(*p);
 
-	if (n == 0 || n > left)
+	if (n == 0 || n > size)
 		return 0;
 	*code = n == 1 ? *p : *p & (0xffU >> (n + 1));
 	for (size_t i = 1; i < n; i++) {
@@ -31,14 +34,15 @@ decode(const unsigned char *p, size_t left, uint32_t *code)
 			return 0;
 		*code = *code << 6 | (p[i] & 0x3f);
 	}
-	if (*code < least[n] || *code > 0x10ffff ||
+	if (*code < lowest[n] || *code > 0x10ffff ||
 	    (*code >= 0xd800 && *code <= 0xdfff))
 		return 0;
 	return n;
 }
 
+/* Returns whether a character may be shown as it is (see text_quote()). */
 static bool
-harmless(uint32_t code)
+is_safe_character(uint32_t code)
 {
 	if (code < 0x20 || (code >= 0x7f && code < 0xa0))
 		return false;
@@ -49,40 +53,44 @@ harmless(uint32_t code)
 	    !(code >= 0x2066 && code <= 0x2069);
 }
 
-/* A harmful character of n bytes, or a byte that is none (n is 0). */
+/* Writes the n bytes of a character as \xHH; n is 0 for an invalid byte. */
 static char *
-escape(char *out, const unsigned char *p, size_t n)
+write_hex_escape(char *out, const unsigned char *p, size_t n)
 {
 	for (size_t i = 0; i < (n > 0 ? n : 1); i++)
 		out += sprintf(out, "\\x%02x", p[i]);
 	return out;
 }
 
-/* The same as JSON has it, which has no way to tell of a stray byte. */
+/* Writes a character as \uHHHH. An invalid byte (n is 0) becomes U+FFFD. */
 static char *
-escape_json(char *out, size_t n, uint32_t code)
+write_json_escape(char *out, size_t n, uint32_t code)
 {
 	return out + sprintf(out, "\\u%04x", n > 0 ? (unsigned)code : 0xfffdU);
 }
 
-/* Up to most of size bytes, quoted; not half a character where it cuts. */
+/*
+ * Writes at most max of the size bytes at p in quotes. A character that max
+ * would cut is left out.
+ */
 static char *
-quote(char *out, const unsigned char *p, uint64_t size, size_t most, bool json)
+write_quoted(char *out, const unsigned char *p, uint64_t size, size_t max,
+    bool json)
 {
-	size_t shown = size < most ? (size_t)size : most;
+	size_t shown = size < max ? (size_t)size : max;
 	uint32_t code = 0;
 
 	*out++ = '"';
 	for (size_t i = 0; i < shown;) {
-		size_t n = decode(p + i, shown - i, &code);
+		size_t n = utf8_decode(p + i, shown - i, &code);
 
-		if (size > shown && length(p[i]) > shown - i)
+		if (size > shown && utf8_length(p[i]) > shown - i)
 			break;
-		if (n > 0 && harmless(code))
+		if (n > 0 && is_safe_character(code))
 			out = mempcpy(out, p + i, n);
 		else
-			out = json ? escape_json(out, n, code) :
-			    escape(out, p + i, n);
+			out = json ? write_json_escape(out, n, code) :
+			    write_hex_escape(out, p + i, n);
 		i += n > 0 ? n : 1;
 	}
 	*out++ = '"';
@@ -93,7 +101,7 @@ quote(char *out, const unsigned char *p, uint64_t size, size_t most, bool json)
 const char *
 text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size)
 {
-	char *end = quote(out, data, size, TEXT_SHOWN, false);
+	char *end = write_quoted(out, data, size, TEXT_SHOWN, false);
 
 	if (size > TEXT_SHOWN)
 		memcpy(end, "...", sizeof("..."));
@@ -101,9 +109,9 @@ text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size)
 }
 
 const char *
-text_json(char *out, const void *data, uint64_t size, size_t most)
+text_json(char *out, const void *data, uint64_t size, size_t max)
 {
-	quote(out, data, size, most, true);
+	write_quoted(out, data, size, max, true);
 	return out;
 }
 

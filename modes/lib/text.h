@@ -1,6 +1,7 @@
 /*
- * What the program says, made safe and readable: bytes from strangers as
- * quoted text, durations, counts. Includes nothing of ours.
+ * Text for people and for JSON: bytes of unknown origin as quoted strings,
+ * durations, counts, and the comparison of bytes. It depends on no other file
+ * of this program.
  */
 #ifndef TEXT_H
 #define TEXT_H
@@ -8,35 +9,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* For "%" PRIu64 " byte%s". */
+/* The plural ending of "%" PRIu64 " byte%s". */
 #define PLURAL(n) ((n) == 1 ? "" : "s")
 
 enum {
-	TEXT_SHOWN = 64,			/* bytes of a text to show */
-	TEXT_QUOTED = 4 * TEXT_SHOWN + 6,	/* room for them, all escaped */
+	TEXT_SHOWN = 64,		/* bytes that text_quote() shows */
+	TEXT_QUOTED = 4 * TEXT_SHOWN + 6,	/* size of the result */
 	TEXT_TIME = 32
 };
 
 /*
- * Quotes the size bytes at data into out, which it returns: "like this", or
- * "the first TEXT_SHOWN of them"... where there are more; no others are read.
- * Control bytes, quotes, backslashes, what is not valid UTF-8 (RFC 3629), C1
- * controls and the characters that turn or break lines (Unicode Bidi_Control,
- * Zl, Zp) come out as \xHH, so that no text forges a line of a log or drives a
- * terminal.
+ * Quotes the size bytes at data "like this". Of more than TEXT_SHOWN bytes,
+ * only the first are read, and "..." follows. Returns out.
+ *
+ * So that no data can forge a log line or control a terminal, these are shown
+ * as \xHH: control characters (C0 and C1), quotes, backslashes, bytes that are
+ * not valid UTF-8 (RFC 3629), and the characters that break lines or change the
+ * direction of text (Unicode Zl, Zp, Bidi_Control).
  */
 const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
 /*
- * The same as a string of JSON (RFC 8259): up to most bytes, in TEXT_JSON(most)
- * of room; a byte that is no UTF-8 comes out as U+FFFD, for JSON has no bytes.
+ * The same as a JSON string (RFC 8259) of at most max bytes of data. out has
+ * TEXT_JSON(max) bytes. An invalid byte becomes U+FFFD, because JSON strings
+ * contain only characters. Every string in JSON output is written by this
+ * function.
  */
-#define TEXT_JSON(most) (6 * (most) + 3)
-const char *text_json(char *out, const void *data, uint64_t size, size_t most);
+#define TEXT_JSON(max) (6 * (max) + 3)
+const char *text_json(char *out, const void *data, uint64_t size, size_t max);
 
 /*
- * The word and those of the list, which ends with NULL, joined by single
- * spaces, as echo(1) does. For free(3); NULL if there is no memory.
+ * Joins first and the words of the NULL-terminated list with spaces, as echo(1)
+ * does. Returns a string for free(3), or NULL if there is no memory.
  */
 char *text_join(const char *first, char *const *rest);
 

@@ -1,8 +1,10 @@
 /*
- * Fuzz target: numbers, ports, durations, sizes and addresses from the command
- * line, against a second reading of the rule here. What is refused ends the
- * program through errx(3), which is replaced (ld --wrap) by one that looks at
- * the line and comes back.
+ * Fuzz target: the numbers, ports, durations, sizes and addresses of the
+ * command line. What args.c returns is compared with a second implementation
+ * of the rules in this file.
+ *
+ * A refused value ends the program by errx(3). The linker replaces it (ld
+ * --wrap) with a function that checks the message and returns by longjmp(3).
  */
 #include "modes/lib/args.h"
 
@@ -51,7 +53,7 @@ __wrap_errx(int status, const char *fmt, ...)
 	longjmp(refused, 1);
 }
 
-/* No service has a name here. */
+/* No service has a name, so that the result depends on the input alone. */
 int
 __wrap_getaddrinfo(const char *node, const char *service,
     const struct addrinfo *hints, struct addrinfo **found)
@@ -64,10 +66,10 @@ __wrap_getaddrinfo(const char *node, const char *service,
 }
 
 /*
- * The second reading.
+ * The second implementation of the rules.
  */
 
-/* All of it digits and what they mean, by strtoull(3). */
+/* Digits only, in the range low to high; converted by strtoull(3). */
 static bool
 is_number(const char *text, uint64_t low, uint64_t high, uint64_t *number)
 {
@@ -78,7 +80,7 @@ is_number(const char *text, uint64_t low, uint64_t high, uint64_t *number)
 	return errno == 0 && *number >= low && *number <= high;
 }
 
-/* Units are given as "k1024 M1048576 ", the bare number as " 1". */
+/* A number and a unit. The units are given as "=1;k=1024;M=1048576;". */
 static bool
 is_amount(const char *text, const char *units, uint64_t low, uint64_t high,
     uint64_t *amount)
@@ -109,7 +111,7 @@ is_amount(const char *text, const char *units, uint64_t low, uint64_t high,
 }
 
 static bool
-is_v6(const char *text, size_t n)
+is_ipv6_address(const char *text, size_t n)
 {
 	char address[2048];
 	struct in6_addr ignored;
@@ -122,7 +124,7 @@ is_v6(const char *text, size_t n)
 	return inet_pton(AF_INET6, address, &ignored) == 1;
 }
 
-/* Where the host of an address is, how long, and its port or NULL. */
+/* Finds the n bytes of the host, and the port or NULL. */
 static bool
 is_address(const char *text, const char **host, size_t *n, const char **port)
 {
@@ -130,8 +132,11 @@ is_address(const char *text, const char **host, size_t *n, const char **port)
 
 	*port = NULL;
 	*host = text;
-	if (strncmp(text, "unix:/", 6) == 0 || strncmp(text, "unix:@", 6) == 0)
-		return (*n = strlen(text)) - 5 < 108;	/* unix(7) */
+	if (strncmp(text, "unix:", 5) == 0) {
+		*n = strlen(text);
+		return (text[5] == '/' || (text[5] == '@' && *n > 6)) &&
+		    *n - 5 < 108;	/* unix(7) */
+	}
 	if (*text == '[') {
 		if (bracket == NULL || (bracket[1] != '\0' &&
 		    bracket[1] != ':'))
@@ -140,7 +145,7 @@ is_address(const char *text, const char **host, size_t *n, const char **port)
 		*n = (size_t)(bracket - *host);
 		if (bracket[1] == ':')
 			*port = bracket + 2;
-		return is_v6(*host, *n) && *n < NI_MAXHOST;
+		return is_ipv6_address(*host, *n) && *n < NI_MAXHOST;
 	}
 	*n = colon == NULL ? strlen(text) : (size_t)(colon - text);
 	if (colon != NULL)
@@ -151,89 +156,90 @@ is_address(const char *text, const char **host, size_t *n, const char **port)
 }
 
 /*
- * Each kind: what args.c makes of the text, and what is made of it here.
+ * One function for each kind of value. args.c must return what the second
+ * implementation returns, or refuse the text if that does.
  */
 
 static void
-check_number(const char *text, uint8_t choice)
+compare_number(const char *text, uint8_t choice)
 {
 	static const uint64_t ranges[][2] = { { 0, UINT64_MAX },
 	    { 1, 1000000 }, { 1, INT64_MAX }, { 7, 7 } };
 	const uint64_t *range = ranges[choice % 4];
 	uint64_t expected = 0;
-	bool good = is_number(text, range[0], range[1], &expected);
+	bool valid = is_number(text, range[0], range[1], &expected);
 
 	if (setjmp(refused) != 0)
-		must(!good);
+		must(!valid);
 	else
 		must(args_number("--what", text, range[0], range[1]) ==
-		    expected && good);
+		    expected && valid);
 }
 
 static void
-check_port(const char *text, uint8_t choice)
+compare_port(const char *text, uint8_t choice)
 {
 	uint64_t expected = 0;
-	bool good = is_number(text, choice % 2, UINT16_MAX, &expected);
+	bool valid = is_number(text, choice % 2, UINT16_MAX, &expected);
 
 	if (setjmp(refused) != 0)
-		must(!good);
+		must(!valid);
 	else
 		must(args_port("--what", text, choice % 2) == expected &&
-		    good);
+		    valid);
 }
 
 static void
-check_duration(const char *text, uint8_t choice)
+compare_duration(const char *text, uint8_t choice)
 {
 	static const char units[] = "=1000000000;us=1000;ms=1000000;"
 	    "s=1000000000;m=60000000000;h=3600000000000;";
 	static const int64_t least[] = { 0, 1000, 1000000 };
 	int64_t low = least[choice % 3];
 	uint64_t expected = 0;
-	bool good = is_amount(text, units, (uint64_t)low,
+	bool valid = is_amount(text, units, (uint64_t)low,
 	    UINT64_C(86400000000000), &expected);
 
 	if (setjmp(refused) != 0)
-		must(!good);
+		must(!valid);
 	else
 		must((uint64_t)args_duration("--what", text, low) ==
-		    expected && good);
+		    expected && valid);
 }
 
 static void
-check_size(const char *text, uint8_t choice)
+compare_size(const char *text, uint8_t choice)
 {
 	static const char units[] = "=1;k=1024;K=1024;M=1048576;G=1073741824;";
 	size_t low = choice % 2, high = choice & 2 ? SIZE_MAX : 1048576;
 	uint64_t expected = 0;
-	bool good = is_amount(text, units, low, high, &expected);
+	bool valid = is_amount(text, units, low, high, &expected);
 
 	if (setjmp(refused) != 0)
-		must(!good);
+		must(!valid);
 	else
-		must(args_size("--what", text, low, high) == expected && good);
+		must(args_size("--what", text, low, high) == expected && valid);
 }
 
 static void
-check_address(const char *text, uint8_t choice)
+compare_address(const char *text, uint8_t choice)
 {
 	const char *host = NULL, *port = NULL;
 	uint64_t expected = 10000;
 	size_t n = 0;
-	bool good = is_address(text, &host, &n, &port) && (port == NULL ||
+	bool valid = is_address(text, &host, &n, &port) && (port == NULL ||
 	    is_number(port, choice % 2, UINT16_MAX, &expected));
 	char *copy = strdup(text);
 
 	if (copy == NULL)
 		return;
 	if (setjmp(refused) != 0)
-		must(!good);
+		must(!valid);
 	else {
 		struct address address = args_address("--what", copy, 10000,
 		    choice % 2);
 
-		must(good && (address.port == expected ||
+		must(valid && (address.port == expected ||
 		    strncmp(text, "unix:", 5) == 0));
 		if (address.host == NULL)
 			must(n == 1 && *host == '*');
@@ -246,25 +252,25 @@ check_address(const char *text, uint8_t choice)
 	free(copy);
 }
 
-/* What chance would hardly find. */
+/* Random input hardly ever begins with "unix:". */
 static void
-check_unix(const char *text, uint8_t choice)
+compare_unix(const char *text, uint8_t choice)
 {
 	char *address;
 
 	if (asprintf(&address, "unix:%s", text) < 0)
 		return;
-	check_address(address, choice);
+	compare_address(address, choice);
 	free(address);
 }
 
-/* Two bytes choose the kind and the range, the rest is the text. */
+/* The first two bytes choose the kind and the range; the rest is the text. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const kinds[])(const char *, uint8_t) = { check_number,
-	    check_port, check_duration, check_size, check_address,
-	    check_unix };
+	static void (*const kinds[])(const char *, uint8_t) = { compare_number,
+	    compare_port, compare_duration, compare_size, compare_address,
+	    compare_unix };
 	char *text;
 
 	if (size < 2 || (text = strndup((const char *)data + 2, size - 2)) ==

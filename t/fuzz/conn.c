@@ -1,7 +1,7 @@
 /*
- * Fuzz target: the conn machine under any sequence of calls. Two bytes of the
- * input are a call: which, and how much; what t/conn.h says must hold after
- * each of them.
+ * Fuzz target: any sequence of calls of conn.c. Two bytes of the input are one
+ * call: the function and its argument. The conditions of t/conn.h must hold
+ * after each call.
  */
 #include "t/conn.h"
 
@@ -12,9 +12,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
-/* What recv and send may return. */
+/* A value that recv(2) and send(2) may return. */
 static ssize_t
-result(uint8_t byte)
+io_result(uint8_t byte)
 {
 	static const ssize_t results[] = { 0, 1, 2, 16, 65536, 1 << 30,
 	    SSIZE_MAX, -EAGAIN, -EINTR, -ECONNRESET, -EPIPE, -ETIMEDOUT,
@@ -26,9 +26,9 @@ result(uint8_t byte)
 }
 
 static void
-call(struct conn *c, uint8_t which, uint8_t much)
+call_function(struct conn *c, uint8_t function, uint8_t argument)
 {
-	switch (which % 9) {
+	switch (function % 9) {
 	case 0:
 		conn_finish(c, CONN_IDLE);
 		break;
@@ -38,20 +38,20 @@ call(struct conn *c, uint8_t which, uint8_t much)
 	case 2:
 	case 3:
 	case 4:
-		conn_received(c, result(much));
+		conn_received(c, io_result(argument));
 		break;
 	case 5:
 		conn_fin_sent(c);
 		break;
 	default:
-		conn_sent(c, result(much));
+		conn_sent(c, io_result(argument));
 		break;
 	}
 }
 
-/* Counts that would overflow are no server's: that takes 2^63 bytes. */
+/* The counters may overflow only after 2^63 bytes, which takes years. */
 static bool
-is_full(const struct conn *c)
+is_near_overflow(const struct conn *c)
 {
 	return c->in > UINT64_MAX / 2;
 }
@@ -61,9 +61,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct conn c = { .state = CONN_ECHOING }, before;
 
-	for (size_t i = 0; i + 1 < size && !is_full(&c); i += 2) {
+	for (size_t i = 0; i + 1 < size && !is_near_overflow(&c); i += 2) {
 		before = c;
-		call(&c, data[i], data[i + 1]);
+		call_function(&c, data[i], data[i + 1]);
 		if (!holds(&c, &before))
 			abort();
 	}
