@@ -1,5 +1,5 @@
-# The README says what is so: its examples are run as they stand there, but
-# for ports and times, which differ from run to run.
+# The README is true: its examples are run as they are printed there. Only the
+# port numbers and the times may differ, because they differ from run to run.
 use strict;
 use warnings;
 
@@ -7,103 +7,210 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use EchoTest;
+use File::Temp ();
 use Test::More;
 
 my $readme = slurp(in_tree('README'));
 
-# Ports above 1023 and times, by a common name.
-sub alike {
+# Replaces ports above 1023 and times with fixed words.
+sub without_numbers {
 	my ($text) = @_;
 	$text =~ s/:\d{4,5}\b/:PORT/g;
 	$text =~ s/\d+\.\d m?s\b/TIME/g;
 	return $text;
 }
 
-# [ command, what it prints ] for each "$ command" of the README.
+# The blocks between lines of ``` that are marked with $language ('': no mark).
+sub blocks {
+	my ($language) = @_;
+	my %blocks;
+	push @{ $blocks{$1} }, $2
+	    while $readme =~ /^```(\w*)\n(.*?)^```$/gms;
+	return @{ $blocks{$language} };
+}
+
+# The examples in those blocks: [ command, output ].
 sub examples {
+	my ($language) = @_;
 	my @found;
-	while ($readme =~ /^```console\n(.*?)^```/gms) {
-		my (undef, @block) = split /^\$ /m, $1;
-		push @found, map { [ split /\n/, $_, 2 ] } @block;
+	for (blocks($language)) {
+		my (undef, @examples) = split /^\$ /m;
+		push @found, map { [ split /\n/, $_, 2 ] } @examples;
 	}
 	return @found;
 }
 
+# The one example whose command matches.
+sub example {
+	my ($language, $command) = @_;
+	my @found = grep { $_->[0] =~ $command } examples($language);
+	@found == 1 or die "README has ", scalar @found, " of $command";
+	return @{ $found[0] };
+}
+
+# Runs an example in a shell, with its standard error and its standard output
+# in one file, as a terminal shows them.
 sub in_shell {
 	my ($command) = @_;
-	local $ENV{PATH} = "$FindBin::Bin:$ENV{PATH}";
 	my $program = program();
 	$command =~ s{\./echo\b}{$program}g;
 	return run_echo({ command => '/bin/sh' }, '-c', "{ $command; } 2>&1");
 }
 
-my $server = start_server();
-my $port = $server->port;
-my $shown;
-for (examples()) {
-	my ($command, $output) = @$_;
-	if ($command =~ m{^\./echo serve(.*)}) {
-		# Its own test below; the default one also logs a client.
-		$shown //= $output;
-		next;
+subtest 'examples of the client and of ports' => sub {
+	my $server = start_server();
+	my $port = $server->port;
+	for (grep { $_->[0] !~ /^\.\/echo serve/ } examples('console')) {
+		my ($command, $output) = @$_;
+		my $here = $command =~ /-p \d+/ ?
+		    $command =~ s/-p \d+/-p 1/r :
+		    $command =~ s/echo send\b/echo send -p $port/r;
+		my $got = in_shell($here)->{out};
+		$got =~ s/:1\b/:PORT/;
+		$got .= "\n" unless $got =~ /\n\z/;
+		is without_numbers($got), without_numbers($output), $command;
 	}
-	my $there = $command =~ /-p \d+/ ? $command =~ s/-p \d+/-p 1/r :
-	    $command =~ s/echo send\b/echo send -p $port/r;
-	my $got = in_shell($there)->{out};
-	$got =~ s/:1\b/:PORT/;
-	$got .= "\n" unless $got =~ /\n\z/;
-	is alike($got), alike($output), $command;
+	$server->stop;
+};
+
+subtest 'what the server prints, up to Ctrl-C' => sub {
+	my ($command, $output) = example('console', qr/echo serve$/);
+	my $server = start_server();
+	run_echo('send', '-p', $server->port, 'This is a test message.');
+	$server->stop('INT');
+	is without_numbers('listening on ' . $server->address . "\n" .
+	    $server->log), without_numbers($output =~ s/^\^C\n//mr), $command;
+};
+
+subtest 'servers with options' => sub {
+	for (grep { $_->[0] =~ /echo serve ./ } examples('console')) {
+		my ($command, $output) = @$_;
+		my ($options) = $command =~ /echo serve (.*)/;
+		$options =~ s/:10000|-p 10001/$& =~ s{\d+}{0}r/ge;
+		$options =~ s/'//g;
+		my $server = eval {
+			start_server({ listeners => $output =~ tr/\n// },
+			    '-p0', split ' ', $options)
+		};
+		SKIP: {
+			skip "$command: no IPv6 here", 1
+			    if !$server && $options =~ /::1/;
+			is without_numbers(join '', map { "listening on $_\n" }
+			    $server ? $server->addresses : $@),
+			    without_numbers($output), $command;
+		}
+		$server->stop if $server;
+	}
+};
+
+# Runs the command of an example against $address; its status and its output.
+sub against {
+	my ($command, $address, @more) = @_;
+	my (undef, @words) = split ' ', $command =~ s/ --pid .*//r;
+	return run_echo(@words, @more, $address);
 }
 
-$server->stop;
+# Of check's TAP: the plan, the results and the count of failures. What else a
+# failed test shows depends on the kernel.
+sub results {
+	my ($tap) = @_;
+	return join '', $tap =~
+	    /^(1\.\.\d+\n|(?:not )?ok \d+ .*\n|# .* tests failed\n)/mg;
+}
 
-# What the server says of the first message, up to Ctrl-C.
-$server = start_server();
-run_echo('send', '-p', $server->port, 'This is a test message.');
-$server->stop('INT');
-is alike('listening on ' . $server->address . "\n" . $server->log),
-    alike($shown =~ s/^\^C\n//mr), 'what the server says';
+subtest 'check and bench, with our own server' => sub {
+	my $server = start_server('--select', '-q');
+	my ($check, $shown) = example('', qr/echo check$/);
+	my $run = against($check, $server->address);
+	my $got = results($run->{out});
+	is $run->{status}, 0, "$check: exit status";
+	my ($begin, $end) = map { without_numbers(results($_)) }
+	    split /^\.\.\.\n/m, $shown;
+	is without_numbers(substr $got, 0, length $begin), $begin,
+	    "$check: its first lines";
+	like without_numbers($got), qr/\Q$end\E\z/, "$check: its last lines";
+
+	my ($bench, $report) = example('', qr/echo bench /);
+	$run = against($bench, $server->address, '-d200ms', '--pid',
+	    $server->pid);
+	is $run->{status}, 0, "$bench: exit status" or diag $run->{err};
+	my ($got_names, $shown_names) = map {
+		without_numbers(s/^(  .*?) {2,}[\d.]+$/$1/gmr)
+	} $run->{out}, $report;
+	is $got_names, $shown_names, "$bench: its figures";
+	$server->stop;
+};
+
+# The server of "Check your own server" on a port that the system chooses.
+sub start_python {
+	my ($dir, $program) = @_;
+	my $print = 'print("listening on 127.0.0.1:%d" % ' .
+	    'listener.getsockname()[1], flush=True)';
+	$program =~ s/^(listener = .*), 10000(.*)$/$1, 0$2\n$print/m or
+	    die 'README has no listener on port 10000';
+	open my $f, '>', "$dir/server.py" or die $!;
+	print $f $program;
+	close $f or die $!;
+	return start_command('python3', "$dir/server.py");
+}
 
 SKIP: {
-	my ($options) = $readme =~ /^\$ \.\/echo serve (.*)/m;
-	$options =~ s/:10000/:0/g;
-	$options =~ s/'//g;
-	my $server = eval {
-		start_server({ listeners => 2 }, '-p0', split ' ', $options)
-	} or skip 'no IPv6 here', 1;
-	like join(' ', $server->addresses), qr/^127\.0\.0\.1:\d+ \[::1\]:\d+$/,
-	    'several addresses';
-	$server->stop;
+	skip 'no python3 here that has create_server', 1
+	    if run_command('python3', '-c',
+	    'import socket; socket.create_server')->{status} != 0;
+	subtest 'check your own server' => sub {
+		my $dir = File::Temp->newdir;
+		my ($wrong, $better) = blocks('python');
+		my ($command, $shown) = example('', qr/echo check --only/);
+		my $server = start_python($dir, $wrong);
+		is results(against($command, $server->address)->{out}) =~
+		    s/^# .*\n//mr, results($shown), $command;
+		is run_echo('check', '--profile=homework', $server->address)
+		    ->{status}, 0, 'it passes the profile homework';
+		$wrong =~ s/(?:.*\n){2}\z/$better/;
+		undef $server;
+		$server = start_python($dir, $wrong);
+		my $run = run_echo('check', $server->address);
+		is $run->{status}, 0, 'with the loop it passes' or
+		    diag $run->{out};
+		my ($tests) = $readme =~ /passes all (\d+) tests/;
+		like $run->{out}, qr/^1\.\.$tests$/m, "$tests tests";
+	};
 }
 
-# The table of statuses is the one of --help.
-my %table = $readme =~ /^\| (\d) \| (.*) \|$/mg;
-my $help = run_echo('serve', '--help')->{out};
-is scalar(keys %table), 8, 'eight statuses';
-for (sort keys %table) {
-	my ($first) = $table{$_} =~ /^([\w ]+)/;
-	like $help, qr/^  $_  \Q$first\E/m, "status $_: $first";
-}
+subtest 'the table of exit statuses is that of --help' => sub {
+	my %table = $readme =~ /^\| (\d) \| (.*) \|$/mg;
+	my %help = run_echo('serve', '--help')->{out} =~ /^  (\d)  (.*)$/mg;
+	is $table{$_}, $help{$_}, "status $_" for sort keys %help;
+	is join(' ', sort keys %table), '0 1 2 3 4 5 6 7', 'all statuses';
+};
 
-# What the tree is said to hold is there.
-my ($tree) = $readme =~ /^## The tree\n\n((?:    .*\n)+)/m;
-for my $files ($tree =~ /^    (\S.*?)(?:  |$)/mg) {
-	for (split ' ', $files) {
-		ok -e in_tree($_) || -e in_tree("modes/$_"), "$_ is there";
+subtest 'the files of the tree are there' => sub {
+	my ($tree) = $readme =~ /^## The tree\n\n((?:    .*\n)+)/m;
+	my @files = map { split ' ' } $tree =~ /^    (\S.*?)(?:  |$)/mg;
+	cmp_ok scalar @files, '>', 15, 'the tree has files';
+	ok -e in_tree($_), $_ for @files;
+	ok -e in_tree($_), $_ for $readme =~ m{`((?:doc|man)/\S+?)`}g;
+};
+
+# The goals of the Makefile, as words.
+my %goals = map { $_ => 1 } map { split ' ' }
+    slurp(in_tree('Makefile')) =~ /^([a-z][\w -]*):(?!=)/mg;
+
+subtest 'the goals of make are there' => sub {
+	my %named = map { $_ => 1 } $readme =~ /^    make ([a-z-]+)\b/mg;
+	cmp_ok scalar keys %named, '>', 10, 'the README names goals';
+	ok $goals{$_}, "make $_" for sort keys %named;
+};
+
+subtest 'the tests that doc/promises names are there' => sub {
+	my %named = map { $_ => 1 } slurp(in_tree('doc/promises')) =~
+	    /\b(t\/[\w-]+\.t|make \w+)/g;
+	cmp_ok scalar keys %named, '>', 15, 'doc/promises names tests';
+	for (sort keys %named) {
+		my ($goal) = /^make (\w+)/;
+		ok $goal ? $goals{$goal} : -e in_tree($_), $_;
 	}
-}
-
-# What doc/promises says shows something is there.
-{
-	my $promises = slurp(in_tree('doc/promises'));
-	my %shows = map { $_ => 1 } $promises =~ /\b(t\/[\w-]+\.t|make \w+)/g;
-	my $makefile = slurp(in_tree('Makefile'));
-	for (sort keys %shows) {
-		my ($target) = /^make (\w+)/;
-		ok $target ? $makefile =~ /^$target:/m : -e in_tree($_),
-		    "doc/promises: $_";
-	}
-	cmp_ok scalar(keys %shows), '>', 15, 'doc/promises names tests';
-}
+};
 
 done_testing;

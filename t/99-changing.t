@@ -1,6 +1,6 @@
-# doc/changing works: the engine and the mode that it adds, added to a copy of
-# the tree, are built without a warning and pass what every engine and every
-# mode has to pass.
+# doc/changing is true: the engine and the mode that it adds are added to a copy
+# of the tree, which is built without a warning and passes the tests that every
+# engine and every mode must pass.
 use strict;
 use warnings;
 
@@ -18,57 +18,70 @@ plan skip_all => "no make and $cc here" if
 
 my $text = slurp(in_tree('doc/changing'));
 my $new = new_files($text);
-my $copy = copy_tree(qw(CHANGELOG LICENSE Makefile README contrib echo.c man
-    modes t));
-ok keys %$new >= 3 && !grep({ -e "$copy/$_" } keys %$new),
-    'files that are new: ' . join ' ', sort keys %$new;
-write_file("$copy/$_", $new->{$_}) for keys %$new;
-change($copy, $_) for changes($text);
-my $built = make_in($copy);
-is $built->{status} . $built->{err}, 0, 'is built, without a warning';
+my $copy = copy_tree(qw(CHANGELOG LICENSE Makefile README contrib doc echo.c
+    man modes t));
 
-like run_command("$copy/echo", 'help')->{out}, qr/^  wait /m, 'a new mode';
-like run_command("$copy/echo", 'help', 'serve')->{out}, qr/ --poll /,
-    'a new way to wait';
+subtest 'the copy with the additions is built' => sub {
+	cmp_ok scalar keys %$new, '>=', 3, 'the text has complete files';
+	ok !-e "$copy/$_", "$_ is a new file" for sort keys %$new;
+	write_file("$copy/$_", $new->{$_}) for keys %$new;
+	change($copy, $_) for changes($text);
+	my $built = make_in($copy);
+	is $built->{status} . $built->{err}, 0, 'without a warning';
+	like run_command("$copy/echo", 'help')->{out}, qr/^  wait /m,
+	    'the help lists the mode';
+	like run_command("$copy/echo", 'help', 'serve')->{out}, qr/ --poll /,
+	    'the help of serve lists the engine';
+} or do { done_testing; exit 1 };
 
-# Tests of the copy, on the copy.
-{
+# A test of the copy, on the copy. $shows: what only the additions print.
+sub passes {
+	my ($test, $shows) = @_;
 	local $ENV{ECHO_DIR};
 	delete $ENV{ECHO_DIR};
-	for (qw(05-smoke 10-dispatch 92-manual)) {
-		my $run = run_command($^X, "$copy/t/$_.t");
-		is $run->{status}, 0, "t/$_.t" or
-		    diag $run->{err}, grep { /^not ok/ } split /^/,
-		    $run->{out};
-		like $run->{out}, $_ eq '05-smoke' ? qr/--poll/ : qr/\bwait\b/,
-		    "t/$_.t: what is new is tested";
-	}
+	my $run = run_command($^X, "$copy/t/$test.t");
+	is $run->{status}, 0, "$test.t: exit status" or
+	    diag $run->{err}, grep { /^\s*not ok/ } split /^/, $run->{out};
+	ok $run->{out} =~ $shows, "$test.t tests the addition";
 }
 
-# More clients than select has room for, and what a rude world does.
-my $server = start_command("$copy/echo", 'serve', '--poll', '-q', '--port=0');
-my $run = run_command("$copy/echo", 'check', '--profile=robust',
-    $server->address);
-is $run->{status}, 0, 'check: the new engine is right' or diag $run->{out};
-$run = run_command("$copy/echo", 'bench', '-c10', '--idle=1200', '-d200ms',
-    $server->address);
-is $run->{status}, 0, 'bench: many clients' or diag $run->{err};
+subtest 'tests of the tree, with the additions' => sub {
+	passes('05-smoke', qr/--poll/);
+	passes('10-dispatch', qr/\bwait\b/);
+	passes('92-manual', qr/\bwait\b/);
+};
 
-my @wait = ("$copy/echo", 'wait');
-is run_command(@wait, '-a', $server->address)->{status}, 0,
-    'wait: somebody is there';
-my $socket = "unix:$copy/socket";
-$run = run_command(@wait, '-a', $socket, '-t100ms');
-is $run->{status}, 5, 'wait: nobody is';
-like $run->{err}, qr/\Aecho wait: cannot connect to \Q$socket\E: /,
-    'and that is said';
-my $waiting = spawn(sub {
-	my $run = run_command(@wait, '-a', $socket, "-t${DEADLINE}s");
-	die "$run->{status} $run->{err}" if $run->{status} != 0;
-});
-my $late = start_command("$copy/echo", 'serve', '--poll', '-q', '-a', $socket);
-waitpid $waiting, 0;
-is $?, 0, 'wait: somebody is, in time';
-$_->stop for $server, $late;
+subtest 'the engine' => sub {
+	my $server = start_command("$copy/echo", 'serve', '--poll', '-q',
+	    '--port=0');
+	my $run = run_command("$copy/echo", 'check', '--profile=robust',
+	    $server->address);
+	is $run->{status}, 0, 'check finds no fault' or diag $run->{out};
+	$run = run_command("$copy/echo", 'bench', '-c10', '--idle=1200',
+	    '-d200ms', '-t30s', $server->address);
+	is $run->{status}, 0, 'more clients than select has room for' or
+	    diag $run->{err};
+	$server->stop;
+};
+
+subtest 'the mode' => sub {
+	my $socket = "unix:$copy/socket";
+	my @wait = ("$copy/echo", 'wait', '-a');
+	my $run = run_command(@wait, $socket, '-t100ms');
+	is $run->{status}, 5, 'no server: exit status';
+	like $run->{err}, qr/\Aecho wait: cannot connect to \Q$socket\E: /,
+	    'no server: message';
+	my $waiting = spawn(sub {
+		my $run = run_command(@wait, $socket, "-t${DEADLINE}s");
+		die "$run->{status} $run->{err}" if $run->{status} != 0;
+	});
+	my $server = start_command({ listeners => 2 }, "$copy/echo", 'serve',
+	    '--poll', '-q', '-a', '127.0.0.1:0', '-a', $socket);
+	waitpid $waiting, 0;
+	is $?, 0, 'a server that starts later';
+	is run_command(@wait, $server->address)->{status}, 0,
+	    'a server that is ready';
+	$server->stop;
+};
 
 done_testing;

@@ -1,6 +1,6 @@
 package Machine;
 
-# What doc/measure and doc/plot measure on, and how they come to figures.
+# The machine on which doc/measure and doc/plot measure, and the median.
 
 use strict;
 use warnings;
@@ -13,10 +13,10 @@ our @EXPORT = qw(congestion_control cores go_alone kernel median processor);
 
 my $alone = delete $ENV{MEASURE_ALONE};
 
-# Runs the script again in a network namespace of its own, if the system lets
-# us: there the congestion control of loopback can be chosen. And in a namespace
-# of processes, so that nothing outlives it. While unshare(1) waits it ignores
-# the signals that end others, so they go by us.
+# Runs the script again in new namespaces, if the system permits this. In a
+# network namespace the congestion control of loopback can be set. In a PID
+# namespace no process outlives the script. unshare(1) ignores SIGINT and
+# SIGTERM while it waits, so this process passes these signals on.
 sub go_alone {
 	return if $alone;
 	my @unshare = ('unshare', '--net', '--pid', '--fork', '--kill-child',
@@ -33,23 +33,24 @@ sub go_alone {
 	exit($? >> 8 || $? & 127);
 }
 
-# The congestion control of what is measured, and how that came about: cubic
-# where we may choose. BBR, which paces what it sends, makes bulk figures swing
-# by a factor of three.
+# Sets the congestion control to cubic if the system permits this, and returns
+# its name and where it comes from. The reason: BBR paces the packets, and then
+# the figures of bulk streams vary by a factor of three.
 sub congestion_control {
 	my $system = do {
 		open my $f, '<', '/proc/sys/net/ipv4/tcp_congestion_control';
 		$f ? readline $f : "unknown\n";
 	};
 	chomp $system;
-	return "$system, the system's" unless $alone;
+	return "$system (the default of the system)" unless $alone;
 	system('ip link set lo up') == 0 or die "no loopback\n";
 	for ('127.0.0.0/8', '127.0.0.1') {
-		return "$system, the system's" if system("ip route change " .
+		return "$system (the default of the system)"
+		    if system("ip route change " .
 		    "local $_ dev lo table local proto kernel scope host " .
 		    "src 127.0.0.1 congctl cubic 2>/dev/null") != 0;
 	}
-	return 'cubic, in a network namespace of its own';
+	return 'cubic (in a separate network namespace)';
 }
 
 sub cores {
@@ -57,6 +58,7 @@ sub cores {
 	return $n + 0;
 }
 
+# The kernel and its version, such as "Linux 6.1".
 sub kernel {
 	my ($system, undef, $release) = uname;
 	return "$system " . $release =~ s/^(\d+\.\d+).*/$1/r;

@@ -1,7 +1,8 @@
 package Peers;
 
 # Starts and stops the echo servers of doc/peers/recipes, for doc/judge and
-# doc/measure. Each is a process group of its own and ends with the script.
+# doc/measure. Each server runs in a process group of its own, and ends when the
+# script ends.
 
 use strict;
 use warnings;
@@ -14,15 +15,15 @@ use IO::Socket::INET ();
 use POSIX qw(setsid);
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(last_words peers start_peer stop_peer version);
+our @EXPORT = qw(last_log_line peers start_peer stop_peer version);
 
-my $DEADLINE = 60;	# seconds that one may take to come up, or be built
+my $DEADLINE = 60;	# seconds to build and start a server
 my %running;
 
 $SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);
 
-# Those for 'judge' or 'speed' that are installed and that this program has:
-# { name, needs, for, most, command }, in order.
+# The servers for 'judge' or 'speed' that are installed, and our own engines if
+# this build has them: { name, needs, for, most, command }, in order.
 sub peers {
 	my ($use) = @_;
 	open my $f, '<', dirname(__FILE__) . '/recipes' or die "recipes: $!\n";
@@ -47,7 +48,7 @@ sub _installed {
 	return grep { -x "$_/$program" } split /:/, $ENV{PATH};
 }
 
-# In words, as its own tables name it.
+# The name of the program and its version, for a table.
 sub version {
 	my ($peer) = @_;
 	my $program = $peer->{needs};
@@ -58,18 +59,19 @@ sub version {
 	my %package = ('nc.openbsd' => 'netcat-openbsd',
 	    tcpserver => 'ucspi-tcp');
 	my $package = $package{$program} // $program;
-	my $said = $ask{$program} ? `$ask{$program}` :
+	my $output = $ask{$program} ? `$ask{$program}` :
 	    `dpkg-query -W -f '\${Version}' $package 2>/dev/null`;
-	return "$program " . ($said =~ /(\d[\w.+:~-]*)/ ? $1 : '');
+	return "$program " . ($output =~ /(\d[\w.+:~-]*)/ ? $1 : '');
 }
 
-# A port that nobody has now.
+# A port that is free now.
 sub _free_port {
 	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
 	    or die "no port: $@\n";
 	return $l->sockport;
 }
 
+# Waits until the server accepts a connection; false if it does not.
 sub _comes_up {
 	my ($self) = @_;
 	for (my $until = time + $DEADLINE; time < $until; sleep 0.01) {
@@ -79,8 +81,8 @@ sub _comes_up {
 	return 0;
 }
 
-# A running one: { pid, address, log }; dies with a line if it does not come
-# up. In front of its command goes @wrap.
+# Starts a server, with the words of @wrap in front of its command. Returns
+# { pid, address, log }; dies with one line if the server does not start.
 sub start_peer {
 	my ($peer, @wrap) = @_;
 	my $dir = File::Temp->newdir;
@@ -104,11 +106,11 @@ sub start_peer {
 	$running{$self->{pid}} = 1;
 	return $self if _comes_up($self);
 	stop_peer($self);
-	die "does not come up: ", last_words($self), "\n";
+	die "does not start: ", last_log_line($self), "\n";
 }
 
-# The last line that it said, '' if it was silent.
-sub last_words {
+# The last line of the server's output, '' if there is none.
+sub last_log_line {
 	my ($self) = @_;
 	open my $f, '<', $self->{log} or return '';
 	my (@lines) = readline $f;

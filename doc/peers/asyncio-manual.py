@@ -1,4 +1,4 @@
-# The example of the manual (asyncio, "TCP echo server using streams").
+# The example of Python's manual (asyncio, "TCP echo server using streams").
 import asyncio, sys
 
 async def handle_echo(reader, writer):

@@ -1,4 +1,5 @@
-# The manual's example with a loop, and a client that breaks off no error.
+# The example of Python's manual, with a loop until the end of file. A client
+# that breaks the connection is not an error.
 import asyncio, sys
 
 async def handle_echo(reader, writer):

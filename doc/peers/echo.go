@@ -1,4 +1,4 @@
-// As Go programmers write it: a goroutine a client, and io.Copy.
+// The usual echo server in Go: a goroutine for each client, and io.Copy.
 package main
 
 import (

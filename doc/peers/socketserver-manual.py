@@ -1,4 +1,4 @@
-# The example of the manual (socketserver.TCPServer), without its upper().
+# The example of Python's manual (socketserver.TCPServer), without its upper().
 import socketserver, sys
 
 class MyTCPHandler(socketserver.BaseRequestHandler):
