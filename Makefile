@@ -159,7 +159,7 @@ asan:
 # the system has them; it is musl's FD_SET that warns of signs; and as musl is
 # built without CET, the whole has none.
 STATIC_CC ?= musl-gcc
-STATIC_CFLAGS ?= -Os -flto -fno-pie -fno-jump-tables \
+STATIC_CFLAGS ?= -Os -flto -flto-partition=one -fno-pie -fno-jump-tables \
 	-fno-asynchronous-unwind-tables \
 	$(call can,-fcf-protection=none) -Wno-sign-conversion
 STATIC_LDFLAGS ?= -static -no-pie -s \

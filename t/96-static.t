@@ -20,7 +20,9 @@ my $made = run_make(in_tree(''), 'static', "OUT=$out");
 is $made->{status}, 0, 'make static' or diag show($made->{err}, 3000);
 is $made->{err}, '', 'without a warning';
 my $static = "$out/build/static/echo";
-cmp_ok -s $static, '<=', 160 * 1024, 'at most 160 KiB';
+# 160 KiB in version 1.0.0; since then the options are a table, of which --help
+# is made by code that wraps lines, and signals arrive through a pipe.
+cmp_ok -s $static, '<=', 168 * 1024, 'the program has at most 168 KiB';
 
 # glibc asks getservent(3) for them, this one reads the file.
 SKIP: {

@@ -43,7 +43,7 @@ wait_for(struct server *s, struct pollfd *fds, nfds_t n)
 
 /* Looks at the clock and the signals. */
 static void
-look_around(struct server *s)
+check_clock_and_signals(struct server *s)
 {
 	server_tick(s);
 	if (signals_are_pending())
@@ -66,7 +66,7 @@ before_next_call(struct server *s, struct client *c, bool succeeded)
 		    conn_want(&c->conn) & WANT_READ ? POLLIN : POLLOUT };
 		wait_for(s, fds, 2);
 	}
-	look_around(s);
+	check_clock_and_signals(s);
 }
 
 /* The next client, or NULL when there will be none. */
@@ -83,7 +83,7 @@ accept_client(struct server *s)
 			fds[1 + i] = (struct pollfd){ .events = POLLIN,
 			    .fd = s->listeners.list[i].watch.fd };
 		wait_for(s, fds, (nfds_t)(1 + n));
-		look_around(s);
+		check_clock_and_signals(s);
 		for (int i = 0; i < n && n == s->listeners.n; i++) {
 			struct client *c = NULL;
 

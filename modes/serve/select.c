@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include <errno.h>
+#include <stddef.h>
 
 #include "engine.h"
 #include "loop.h"
