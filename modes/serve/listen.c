@@ -23,14 +23,8 @@ static struct listeners *file_owner;	/* for atexit(3) */
 static void
 remove_files(struct listeners *ls)
 {
-	for (int i = 0; i < ls->n; i++) {
-		struct listener *l = &ls->list[i];
-
-		if (l->path != NULL)
-			unlinkat(AT_FDCWD, l->path, 0);
-		free(l->path);
-		l->path = NULL;
-	}
+	for (int i = 0; i < ls->n; i++)
+		socket_path_remove(&ls->list[i].file);
 }
 
 static void
@@ -43,7 +37,7 @@ bool
 listener_has_files(const struct listeners *ls)
 {
 	for (int i = 0; i < ls->n; i++)
-		if (ls->list[i].path != NULL)
+		if (ls->list[i].file.path != NULL)
 			return true;
 	return false;
 }
@@ -51,10 +45,8 @@ listener_has_files(const struct listeners *ls)
 void
 listener_forget_files(struct listeners *ls)
 {
-	for (int i = 0; i < ls->n; i++) {
-		free(ls->list[i].path);
-		ls->list[i].path = NULL;
-	}
+	for (int i = 0; i < ls->n; i++)
+		socket_path_forget(&ls->list[i].file);
 }
 
 /*
@@ -62,8 +54,12 @@ listener_forget_files(struct listeners *ls)
  */
 
 static const char *
-listen_hint(int error)
+listen_hint(const struct addrinfo *a, int error)
 {
+	if (a->ai_family == AF_UNIX)
+		return error == EADDRINUSE ?
+		    " (another program listens there)" : error == EBUSY ?
+		    " (another server is starting in that directory)" : "";
 	switch (error) {
 	case EACCES:
 		return " (ports below 1024 need CAP_NET_BIND_SERVICE; "
@@ -89,10 +85,8 @@ add_listener(struct listeners *ls, int fd)
 
 /* The file of a Unix socket is removed whatever way the program exits. */
 static void
-own_file(struct listeners *ls, struct listener *l, const char *path)
+remove_at_exit(struct listeners *ls)
 {
-	if ((l->path = strdup(path)) == NULL)
-		err(STATUS_LOCAL, "no memory for the path of a socket");
 	if (file_owner == NULL)
 		atexit(remove_files_at_exit);
 	file_owner = ls;
@@ -103,19 +97,20 @@ static int
 listen_at(struct listeners *ls, const struct addrinfo *a, mode_t socket_mode)
 {
 	const struct sockaddr_un *un = (const void *)a->ai_addr;
-	bool is_unix = a->ai_family == AF_UNIX;
-	struct listener *l;
+	struct socket_path file = { .path = NULL };
 	int fd;
 
 	if (ls->n == LISTENERS_MAX)
 		return -EMFILE;
-	fd = is_unix ? net_listen_unix(un, a->ai_addrlen, socket_mode) :
-	    net_listen(a->ai_addr, a->ai_addrlen);
+	if (a->ai_family == AF_UNIX && *un->sun_path != '\0')
+		fd = socket_path_listen(&file, un, a->ai_addrlen, socket_mode);
+	else
+		fd = net_listen(a->ai_addr, a->ai_addrlen);
 	if (fd < 0)
 		return fd;
-	l = add_listener(ls, fd);
-	if (is_unix && *un->sun_path != '\0')
-		own_file(ls, l, un->sun_path);
+	add_listener(ls, fd)->file = file;
+	if (file.path != NULL)
+		remove_at_exit(ls);
 	return fd;
 }
 
@@ -132,8 +127,12 @@ is_repeated(const struct addrinfo *list, const struct addrinfo *one)
 static void
 close_from(struct listeners *ls, int first)
 {
-	while (ls->n > first)
-		close(ls->list[--ls->n].watch.fd);
+	while (ls->n > first) {
+		struct listener *l = &ls->list[--ls->n];
+
+		socket_path_remove(&l->file);
+		close(l->watch.fd);
+	}
 }
 
 /*
@@ -188,7 +187,7 @@ try_to_listen(struct listeners *ls, const struct address *address,
 	if (error != 0 && (error != -EADDRINUSE || is_last_try))
 		errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
 		    net_name(name, failed->ai_addr), strerror(-error),
-		    listen_hint(-error));
+		    listen_hint(failed, -error));
 	net_free_addresses(found);
 	return error;
 }
@@ -198,7 +197,9 @@ listener_open(struct listeners *ls, const struct address *address,
     mode_t socket_mode)
 {
 	/* A port that is free on one address may be in use on the next. */
-	int tries = address->port == 0 ? PORT_TRIES : 1;
+	bool is_any_port = address->port == 0 &&
+	    (address->host == NULL || !net_is_unix(address->host));
+	int tries = is_any_port ? PORT_TRIES : 1;
 
 	while (try_to_listen(ls, address, socket_mode, tries == 1) < 0)
 		tries--;
@@ -363,7 +364,6 @@ listener_close(struct listeners *ls)
 {
 	for (int i = 0; i < ls->n; i++)
 		watch_set(&ls->list[i].watch, 0);
-	remove_files(ls);
 	close_from(ls, 0);
 	if (ls->reserve >= 0)
 		close(ls->reserve);

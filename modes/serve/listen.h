@@ -12,13 +12,14 @@
 
 #include "modes/lib/args.h"
 #include "modes/lib/net.h"
+#include "socket_path.h"
 #include "watch.h"
 
 enum { LISTENERS_MAX = 64 };
 
 struct listener {
 	struct watch watch;
-	char *path;		/* of a Unix socket that is ours, or NULL */
+	struct socket_path file;	/* of a Unix socket */
 	bool is_inherited;	/* a service manager owns it */
 };
 

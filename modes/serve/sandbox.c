@@ -189,7 +189,13 @@ sandbox_enter(void)
 	return 0;
 }
 
-const int sandbox_remove_file[] = { SYS_unlinkat, SANDBOX_END };
+const int sandbox_remove_file[] = {
+	SYS_newfstatat,
+#ifdef SYS_lstat
+	SYS_lstat,		/* fstatat(2) of musl */
+#endif
+	SYS_unlinkat, SANDBOX_END
+};
 
 const int sandbox_supervisor[] = {
 #ifdef SYS_fork
