@@ -1,11 +1,17 @@
 #include "log.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,12 +22,26 @@
 #include "modes/lib/net.h"
 #include "modes/lib/text.h"
 #include "modes/mode.h"
+#include "sandbox.h"
 
 static const int64_t WARNING_INTERVAL = NET_SECOND;
+static const int64_t COPIER_TIME = 500 * NET_MS;	/* to write the end */
+
+enum {
+	LINE_MAX_SIZE = 1024,
+	FDS_CLOSED = 256	/* in the copier: those below are closed */
+};
 
 static enum log_level level;
 static bool is_json;
+static int log_fd = STDERR_FILENO;
+static bool is_socket;
+static pid_t copier;		/* a child that copies to a terminal, or 0 */
 static uint64_t dropped;	/* lines since the last one that was written */
+
+/* The rest of a line that was written in part: it is written first. */
+static char rest[LINE_MAX_SIZE];
+static size_t rest_size;
 
 /* Shared by all workers: failures of accept(2). */
 static struct accept_failures {
@@ -29,38 +49,54 @@ static struct accept_failures {
 	_Atomic uint64_t suppressed;	/* how many were not logged since */
 } *failures;
 
-static bool
-would_block(void)
+/*
+ * Writes without blocking. Returns as write(2). A pipe or a file that poll(2)
+ * reports as writable accepts a line without blocking; a terminal and a socket
+ * may accept a part of it, and are written to as non-blocking.
+ */
+static ssize_t
+write_some(const char *data, size_t size)
 {
-	struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
+	struct pollfd log = { log_fd, POLLOUT, 0 };
 
-	return net_poll(&log, 1, 0, NULL) == 0;
+	if (net_poll(&log, 1, 0, NULL) == 0)
+		return -1;
+	return is_socket ? send(log_fd, data, size, MSG_DONTWAIT) :
+	    write(log_fd, data, size);
+}
+
+/* Completes a line that was written in part. False: it is not complete. */
+static bool
+write_rest(void)
+{
+	ssize_t n;
+
+	if (rest_size == 0)
+		return true;
+	if ((n = write_some(rest, rest_size)) > 0) {
+		rest_size -= (size_t)n;
+		memmove(rest, rest + n, rest_size);
+	}
+	return rest_size == 0;
 }
 
 /* Writes n bytes and a newline; what does not fit into size is cut off. */
-static void
+static bool
 write_line(char *line, size_t n, size_t size)
 {
+	ssize_t written;
+
 	if (n > size - 2)
 		n = size - 2;
-	line[n] = '\n';
-	if (would_block() || write(STDERR_FILENO, line, n + 1) < 0)
-		dropped++;
+	line[n++] = '\n';
+	if (!write_rest() || (written = write_some(line, n)) <= 0)
+		return false;
+	rest_size = n - (size_t)written;
+	memcpy(rest, line + written, rest_size);
+	return true;
 }
 
-static void
-report_dropped_lines(void)
-{
-	char line[128];
-	int n;
-
-	if (dropped == 0 || would_block())
-		return;
-	n = snprintf(line, sizeof(line), "%s: %" PRIu64 " line%s of the log "
-	    "lost", program_invocation_short_name, dropped, PLURAL(dropped));
-	dropped = 0;
-	write_line(line, (size_t)n, sizeof(line));
-}
+static void report_dropped_lines(void);
 
 static void print_line(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
@@ -68,14 +104,17 @@ static void print_line(const char *fmt, ...)
 static void
 print_line(const char *fmt, ...)
 {
-	char line[1024];
+	char line[LINE_MAX_SIZE];
 	va_list ap;
+	int n;
 
-	report_dropped_lines();
+	if (dropped > 0)
+		report_dropped_lines();
 	va_start(ap, fmt);
-	write_line(line, (size_t)vsnprintf(line, sizeof(line), fmt, ap),
-	    sizeof(line));
+	n = vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	if (!write_line(line, (size_t)n, sizeof(line)))
+		dropped++;
 }
 
 /* "2026-11-23T09:14:32.123456Z" (RFC 3339), in a static buffer. */
@@ -111,6 +150,70 @@ print_event(const char *name, const char *fmt, ...)
 	    keys);
 }
 
+/*
+ * A terminal that is not being read blocks a write(2) even if it has some
+ * room. Its flags are shared with other processes, so it is opened again to be
+ * written without blocking. Returns a descriptor or -1.
+ */
+static int
+reopen_terminal(void)
+{
+	return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY |
+	    O_CLOEXEC);
+}
+
+/*
+ * Where the terminal cannot be opened again (after sudo(8), or without /proc),
+ * a child copies the log to it from a pipe, and blocks instead of the server.
+ * It ends when the pipe is closed, and at the latest with the server.
+ */
+static void
+start_copier(void)
+{
+	char data[LINE_MAX_SIZE];
+	pid_t parent = getpid();
+	int ends[2];
+	ssize_t n;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	if ((copier = fork()) != 0) {
+		close(ends[0]);
+		if (copier < 0)
+			close(ends[1]);
+		else
+			log_fd = ends[1];
+		return;
+	}
+	dup2(ends[0], STDIN_FILENO);
+	close(STDOUT_FILENO);
+	for (int fd = STDERR_FILENO + 1; fd < FDS_CLOSED; fd++)
+		close(fd);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	while (getppid() == parent && (n = read(STDIN_FILENO, data,
+	    sizeof(data))) > 0)
+		if (write(STDERR_FILENO, data, (size_t)n) < 0)
+			break;
+	_exit(STATUS_OK);
+}
+
+static void
+open_output(void)
+{
+	struct stat status;
+
+	if (fstat(STDERR_FILENO, &status) == 0)
+		is_socket = S_ISSOCK(status.st_mode);
+	if (!isatty(STDERR_FILENO))
+		return;
+	if ((log_fd = reopen_terminal()) < 0) {
+		log_fd = STDERR_FILENO;
+		start_copier();
+	}
+}
+
 void
 log_open(enum log_level new_level, bool json)
 {
@@ -118,11 +221,35 @@ log_open(enum log_level new_level, bool json)
 	is_json = json;
 	if (is_json)
 		timestamp();	/* the first gmtime_r(3) may read a file */
+	open_output();
 	failures = mmap(NULL, sizeof(*failures), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (failures == MAP_FAILED)
 		err(STATUS_LOCAL, "no memory for the log");
 	failures->logged_at = INT64_MIN / 2;
+}
+
+void
+log_close(void)
+{
+	int64_t until = net_now() + COPIER_TIME;
+
+	if (copier <= 0)
+		return;
+	close(log_fd);
+	log_fd = STDERR_FILENO;
+	while (waitpid(copier, NULL, WNOHANG) == 0 && net_now() < until)
+		net_poll(NULL, 0, 10 * NET_MS, NULL);
+	copier = 0;
+}
+
+const int *
+log_calls(void)
+{
+	static const int none[] = { SANDBOX_END };
+	static const int wait_calls[] = { SYS_wait4, SANDBOX_END };
+
+	return copier > 0 ? wait_calls : none;
 }
 
 bool
@@ -243,6 +370,18 @@ log_warning(const char *fmt, ...)
 		    strlen(text), sizeof(text)));
 	else
 		print_line("%s: %s", program_invocation_short_name, text);
+}
+
+static void
+report_dropped_lines(void)
+{
+	uint64_t lines = dropped;
+
+	dropped = 0;
+	log_warning("%" PRIu64 " line%s of the log lost", lines,
+	    PLURAL(lines));
+	if (dropped > 0)	/* the notice itself was dropped */
+		dropped = lines;
 }
 
 void

@@ -28,10 +28,17 @@ enum log_level {
 };
 
 /*
- * Sets what is logged. Call it before the sandbox is entered and before
- * workers start. Exits with STATUS_LOCAL if there is no memory.
+ * Opens the log, and sets what is logged. To be called before privileges are
+ * dropped, the sandbox is entered and workers start. Exits with STATUS_LOCAL if
+ * there is no memory.
  */
 void log_open(enum log_level, bool json);
+
+/* Waits shortly until what has been logged is on the terminal. */
+void log_close(void);
+
+/* System calls that log_close() needs in the sandbox (sandbox.h). */
+const int *log_calls(void);
 
 /* Whether events of that level are logged. */
 bool log_has(enum log_level);

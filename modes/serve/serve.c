@@ -319,6 +319,7 @@ serve_run(int argc, char **argv)
 	for (int i = 0; i < request.address_count; i++)
 		addresses[i] = args_address("--address", request.addresses[i],
 		    request.port, 0);
+	log_open(s->options.log_level, s->options.log_json);
 	for (int i = 0; i < request.address_count; i++)
 		listener_open(&s->listeners, &addresses[i],
 		    s->options.socket_mode);

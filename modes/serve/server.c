@@ -36,7 +36,6 @@ new_shared(int workers)
 void
 server_open(struct server *s)
 {
-	log_open(s->options.log_level, s->options.log_json);
 	s->shared = new_shared(s->options.workers);
 	s->signals = (struct watch){ .fd = signals_open(),
 	    .kind = WATCH_SIGNALS };
@@ -98,7 +97,8 @@ server_ready(struct server *s)
 	if (!s->options.sandbox)
 		return;
 	sandbox_allow(s->engine->calls);
-	if ((error = sandbox_enter()) < 0 && log_has(LOG_READS))
+	sandbox_allow(log_calls());
+	if ((error = sandbox_enter()) < 0 && log_has(LOG_CONNECTIONS))
 		log_warning("no sandbox: %s", strerror(-error));
 }
 
@@ -213,11 +213,13 @@ earlier(int64_t a, int64_t b)
 int64_t
 server_wait_time(const struct server *s)
 {
-	int64_t now = s->clients.now;
+	int64_t now = s->clients.now, retry = systemd_retry();
 	int64_t until = client_next_timeout(&s->clients);
 
 	if (is_spinning(s))
 		return 0;
+	if (retry > 0)
+		until = earlier(until, now + retry);
 	until = earlier(until, earlier(s->finish_at, s->abort_at));
 	if (server_is_open(s) && s->listeners.paused_until > now)
 		until = earlier(until, s->listeners.paused_until);

@@ -103,7 +103,10 @@ bool server_is_serving(const struct server *);
  */
 struct client *server_accept(struct server *, struct listener *);
 
-/* How long to wait at most, in ns or NET_FOREVER. */
+/*
+ * How long to wait at most, in ns or NET_FOREVER. To be called before each
+ * wait: a notification of the service manager that failed is tried again.
+ */
 int64_t server_wait_time(const struct server *);
 
 /* After each wait: reads the clock. */

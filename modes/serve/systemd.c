@@ -3,13 +3,18 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <errno.h>
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+static const int64_t RETRY_TIME = 100000000;	/* ns */
+
 static int notify_fd = -1;
+static char unsent[64];		/* notifications, a line each */
 
 /* The value of the variable, or -1 if it is not a number. */
 static long
@@ -61,11 +66,32 @@ systemd_close(void)
 	if (notify_fd >= 0)
 		close(notify_fd);
 	notify_fd = -1;
+	*unsent = '\0';
+}
+
+int64_t
+systemd_retry(void)
+{
+	size_t size = strlen(unsent);
+
+	if (size == 0)
+		return 0;
+	if (send(notify_fd, unsent, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+	    (errno == EAGAIN || errno == EINTR || errno == ENOBUFS))
+		return RETRY_TIME;
+	*unsent = '\0';
+	return 0;
 }
 
 void
 systemd_notify(const char *state)
 {
-	if (notify_fd >= 0)
-		send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
+	size_t used = strlen(unsent);
+
+	if (notify_fd < 0)
+		return;
+	/* A notification may have several lines (sd_notify(3)). */
+	snprintf(unsent + used, sizeof(unsent) - used, "%s%s",
+	    used > 0 ? "\n" : "", state);
+	systemd_retry();
 }

@@ -6,6 +6,8 @@
 #ifndef SYSTEMD_H
 #define SYSTEMD_H
 
+#include <stdint.h>
+
 enum { SYSTEMD_FIRST = 3 };	/* the first descriptor that is passed */
 
 /* How many descriptors were passed to this process. Can be asked once. */
@@ -15,7 +17,16 @@ int systemd_descriptors(void);
 void systemd_open(void);
 void systemd_close(void);
 
-/* Sends a notification: "READY=1" or "STOPPING=1". */
+/*
+ * Sends a notification: "READY=1" or "STOPPING=1". If the manager's queue is
+ * full, the notification is kept for systemd_retry().
+ */
 void systemd_notify(const char *state);
+
+/*
+ * Sends what has been kept. Returns the time in ns after which to call it
+ * again, or 0 if nothing is kept.
+ */
+int64_t systemd_retry(void);
 
 #endif

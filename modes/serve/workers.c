@@ -205,8 +205,10 @@ reap_workers(struct server *s)
 static int64_t
 supervisor_wait_time(const struct server *s)
 {
-	int64_t until = supervisor.kill_at;
+	int64_t retry = systemd_retry(), until = supervisor.kill_at;
 
+	if (retry > 0 && supervisor.now + retry < until)
+		until = supervisor.now + retry;
 	for (int i = 0; i < s->options.workers && is_open(); i++) {
 		const struct worker *w = &supervisor.workers[i];
 
@@ -262,12 +264,10 @@ start_all_workers(struct server *s)
 static void
 give_up(void)
 {
-	pid_t pid;
-
 	signal_workers(SIGKILL);
-	do
-		pid = waitpid(-1, NULL, 0);
-	while (pid > 0);
+	for (int i = 0; i < WORKERS_MAX; i++)
+		if (supervisor.workers[i].pid > 0)
+			waitpid(supervisor.workers[i].pid, NULL, 0);
 	exit(STATUS_LOCAL);
 }
 
@@ -350,5 +350,6 @@ workers_run(struct server *s)
 	if (log_has(LOG_CONNECTIONS))
 		server_log_totals(s);
 	listener_close(&s->listeners);
+	log_close();
 	return STATUS_OK;
 }
