@@ -1,5 +1,5 @@
-# Several workers: one server to all who look at it from outside, and a worker
-# that dies takes nobody with it but its own clients.
+# Several workers: from outside they are one server, and a worker that dies
+# loses only its own clients.
 use strict;
 use warnings;
 
@@ -10,7 +10,7 @@ use EchoTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-# Connections, each answered once, so each is with a worker.
+# Connections, each of which a worker has answered.
 sub connected {
 	my ($server, $n) = @_;
 	my @socks = map { dial($server) } 1 .. $n;
@@ -18,92 +18,133 @@ sub connected {
 	return @socks;
 }
 
-# How many of them are served, the others having been cut off.
-sub served {
+# How many clients are still served; the others have been reset.
+sub count_served {
 	return scalar grep { exchange($_, 'still', 5) eq 'still' } @_;
 }
 
-for my $engine (grep { !/ / } engines()) {
-	# One dies.
+sub all_gone {
+	my @pids = @_;
+	return defined wait_until(sub { @pids == grep { process_gone($_) } @pids });
+}
+
+sub has_workers {
+	my ($server, $n) = @_;
+	return defined wait_until(sub { $server->workers == $n });
+}
+
+sub test_killed {
+	my ($engine) = @_;
 	my $server = start_server($engine, '--stream', '--workers=3',
 	    '--idle=0');
-	wait_until(sub { $server->workers == 3 });
 	my @socks = $engine eq '--blocking' ? () : connected($server, 30);
+	# A worker counts bytes after it has sent them, so that one that is
+	# killed too early has not counted all.
+	wait_until(sub {
+		my $bytes = 4 * @socks;
+		$server->signal('USR1');
+		return $server->wait_log(qr/^served .*\n/m) &&
+		    $server->log =~ /^served \d+ clients, $bytes bytes$/m;
+	});
 	my @before = $server->workers;
-	is scalar @before, 3, "$engine: three workers";
+	is scalar @before, 3, 'there are three workers';
 	my $victim = $before[1];
 	$server->allow(qr/^echo serve: worker $victim was killed by signal 9 /);
 	kill KILL => $victim;
 	ok $server->wait_log(qr/worker $victim was killed by signal 9 \(.*\), its \d+ clients? lost, another takes its place$/m),
-	    "$engine: kill -9 of one is told";
+	    'the log reports the end of a killed worker';
 	my ($lost) = $server->log =~ /its (\d+) client/;
-	my $took = wait_until(sub { $server->workers == 3 });
-	cmp_ok $took, '<', 1, "$engine: it is replaced within a second";
-	is served(@socks), @socks - $lost, "$engine: all but its own $lost " .
-	    'clients are served on';
+	ok has_workers($server, 3), 'another worker takes its place';
+	is count_served(@socks), @socks - $lost,
+	    "all clients except its own $lost are still served";
 	is exchange(dial($server), 'new', undef, half_close => 1), 'new',
-	    "$engine: and new ones" for 1 .. 6;
+	    "new client $_ is served" for 1 .. 6;
 	close $_ for splice @socks;
 
-	# One is told to stop, and is replaced; the server goes on.
 	my ($stopped) = grep { $_ != $victim } $server->workers;
 	$server->allow(qr/^echo serve: worker $stopped ended with status 0, its 0 clients lost, another/);
+	wait_until(sub {
+		my $ended = () = $server->log =~ / closed /g;
+		my $begun = () = $server->log =~ / connected$/mg;
+		return $ended == $begun - $lost;
+	});
 	kill TERM => $stopped;
 	ok $server->wait_log(qr/worker $stopped ended with status 0/),
-	    "$engine: one that is told to stop does";
-	ok defined wait_until(sub { $server->workers == 3 }),
-	    "$engine: and is replaced";
+	    'a worker that receives SIGTERM ends';
+	ok has_workers($server, 3), 'another worker takes its place, too';
 	$server->stop;
 	my $bytes = 18 + ($engine eq '--blocking' ? 0 : 120 + 5 * (30 - $lost));
-	like $server->log, qr/^served \d+ clients, $bytes bytes$/m,
-	    "$engine: the totals are of all, those of the dead too";
+	like $server->log, qr/^served \d+ clients, $bytes bytes\n\z/m,
+	    'the totals include the clients of workers that have ended';
+}
 
-	# The supervisor dies.
-	$server = start_server($engine, '--workers=2', '-q');
-	wait_until(sub { $server->workers == 2 });
+sub test_replaced_soon {
+	my ($engine) = @_;
+	my $server = start_server($engine, '--workers=2', '-q');
+	$server->allow(qr/^echo serve: worker \d+ was killed by signal 9 /);
+	at_most(1, sub {
+		my ($victim) = $server->workers;
+		return seconds_of(sub {
+			kill KILL => $victim;
+			wait_until(sub {
+				my @now = $server->workers;
+				return @now == 2 && !grep { $_ == $victim } @now;
+			});
+		});
+	}, 'a killed worker is replaced within a second');
+	$server->stop;
+}
+
+sub test_supervisor_killed {
+	my ($engine) = @_;
+	my $server = start_server($engine, '--workers=2', '-q');
 	my @workers = $server->workers;
 	$server->signal('KILL');
 	$server->wait;
-	ok defined wait_until(sub { 2 == grep { process_gone($_) } @workers }),
-	    "$engine: without a supervisor no worker stays";
+	ok all_gone(@workers), 'without a supervisor the workers end';
+}
 
-	# A signal that reaches all of them, as Ctrl-C does, is one signal.
-	$server = start_server($engine, '--workers=2', '--stream');
-	wait_until(sub { $server->workers == 2 });
+# The long pause (--gap) keeps the server from ending clients that only were
+# not scheduled.
+sub test_signals {
+	my ($engine) = @_;
+	my @options = ($engine, '--workers=2', '--stream', '--drain=1m',
+	    '--gap=1m');
+	my $server = start_server(@options);
 	my ($sock) = connected($server, 1);
-	kill INT => $server->pid, $server->workers;
-	ok wait_until(sub { refuses_connections($server) }),
-	    "$engine: Ctrl-C: nobody new";
+	kill INT => $server->processes;
+	ok defined wait_until(sub { refuses_connections($server) }),
+	    'SIGINT to all processes, as Ctrl-C sends it, stops the server';
 	is exchange($sock, 'more', 4), 'more',
-	    "$engine: Ctrl-C: who is under way goes on";
+	    'a client that is connected is served until its end';
 	close $sock;
 	$server->stop(undef);
 
-	# A second one does not wait, for any of them.
-	$server = start_server($engine, '--workers=2', '--stream',
-	    '--drain=1m', '--gap=1m');
-	wait_until(sub { $server->workers == 2 });
-	@workers = $server->workers;
+	$server = start_server(@options);
+	my @workers = $server->workers;
 	($sock) = connected($server, 1);
 	$server->signal('TERM');
 	wait_until(sub { refuses_connections($server) });
 	$server->signal('TERM');
-	is $server->wait, 1 << 8, "$engine: the second TERM: status 1";
-	ok defined wait_until(sub { 2 == grep { process_gone($_) } @workers }),
-	    "$engine: and no worker stays";
+	is $server->wait, 1 << 8, 'the second SIGTERM ends it with status 1';
+	ok all_gone(@workers), 'then the workers end';
+}
 
-	# One that is stopped for good does not keep the server from ending.
-	$server = start_server($engine, '--workers=2', '--drain=0', '-q');
-	$server->allow(qr/worker \d+ was killed by signal 9/);
-	wait_until(sub { $server->workers == 2 });
-	kill STOP => ($server->workers)[0];
-	my $start = time;
-	$server->stop;
-	cmp_ok time - $start, '<', 8,
-	    "$engine: a stopped worker is killed in the end";
+sub test_stopped_worker {
+	my ($engine) = @_;
+	at_most(8, sub {
+		my $server = start_server($engine, '--workers=2', '--drain=0',
+		    '-q');
+		$server->allow(qr/worker \d+ was killed by signal 9/);
+		kill STOP => ($server->workers)[0];
+		return seconds_of(sub { $server->stop });
+	}, 'a worker that is stopped by SIGSTOP is killed in the end');
+}
 
-	# Limits are those of the whole.
-	$server = start_server($engine, '--workers=3', '--count=20',
+# The limits are those of all workers together.
+sub test_limits {
+	my ($engine) = @_;
+	my $server = start_server($engine, '--workers=3', '--count=20',
 	    '--stream');
 	my @clients = map { my $i = $_; spawn(sub {
 		for (1 .. 5) {
@@ -117,50 +158,70 @@ for my $engine (grep { !/ / } engines()) {
 	waitpid $_, 0 for @clients;
 	$server->stop(undef);
 	like $server->log, qr/^served 20 clients, 160 bytes$/m,
-	    "$engine: --count=20 of 40 who come at once";
+	    '--count=20 serves 20 of 40 clients that connect at once';
 
-	next if $engine eq '--blocking';	# has a limit of its own
+	return if $engine eq '--blocking';	# one client for each worker
 	$server = start_server($engine, '--workers=3', '--max-clients=5');
-	@socks = map { dial($server) } 1 .. 12;
+	my @socks = map { dial($server) } 1 .. 12;
 	put($_, 'x') for @socks;
 	ok $server->wait_log(qr/received/, 5),
-	    "$engine: --max-clients=5: five are served";
+	    '--max-clients=5 serves five clients';
 	is scalar(() = $server->log =~ /received/g), 5,
-	    "$engine: and no more of twelve";
-	close $_ for splice @socks, 0, 12;
+	    'and no more of twelve';
+	close $_ for splice @socks;
 	$server->stop;
 }
 
-# More workers than clients that may be there: each has room for one.
+for my $engine (grep { !/ / } engines()) {
+	subtest "$engine: a worker ends" => sub { test_killed($engine) };
+	subtest "$engine: a worker is replaced" =>
+	    sub { test_replaced_soon($engine) };
+	subtest "$engine: the supervisor is killed" =>
+	    sub { test_supervisor_killed($engine) };
+	subtest "$engine: signals" => sub { test_signals($engine) };
+	subtest "$engine: a worker is stopped" =>
+	    sub { test_stopped_worker($engine) };
+	subtest "$engine: limits" => sub { test_limits($engine) };
+}
+
+# Each worker needs room for one client.
 my ($last) = grep { !/ / } reverse engines();
 my $server = start_server($last, '--workers=4', '--max-clients=2');
-is scalar(grep { defined } wait_until(sub { $server->workers == 2 })), 1,
-    'no more workers than clients';
+is scalar(my @workers = $server->workers), 2,
+    'there are no more workers than clients may be connected';
 $server->stop;
 
-# Spinning ends when nothing has happened for so long, and hears signals.
-for my $engine (engines()) {
-	my $server = start_server($engine, '--stream', '--spin=20ms');
-	my ($sock) = connected($server, 1);
+# --spin=20ms: 20 ms after the last activity the server sleeps.
+subtest '--spin=20ms' => sub {
+	my @servers = map { start_server($_, '--stream', '--spin=20ms') }
+	    engines();
+	my @clients = map { connected($_, 1) } @servers;
 	sleep 0.1;
-	my $cpu = $server->cpu;
-	sleep 1;
-	cmp_ok $server->cpu - $cpu, '<=', 0.04,
-	    "$engine: --spin=20ms: idle, it sleeps";
-	close $sock;
-	$server->stop;
+	at_most(0.04, sub { cpu_of_busiest(1, @servers) },
+	    'idle servers sleep (processor seconds of the busiest)');
+	close $_ for @clients;
+	$_->stop for @servers;
+};
 
-	$server = start_server($engine, '--stream', '--spin=1m');
-	($sock) = connected($server, 1);
-	$cpu = $server->cpu;
-	ok defined wait_until(sub { $server->cpu - $cpu > 0.1 }),
-	    "$engine: --spin=1m: it does not sleep";
-	is exchange($sock, 'quick', 5), 'quick', "$engine: and answers";
-	my $other = dial($server);
-	is exchange($other, 'me too', 6), 'me too',
-	    "$engine: others as well, though one is asked again and again";
-	close $_ for $sock, $other;
-	$server->stop;
+for my $engine (engines()) {
+	subtest "$engine --spin=1m" => sub {
+		# --blocking serves the second client when the first has been
+		# idle for too long.
+		my $server = start_server($engine, '--stream', '--spin=1m',
+		    '--idle=3s');
+		my ($sock) = connected($server, 1);
+		my $cpu = $server->cpu;
+		ok defined wait_until(sub { $server->cpu - $cpu > 0.1 }),
+		    'the server does not sleep';
+		is exchange($sock, 'quick', 5), 'quick',
+		    'it answers its client';
+		my $other = dial($server);
+		is exchange($other, 'me too', 6), 'me too',
+		    'it answers another client, although the first is ' .
+		    'asked again and again';
+		close $_ for $sock, $other;
+		$server->stop;
+	};
 }
 
 done_testing;

@@ -34,7 +34,7 @@ sub activated {
 	my %how = ref $args[0] ? %{ shift @args } : ();
 	fcntl $_, F_SETFD, 0 for @$sockets;
 	my $fds = join ',', map { fileno $_ } @$sockets;
-	my $server = start_server({ %how, wrap => [ $^X, '-MPOSIX', '-e', $pass,
+	my $server = start_server({ %how, pass => $sockets, wrap => [ $^X, '-MPOSIX', '-e', $pass,
 	    $fds ] }, @args);
 	fcntl $_, F_SETFD, 1 for @$sockets;
 	return $server;

@@ -41,7 +41,8 @@ print $file $config;
 close $file or die $!;
 my $check = run_command('haproxy', '-c', '-f', "$file");
 is $check->{status}, 0, 'HAProxy takes it' or diag show($check->{err}, 2000);
-my $proxy = start_command({ no_wait => 1, name => 'haproxy' }, 'haproxy',
+my $proxy = start_command({ no_wait => 1, name => 'haproxy',
+    pass => [$listener] }, 'haproxy',
     '-db', '-f', "$file");
 close $listener;
 

@@ -27,8 +27,8 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE at_most chroot_prefix descriptors_of dial
-    end_processes engines exchange exec_form fill flood get get_all in_tree
+our @EXPORT = qw($DEADLINE at_most chroot_prefix cpu_of_busiest
+    descriptors_of dial end_processes engines exchange exec_form fill flood get get_all in_tree
     is_between is_bytes measure_again median modes parallel_engines pattern
     pattern_at process_gone program put random_bytes refuses_connections
     reset_connection run_command run_echo run_make sanitized seconds_of
@@ -255,7 +255,8 @@ sub start_server {
 
 # Starts a command that prints "listening on ADDRESS" to stdout, and waits for
 # that line. Options: name, log (a path or handle for stderr), listeners (the
-# number of lines to wait for), no_wait.
+# number of lines to wait for), no_wait, pass (handles without close-on-exec
+# that the command inherits).
 #
 # The command is the child of a keeper process, which kills it when the test
 # ends for any reason: the keeper then reads end of file from a pipe whose
@@ -276,8 +277,8 @@ sub start_command {
 	my $keeper = fork // die "fork: $!";
 	if ($keeper == 0) {
 		alarm 0;
-		close $self->{$_} for qw(out result);
-		let_go($self);
+		_close_except($life, $out, $result, ref $log ? $log : (),
+		    @{ $how{pass} // [] });
 		_keep($life, $out, $result, $log, @command);
 		POSIX::_exit(0);
 	}
@@ -294,6 +295,14 @@ sub start_command {
 # of file makes the keepers kill their servers.
 sub let_go {
 	close $_->{life} for grep { $_ && $_->{life} } @_, values %running;
+}
+
+# Closes all descriptors except the standard ones and these, so that a keeper
+# holds no socket of the test open.
+sub _close_except {
+	my %keep = map { fileno $_ => 1 } @_;
+	opendir my $d, '/dev/fd' or return let_go();
+	POSIX::close($_) for grep { /^\d+$/ && $_ > 2 && !$keep{$_} } readdir $d;
 }
 
 sub _keep {
@@ -432,6 +441,15 @@ sub _sum {
 sub EchoTest::Server::descriptors { _sum(\&descriptors_of, $_[0]->processes) }
 sub EchoTest::Server::memory { _sum(\&_memory_of, $_[0]->processes) }
 sub EchoTest::Server::cpu { _sum(\&_cpu_of, $_[0]->processes) }
+
+# The processor seconds that the busiest of several servers uses in a time.
+sub cpu_of_busiest {
+	my ($seconds, @servers) = @_;
+	my @before = map { $_->cpu } @servers;
+	sleep $seconds;
+	my @used = map { $servers[$_]->cpu - $before[$_] } 0 .. $#servers;
+	return (sort { $b <=> $a } @used)[0];
+}
 
 # Waits until the server has ended. Returns the wait status, or undef after the
 # deadline.
