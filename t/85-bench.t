@@ -178,7 +178,7 @@ SKIP: {
 	my $server = start_server('--select', '-q');
 	fails(bench($server, {
 	    wrap => ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'] }, '-c100'),
-	    7, $server, '100 connections need 116 descriptors, and the limit ' .
+	    7, $server, '100 connections need 116 descriptors, but the limit ' .
 	    'is 64 .*', 'a limit that it cannot raise');
 	$server->stop;
 }
@@ -342,15 +342,15 @@ my @wrong = (
 	[ 'loses 300000 1', ['--stream'], 1, 'differs at byte 3\d{5}: .*' ],
 	[ 'doubles', ['--stream'], 1, 'differs at byte \d+: .*' ],
 	[ 'swaps', ['--stream'], 1, 'differs at byte \d+: .*' ],
-	[ 'banner', [], 1, 'differs at byte 1: .*|sent .* too many .*' ],
-	[ 'twice', [], 1, 'sent 1 byte too many after 1' ],
-	[ 'twice', ['--connect'], 1, 'sent 64 bytes too many after 64' ],
-	[ 'extra-later', ['--idle=1', '-d1'], 1, 'sent 1 byte too many after .*|' .
+	[ 'banner', [], 1, 'differs at byte 1: .*|returned .* too many .*' ],
+	[ 'twice', [], 1, 'returned 1 byte too many after 1' ],
+	[ 'twice', ['--connect'], 1, 'returned 64 bytes too many after 64' ],
+	[ 'extra-later', ['--idle=1', '-d1'], 1, 'returned 1 byte too many after .*|' .
 	    'differs at byte 2: .*, got 0x21' ],
-	map({ [ 'extra-at-eof', $_, 1, 'sent 1 byte too many after \d+' ] }
+	map({ [ 'extra-at-eof', $_, 1, 'returned 1 byte too many after \d+' ] }
 	    [], ['--stream'], ['--connect']),
 	[ 'mute', ['-t100ms'], 5,
-	    'timed out: nothing came for 100\.0 ms after 0 of 1 bytes' ],
+	    'timed out: received nothing for 100\.0 ms after 0 of 1 bytes' ],
 	[ 'mute', ['-t100ms', '--connect'], 5, 'timed out: .* 0 of 64 bytes' ],
 	[ 'never-reads', ['-t100ms'], 5, 'timed out: .* 0 of 1 bytes' ],
 	[ 'half', ['-t200ms', '--connect'], 5, 'timed out: .* 32 of 64 bytes' ],
@@ -358,19 +358,19 @@ my @wrong = (
 	[ 'stops-at-pause', ['-t200ms', '-d1ms', '--idle=1'], 0 ],
 	[ 'stays-open', [], 0 ],
 	[ 'stays-open', ['-t100ms', '--stream'], 5,
-	    'timed out: .* after (\d+) of \1 bytes, nor an end of file' ],
+	    'timed out: .* after (\d+) of \1 bytes, and no end of file' ],
 	[ 'stays-open', ['-t100ms', '--connect'], 5,
-	    'timed out: .* after 64 of 64 bytes, nor an end of file' ],
+	    'timed out: .* after 64 of 64 bytes, and no end of file' ],
 	[ 'closes 30', [], 6, 'closed after 30 of 65 bytes' ],
 	[ 'closes 30', ['--connect'], 6, 'closed after 30 of 64 bytes' ],
-	[ 'closes 1', [], 6, '(?:closed|broke off) after 1 of .*' ],
+	[ 'closes 1', [], 6, '(?:closed|failed) after 1 of .*' ],
 	[ 'half-closes 30', [], 6, 'closed after 30 of 65 bytes' ],
 	[ 'closes-at-once', [], 6, '.*' ],
-	[ 'resets 30', [], 6, 'broke off after \d+ of 65 bytes: .* reset .*' ],
+	[ 'resets 30', [], 6, 'failed after \d+ of 65 bytes: .* reset .*' ],
 	[ 'resets-at-once', [], 6, '.*', 'cannot connect to ADDR: .* reset .*' ],
-	[ 'resets-at-eof', [], 6, 'broke off after (\d+) of \1 bytes: .*' ],
-	[ 'homework', [], 6, '(?:closed|broke off) after 1 of \d+ bytes.* ' .
-	    '\(one message a connection\? try --connect\)' ],
+	[ 'resets-at-eof', [], 6, 'failed after (\d+) of \1 bytes: .*' ],
+	[ 'homework', [], 6, '(?:closed|failed) after 1 of \d+ bytes.* ' .
+	    '\(does it close after one message\? try --connect\)' ],
 	[ 'homework', ['--connect', '-s63'], 0 ],
 	[ 'one-at-a-time', [], 0 ],
 	[ 'one-at-a-time', ['-c2', '-t100ms'], 5,
@@ -548,7 +548,7 @@ sub end_of {
 	$server->wait_log('connected', $before + 2);
 	kill INT => $pid;
 	is end_of($pid), 1, 'interrupted before anything was measured';
-	is slurp("$tmp/err"), "echo bench: stopped before anything was " .
+	is slurp("$tmp/err"), "echo bench: interrupted before anything was " .
 	    "measured\n", 'which it says';
 	$server->stop;
 
