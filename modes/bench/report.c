@@ -94,32 +94,15 @@ report_format(char out[TEXT_TIME], size_t figure, double value,
 	return out;
 }
 
-/* The name of a Unix socket may contain any byte but NUL (RFC 8259, 7). */
-static void
-report_json_string(const char *s)
-{
-	putchar('"');
-	for (; *s != '\0'; s++) {
-		unsigned char byte = (unsigned char)*s;
-
-		if (byte < ' ' || byte > '~' || byte == '"' || byte == '\\')
-			printf("\\u%04x", byte);
-		else
-			putchar(byte);
-	}
-	putchar('"');
-}
-
 void
 report_json(const char *address, size_t round, const struct load_plan *plan,
     const struct report *report)
 {
-	char value[TEXT_TIME];
+	char name[TEXT_JSON(NET_NAME_MAX)], value[TEXT_TIME];
 
-	printf("{\"address\":");
-	report_json_string(address);
-	printf(",\"mode\":\"%s\",\"connections\":%zu,"
+	printf("{\"address\":%s,\"mode\":\"%s\",\"connections\":%zu,"
 	    "\"size\":%zu,\"window\":%zu,\"idle\":%zu,\"round\":%zu",
+	    text_json(name, address, strlen(address), NET_NAME_MAX),
 	    mode_names[plan->mode], plan->connections, plan->size,
 	    plan->window, plan->idle, round);
 	for (size_t i = 0; i < REPORT_FIGURES; i++)
