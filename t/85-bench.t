@@ -601,10 +601,18 @@ subtest 'few connections wait for their first byte at a time' => sub {
 };
 
 subtest 'the closing of connections' => sub {
+	# 51 s for a message, although no byte is late.
+	my $server = start_wrong('byte-by-byte', 0.2);
+	my $run = bench($server, '-d200ms', '-t1500ms', '-s256');
+	fails($run, 5, $server, 'ADDR connection 1 timed out: \d+ of 257 ' .
+	    'bytes received 1\.7 s after the measurement',
+	    'a server that sends a few bytes per second');
+	cmp_ok $run->{time}, '<', 30, 'it ends before the message is complete';
+
 	# The idle connection has received nothing for longer than the timeout
 	# before its FIN, and its server closes it a moment later.
-	my $server = start_peculiar('closes-late', 0.3);
-	my $run = bench($server, '--stream', '--idle=1', '-d1600ms', '-t1500ms');
+	$server = start_peculiar('closes-late', 0.3);
+	$run = bench($server, '--stream', '--idle=1', '-d1600ms', '-t1500ms');
 	is "$run->{status} $run->{err}", '0 ',
 	    'the timeout begins with the FIN';
 };
@@ -629,10 +637,17 @@ for (['-c3', 4], ['--stream', 2], ['--connect', 20]) {
 }
 
 # Starts bench in the background, with a pipe as its stdout and the file
-# $tmp/err as its stderr. Returns its process id and the pipe.
+# $tmp/err as its stderr. Returns its process id and the pipe. With the option
+# full, the pipe is full from the start.
 sub start_bench {
+	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = @_;
 	pipe my $out, my $write or die $!;
+	if ($how{full}) {
+		$write->blocking(0);
+		1 while syswrite $write, 'x' x 512;
+		$write->blocking(1);
+	}
 	unlink "$tmp/err";
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {
@@ -682,15 +697,40 @@ subtest 'Ctrl-C during the measurement' => sub {
 	$server->stop;
 };
 
-# bench waits for a byte that the server owes, which the second Ctrl-C ends.
-subtest 'Ctrl-C twice' => sub {
+subtest 'Ctrl-C before anything was measured' => sub {
 	my $server = start_wrong('mute');
 	my ($pid) = start_bench($server->address, '-t1h');
 	ok defined wait_until(sub { catches_int($pid) }), 'bench waits';
 	kill INT => $pid;
+	is end_of($pid), 1, 'exit status';
+	is stderr_of_bench(), "echo bench: interrupted before anything was " .
+	    "measured\n", 'error message';
+};
+
+subtest 'Ctrl-C while connections are closed' => sub {
+	my $server = start_peculiar('closes-late', 'never');
+	my ($pid, $out) = start_bench($server->address, '--stream', '-d200ms',
+	    '-t0');
+	# One connection checks for the server.
+	ok $server->wait_log('end of file', 2), 'bench waits for the server';
+	kill INT => $pid;
+	my @rows = readline $out;
+	is end_of($pid), 0, 'exit status';
+	like join('', @rows), qr{^  MB/s +\d}m, 'the figures are printed';
+};
+
+# bench waits in write(2) because its standard output is a full pipe.
+subtest 'the second Ctrl-C ends bench at once' => sub {
+	my $server = start_server('--select', '-q');
+	my ($pid, $out) = start_bench({ full => 1 }, $server->address,
+	    '-d10ms', '--json', '-v');
+	ok defined wait_until(sub { stderr_of_bench() =~ /round 1:/ }),
+	    'bench has measured';
+	kill INT => $pid;
 	ok defined wait_until(sub { !catches_int($pid) }), 'the first signal';
 	kill INT => $pid;
 	is end_of($pid), 'signal 2', 'the second signal';
+	$server->stop;
 };
 
 done_testing;

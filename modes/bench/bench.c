@@ -336,12 +336,15 @@ bench_allocate_reports(struct bench *b)
 		report_clear(&b->reports[i]);
 }
 
-/* The first SIGINT stops the load, the second one ends the program. */
+/*
+ * The first SIGINT stops the load, the second one ends the program. A write of
+ * the figures that is interrupted by the first one is restarted.
+ */
 static void
 bench_catch_interrupt(void)
 {
 	struct sigaction action = { .sa_handler = load_stop,
-	    .sa_flags = (int)SA_RESETHAND };
+	    .sa_flags = (int)SA_RESETHAND | SA_RESTART };
 
 	sigaction(SIGINT, &action, NULL);
 }

@@ -292,7 +292,7 @@ connection_continue(struct load *l, struct connection *c)
 		connection_count_messages(l, c, c->waiting_since);
 	if (c->received < c->send_limit)
 		connection_send(l, c);
-	else if (c->state == STARTING && l->phase == OPENING) {
+	else if (c->state == STARTING) {
 		c->state = IDLE;
 		l->starting--;
 	} else
@@ -347,7 +347,7 @@ connection_handle(struct load *l, struct connection *c, uint32_t events)
 static void connection_timed_out(const struct load *,
     const struct connection *) __attribute__((noreturn));
 
-/* The server has sent nothing for the time limit. */
+/* The server has sent nothing for the time limit, or too slowly at the end. */
 static void
 connection_timed_out(const struct load *l, const struct connection *c)
 {
@@ -355,6 +355,10 @@ connection_timed_out(const struct load *l, const struct connection *c)
 
 	if (c->sent == 0)
 		connection_not_made(l, ETIMEDOUT);
+	if (l->phase == CLOSING && l->now >= l->phase_end)
+		connection_fail(l, c, STATUS_TIMEOUT, "timed out: %" PRIu64
+		    " of %" PRIu64 " bytes received %s after the measurement",
+		    c->received, c->sent, text_time(limit, l->closing_limit));
 	connection_fail(l, c, STATUS_TIMEOUT, "timed out: received nothing "
 	    "for %s after %" PRIu64 " of %" PRIu64 " bytes%s",
 	    text_time(limit, l->plan->timeout), c->received, c->sent,
@@ -379,6 +383,9 @@ connection_check_timeout(struct load *l, struct connection *c)
 	}
 	if (c->state != FIN_SENT && c->received == c->send_limit)
 		return;		/* nothing is expected */
-	if (l->plan->timeout > 0 && waited >= l->plan->timeout)
+	if (l->plan->timeout == 0)
+		return;
+	if (waited >= l->plan->timeout ||
+	    (l->phase == CLOSING && l->now >= l->phase_end))
 		connection_timed_out(l, c);
 }

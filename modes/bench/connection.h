@@ -47,9 +47,10 @@ struct load {
 	enum load_phase phase;
 	int epoll;
 	int64_t now;		/* time of the last events, ns */
-	int64_t phase_end;	/* of WARM_UP and MEASURING */
+	int64_t phase_end;	/* of WARM_UP, MEASURING and CLOSING */
 	int64_t next_check;	/* time of the next periodic checks */
 	int64_t measure_start;
+	int64_t closing_limit;	/* duration of CLOSING at most, ns */
 	int64_t spin_until;	/* do not sleep before */
 	long processors;
 	struct connection *connections;	/* the busy ones, then the idle ones */

@@ -53,11 +53,17 @@ load_open_more(struct load *l)
 	}
 }
 
+static int64_t
+load_warm_up_time(const struct load_plan *plan)
+{
+	int64_t time = plan->duration / 5;
+
+	return time < NET_SECOND ? time : NET_SECOND;
+}
+
 static void
 load_begin_warm_up(struct load *l)
 {
-	int64_t time = l->plan->duration / 5;
-
 	l->phase = WARM_UP;
 	for (size_t i = 0; i < l->plan->connections; i++)
 		if (l->plan->mode == CONNECT)
@@ -65,7 +71,7 @@ load_begin_warm_up(struct load *l)
 			    l->plan->size);
 		else
 			connection_start_load(l, &l->connections[i]);
-	l->phase_end = net_now() + (time < NET_SECOND ? time : NET_SECOND);
+	l->phase_end = net_now() + load_warm_up_time(l->plan);
 }
 
 /* Processor time of the server until now in ns, or -1 without --pid. */
@@ -120,24 +126,41 @@ load_close_gracefully(struct load *l, struct connection *c)
 		connection_send_fin(l, c);
 }
 
+/*
+ * The outstanding bytes get as much time as the load had, and the timeout.
+ * Without this limit a server that sends a few bytes per second, and so never
+ * reaches the timeout, could prolong the run for hours.
+ */
 static void
 load_begin_closing(struct load *l)
+{
+	load_end_measuring(l);
+	l->phase = CLOSING;
+	l->closing_limit = load_warm_up_time(l->plan) + l->plan->duration +
+	    l->plan->timeout;
+	l->phase_end = net_now() + l->closing_limit;
+	for (size_t i = 0; i < l->n; i++)
+		load_close_gracefully(l, &l->connections[i]);
+}
+
+/* Ends the run after Ctrl-C, without waiting for outstanding bytes. */
+static void
+load_abort(struct load *l)
 {
 	if (l->phase == MEASURING)
 		load_end_measuring(l);
 	l->phase = CLOSING;
 	for (size_t i = 0; i < l->n; i++)
-		load_close_gracefully(l, &l->connections[i]);
+		if (l->connections[i].fd >= 0)
+			connection_close(l, &l->connections[i]);
 }
 
 /* Enters the next phase when it is time. False when the run has ended. */
 static bool
 load_next_phase(struct load *l)
 {
-	if (l->phase == CLOSING)
-		return l->open > 0;
 	if (stop_requested)
-		load_begin_closing(l);
+		load_abort(l);
 	else if (l->phase == OPENING) {
 		load_open_more(l);
 		if (l->next == l->n && l->starting == 0)

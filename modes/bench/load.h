@@ -52,13 +52,14 @@ typedef void load_progress(const struct load_target *,
 /*
  * Loads the server as planned. A wrong, missing or late byte, and a local
  * failure, end the program with one line on stderr and an exit status.
+ * With a timeout, a run ends whatever the server does.
  */
 void load_run(const struct load_plan *, const struct load_target *,
     load_progress *, struct load_result *);
 
 /*
- * A signal handler that ends this run and all later ones early. The result is
- * what was measured until then.
+ * A signal handler that ends this run and all later ones. The connections are
+ * closed at once, and the result is what was measured until then.
  */
 void load_stop(int signal);
 
