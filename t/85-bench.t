@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 use EchoTest;
 use File::Temp ();
 use IO::Socket::INET ();
+use IO::Socket::UNIX ();
 use JSON::PP ();
 use POSIX qw(WEXITSTATUS WIFEXITED);
 use Socket qw(SOMAXCONN);
@@ -592,6 +593,20 @@ subtest 'thousands of connections' => sub {
 	my %hosts = map { $_ => 1 } $server->log =~ /^(\S+):\d+ connected/mg;
 	cmp_ok scalar(keys %hosts), '>', 1, 'more than one source address';
 	$server->stop;
+};
+
+subtest 'a backlog that is full' => sub {
+	my %how = (path => "$tmp/backlog", backlog => 1);
+	my $server = start_peculiar(\%how, 'plain');
+	for (['--connect', '-c100', '-d200ms'], ['-c100', '-d200ms']) {
+		my $run = bench($server, @$_);
+		is "$run->{status} $run->{err}", '0 ', "@$_";
+	}
+	my $l = IO::Socket::UNIX->new(Local => "$tmp/full", Listen => 1)
+	    or die "$tmp/full: $!";
+	listen $l, 0 or die "listen: $!";
+	fails(bench("unix:$tmp/full", '-t300ms'), 5, "unix:$tmp/full", 'cannot connect to ADDR: .* timed out',
+	    'until the timeout');
 };
 
 subtest 'few connections wait for their first byte at a time' => sub {

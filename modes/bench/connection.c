@@ -29,6 +29,9 @@ static const int64_t SPIN = NET_MS / 10;
 /* Time for the server to close after our FIN in mode ROUND_TRIPS. */
 static const int64_t FIN_GRACE = 200 * NET_MS;
 
+/* Time between two attempts to connect while a backlog is full. */
+static const int64_t RETRY_INTERVAL = NET_MS;
+
 /* One buffer for all that is sent, and one for what was last received. */
 static unsigned char pattern[PERIOD + LOAD_SEND_MAX];
 static unsigned char input[LOAD_SEND_MAX];
@@ -199,6 +202,51 @@ connection_source(const struct load *l, struct net_peer *from)
 	return true;
 }
 
+/*
+ * Starts to connect; false if the backlog is full. Only a Unix socket reports
+ * that (EAGAIN); with TCP the kernel itself tries again. On loopback the
+ * connection is established when connect(2) returns, so send is tried at once.
+ */
+static bool
+connection_connect(struct load *l, struct connection *c)
+{
+	const struct net_peer *to = &l->target->server.peer;
+	struct net_peer from;
+	bool bound = connection_source(l, &from);
+	int fd = net_connect_from(bound ? &from : NULL, &to->address.any,
+	    to->size);
+
+	if (fd == -EAGAIN)
+		return false;
+	if (fd < 0)
+		connection_not_made(l, -fd);
+	c->fd = fd;
+	c->queued = false;
+	l->open++;
+	connection_send(l, c);
+	return true;
+}
+
+static void
+connection_enqueue(struct load *l, struct connection *c)
+{
+	c->queued = true;
+	if (l->queue == NULL)
+		l->queue_end = &l->queue;
+	*l->queue_end = c;
+	l->queue_end = &c->next_queued;
+}
+
+void
+connection_retry_queued(struct load *l)
+{
+	if (l->queue == NULL || l->now < l->retry_at)
+		return;
+	while (l->queue != NULL && connection_connect(l, l->queue))
+		l->queue = l->queue->next_queued;
+	l->retry_at = net_now() + RETRY_INTERVAL;
+}
+
 /* The ring with the send times of the connection's messages in flight. */
 static int64_t *
 connection_send_times(const struct load *l, const struct connection *c)
@@ -206,29 +254,17 @@ connection_send_times(const struct load *l, const struct connection *c)
 	return l->send_times + (size_t)(c - l->connections) * l->plan->window;
 }
 
-/*
- * On loopback the connection is established when connect(2) returns, so send is
- * tried at once.
- */
 void
 connection_open(struct load *l, struct connection *c,
     enum connection_state state, uint64_t size)
 {
-	const struct net_peer *to = &l->target->server.peer;
-	struct net_peer from;
-	bool bound = connection_source(l, &from);
-
-	*c = (struct connection){ .state = state, .number = ++l->opened,
-	    .send_limit = size, .message_end = size,
+	*c = (struct connection){ .fd = -1, .state = state,
+	    .number = ++l->opened, .send_limit = size, .message_end = size,
 	    .waiting_since = net_now() };
 	if (state == BUSY)
 		*connection_send_times(l, c) = c->waiting_since;
-	c->fd = net_connect_from(bound ? &from : NULL, &to->address.any,
-	    to->size);
-	if (c->fd < 0)
-		connection_not_made(l, -c->fd);
-	l->open++;
-	connection_send(l, c);
+	if (l->queue != NULL || !connection_connect(l, c))
+		connection_enqueue(l, c);
 }
 
 void
@@ -374,7 +410,7 @@ connection_check_timeout(struct load *l, struct connection *c)
 {
 	int64_t waited = l->now - c->waiting_since;
 
-	if (c->fd < 0)
+	if (c->fd < 0 && !c->queued)
 		return;
 	if (c->state == FIN_SENT && l->plan->mode == ROUND_TRIPS) {
 		if (waited >= FIN_GRACE)

@@ -26,7 +26,7 @@ enum connection_state {
  * received <= sent <= send_limit.
  */
 struct connection {
-	int fd;			/* -1: closed */
+	int fd;			/* -1: closed or queued */
 	enum connection_state state;
 	uint32_t events;	/* registered with epoll; 0: not yet */
 	uint32_t oldest;	/* index of the oldest message in flight in
@@ -36,6 +36,8 @@ struct connection {
 	uint64_t send_limit;	/* send up to this position for now */
 	uint64_t message_end;	/* where the oldest message in flight ends */
 	int64_t waiting_since;	/* last byte received, or start of waiting */
+	bool queued;		/* waits for room in the server's backlog */
+	struct connection *next_queued;
 };
 
 /* The state of a run, which all its connections share. */
@@ -57,6 +59,8 @@ struct load {
 	size_t n;			/* connections in the array */
 	size_t next;			/* the next one to open */
 	size_t starting, open;		/* connections that are so now */
+	struct connection *queue, **queue_end;	/* for the backlog, in order */
+	int64_t retry_at;		/* when to try the queue again */
 	int64_t *send_times;	/* of messages in flight: one ring of window
 				   entries per busy connection */
 	uint64_t opened;	/* connections opened in this run */
@@ -68,9 +72,13 @@ void connection_fill_pattern(void);
 /*
  * Connects with a first message of size bytes, which is sent at once. For a
  * connection in state BUSY (CONNECT mode) the message is timed from here on.
+ * If the server's backlog is full, the connection is queued.
  */
 void connection_open(struct load *, struct connection *,
     enum connection_state, uint64_t size);
+
+/* Opens queued connections, as far as the backlog has room for them. */
+void connection_retry_queued(struct load *);
 
 /* Makes an idle connection carry the load. */
 void connection_start_load(struct load *, struct connection *);

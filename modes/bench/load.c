@@ -117,6 +117,7 @@ load_end_measuring(struct load *l)
 static void
 load_close_gracefully(struct load *l, struct connection *c)
 {
+	c->queued = false;
 	if (c->fd < 0 || c->state == FIN_SENT)
 		return;
 	c->waiting_since = net_now();
@@ -139,6 +140,7 @@ load_begin_closing(struct load *l)
 	l->closing_limit = load_warm_up_time(l->plan) + l->plan->duration +
 	    l->plan->timeout;
 	l->phase_end = net_now() + l->closing_limit;
+	l->queue = NULL;
 	for (size_t i = 0; i < l->n; i++)
 		load_close_gracefully(l, &l->connections[i]);
 }
@@ -194,6 +196,8 @@ load_wait_ms(const struct load *l)
 	if ((l->phase == WARM_UP || l->phase == MEASURING) &&
 	    l->phase_end < end)
 		end = l->phase_end;
+	if (l->queue != NULL && l->retry_at < end)
+		end = l->retry_at;
 	if (end <= l->now || l->now < l->spin_until)
 		return 0;
 	return net_milliseconds(end - l->now);
@@ -212,6 +216,7 @@ load_wait(struct load *l)
 		connection_handle(l, &l->connections[events[i].data.u64],
 		    events[i].events);
 	l->now = net_now();
+	connection_retry_queued(l);
 }
 
 /* Raises the limit of open files if the connections need more. */
