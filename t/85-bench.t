@@ -1,5 +1,5 @@
-# The load generator: its figures are what happened, every wrong byte ends it,
-# and so does whatever else a server can do wrong.
+# The benchmark: its figures are what happened, and a fault of the server ends
+# it with one line and the exit status for that fault.
 use strict;
 use warnings;
 
@@ -8,63 +8,94 @@ use lib "$FindBin::Bin/lib";
 
 use EchoTest;
 use File::Temp ();
-use IO::Select ();
 use IO::Socket::INET ();
+use IO::Socket::UNIX ();
 use JSON::PP ();
-use POSIX qw(WEXITSTATUS WIFEXITED WNOHANG);
+use POSIX qw(WEXITSTATUS WIFEXITED);
+use Socket qw(SOMAXCONN);
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 use WrongServers;
 
 my $tmp = File::Temp->newdir;
 
-# Runs it against a server, or an address, to its end.
+# Runs bench until it exits, against a server of this file or an address. The
+# first of the arguments may be a reference to options of run_echo.
 sub bench {
 	my ($server, @args) = @_;
 	my %how = ref $args[0] ? %{ shift @args } : ();
 	$server = $server->address if ref $server;
-	return run_echo({ deadline => 30, %how }, 'bench', $server, @args);
+	return run_echo(\%how, 'bench', $server, @args);
 }
 
-# Asserts its status and the one line that it said (a pattern; ADDR stands for
-# the server's address; '' for not a word), and that it printed nothing then.
-sub fails {
-	my ($r, $status, $server, $said, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $address = quotemeta(ref $server ? $server->address : $server // '');
-	$said =~ s/\bADDR\b/$address/g;
-	return ok($r->{status} == $status && $r->{out} eq '' &&
-	    $r->{err} =~ /\Aecho bench: (?:$said)\n\z/, $name) || diag
-	    "status $r->{status} (signal $r->{signal}), should be $status\n",
-	    'said ', show($r->{err}, 400), "\nshould be /$said/\n",
-	    'printed ', show($r->{out}, 400);
-}
-
-# One JSON object a line and nothing else; undef and a word if not.
-sub objects {
-	my ($r) = @_;
-	my @found = map { eval { JSON::PP::decode_json($_) } }
-	    split /\n/, $r->{out};
-	return @found if $r->{status} == 0 && $r->{err} eq '' &&
-	    $r->{out} =~ /\n\z/ && !grep { ref ne 'HASH' } @found;
-	diag "status $r->{status}: ", show($r->{out}, 600), "\n",
-	    show($r->{err}, 400);
-	return;
-}
-
-# Figures of one measurement.
-sub measured { (objects(bench(@_, '--json')))[0] // {} }
-
-# The same, with time enough that a message came back in it, however busy the
-# machine is.
-sub counted {
-	my ($server, @args) = @_;
-	my $m;
-	for my $duration (qw(150ms 1s 5s)) {
-		$m = measured($server, @args, "-d$duration");
-		last if $m->{messages} // $m->{bytes};
+# Measures with more and more time until the result of run_echo is good: on a
+# busy machine a short run may end before the server has done anything. The
+# durations of each try are for -d, and for a T in the arguments, as in -tT.
+my @TRIES = (['150ms', '200ms'], ['1s', '2s'], ['5s', '5s']);
+sub bench_until {
+	my ($is_good, $server, @args) = @_;
+	my $how = ref $args[0] ? shift @args : {};
+	my $run;
+	for (@TRIES) {
+		my ($duration, $timeout) = @$_;
+		$run = bench($server, $how, "-d$duration",
+		    map { s/T$/$timeout/r } @args);
+		last if $is_good->($run);
 	}
-	return $m;
+	return $run;
+}
+
+# The pattern of an error line; ADDR stands for the server's address.
+sub error_line {
+	my ($server, $pattern) = @_;
+	my $address = quotemeta(ref $server ? $server->address : $server // '');
+	$pattern =~ s/\bADDR\b/$address/g;
+	return qr/\Aecho bench: (?:$pattern)\n\z/;
+}
+
+# Asserts that a run ended with a status, exactly one line on stderr, and
+# nothing on stdout.
+sub fails {
+	my ($run, $status, $server, $pattern, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	subtest $name => sub {
+		is $run->{status}, $status, 'exit status';
+		like $run->{err}, error_line($server, $pattern), 'error message';
+		is $run->{out}, '', 'nothing on stdout';
+	};
+}
+
+# The JSON objects that a run printed. Asserts that there are at least so many,
+# one per line, and nothing else.
+sub objects {
+	my ($run, $n) = (@_, 1);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @objects = grep { ref eq 'HASH' }
+	    map { eval { JSON::PP::decode_json($_) } } split /\n/, $run->{out};
+	my $lines = () = $run->{out} =~ /\n/g;
+	is "$run->{status} $run->{err}", '0 ', 'exit status and stderr';
+	is scalar(@objects), $lines, 'each line is a JSON object';
+	cmp_ok scalar(@objects), '>=', $n, "at least $n";
+	return @objects;
+}
+
+# The JSON object of one measurement.
+sub measured {
+	my ($server, @args) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return (objects(bench($server, @args, '--json')))[0] // {};
+}
+
+# The same, measured for long enough that n messages (of --stream: bytes) were
+# counted.
+sub counted {
+	my ($n, $server, @args) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $run = bench_until(sub {
+		my $m = eval { JSON::PP::decode_json($_[0]{out}) } // return 1;
+		return ($m->{messages} // $m->{bytes}) >= $n;
+	}, $server, @args, '--json');
+	return (objects($run))[0] // {};
 }
 
 my @latencies = qw(p50_us p90_us p99_us p99_9_us max_us);
@@ -72,191 +103,294 @@ my @costs = qw(cpu_us_per_message cpu_s_per_gb memory_bytes);
 my @keys = (qw(address mode connections size window idle round seconds
     messages messages_per_s bytes mb_per_s), @latencies, @costs);
 
-sub near {
-	my ($got, $wanted, $part) = @_;
-	return abs($got - $wanted) <= ($part // 0.01) * $wanted + 0.06;
-}
-
-# What is wrong with figures of the named mode, in words.
-sub oddities {
-	my ($m, $mode, $in_flight) = @_;
-	my @odd;
-	return 'no figures' unless $m->{mode};
-	push @odd, "mode $m->{mode}" if $m->{mode} ne $mode;
-	push @odd, 'keys ' . join ' ', sort keys %$m
-	    if "@{[sort keys %$m]}" ne "@{[sort @keys]}";
-	push @odd, "took $m->{seconds} s"
-	    if $m->{seconds} < 0.15 || $m->{seconds} > 8;
-	push @odd, 'nothing came back' if $m->{bytes} == 0;
-	push @odd, "$m->{mb_per_s} MB/s" unless near($m->{mb_per_s},
-	    $m->{bytes} / 1e6 / $m->{seconds});
-	if ($mode eq 'stream') {
-		push @odd, map { "stream with $_" } grep { defined $m->{$_} }
-		    qw(messages messages_per_s cpu_us_per_message), @latencies;
-		return @odd;
-	}
-	push @odd, "$m->{messages} messages with $m->{bytes} bytes" unless
-	    abs($m->{bytes} - $m->{messages} * $m->{size}) <=
-	    $in_flight * $m->{size};
-	push @odd, "$m->{messages_per_s} messages/s" unless
-	    near($m->{messages_per_s}, $m->{messages} / $m->{seconds});
-	my $last = 1;
-	for (map { $m->{$_} } @latencies) {
-		push @odd, "latencies @$m{@latencies}" if $_ < $last;
-		$last = $_;
-	}
-	return @odd;
-}
-
-sub is_sound {
-	my ($m, $mode, $in_flight, $name) = @_;
+# Asserts that two numbers differ by at most 1 %, or by the rounding of small
+# ones.
+sub is_near {
+	my ($got, $expected, $name, $part) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my @odd = oddities($m, $mode, $in_flight);
-	return ok(!@odd, $name) || diag join "\n", @odd;
+	my $margin = ($part // 0.01) * $expected + 0.06;
+	is_between($got, $expected - $margin, $expected + $margin, $name);
 }
 
-# Every mode on every engine. The blocking one has one client at a time.
+# Asserts that the figures of a measurement agree with each other. A message
+# that was in flight at the start or the end is counted in part.
+sub is_sound {
+	my ($m, $mode, $in_flight) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is join(' ', sort keys %$m), join(' ', sort @keys), 'keys' or return;
+	is $m->{mode}, $mode, 'mode';
+	is_between($m->{seconds}, 0.15, 30, 'seconds');
+	cmp_ok $m->{bytes}, '>', 0, 'bytes';
+	is_near($m->{mb_per_s}, $m->{bytes} / 1e6 / $m->{seconds}, 'MB/s');
+	if ($mode eq 'stream') {
+		is join(' ', grep { defined $m->{$_} } qw(messages
+		    messages_per_s cpu_us_per_message), @latencies), '',
+		    'a stream has no messages';
+		return;
+	}
+	is_between($m->{bytes}, ($m->{messages} - $in_flight) * $m->{size},
+	    ($m->{messages} + $in_flight) * $m->{size}, 'bytes of messages');
+	is_near($m->{messages_per_s}, $m->{messages} / $m->{seconds},
+	    'messages/s');
+	my @values = map { $m->{$_} } @latencies;
+	cmp_ok $values[0], '>=', 1, 'a round trip takes more than 1 us';
+	is "@values", join(' ', sort { $a <=> $b } @values),
+	    'latencies are in order';
+}
+
+# Servers with peculiarities that WrongServers does not have, one per process.
+# Each is Perl code that gets a listening socket $l, and arguments in @ARGV.
+my %servers = (
+	# Each child uses 40 ms of processor time, and is waited for.
+	'child-per-client' => <<'END',
+		while (my $c = $l->accept) {
+			my $pid = fork // die;
+			if ($pid == 0) {
+				1 until (times)[0] + (times)[1] > 0.04;
+				$c->autoflush;
+				print $c $_ while sysread $c, $_, 100;
+				exit;
+			}
+			close $c;
+			waitpid $pid, 0;
+		}
+END
+
+	# Two faults that only many connections, or long ones, can show: the
+	# bytes of two connections are exchanged (crossed), or an old buffer is
+	# sent once more (stale).
+	'mixing' => <<'END',
+		my ($n, $last, $held) = 0;
+		serve(sub {
+			my ($c, $bytes) = @_;
+			if ($ARGV[0] eq 'crossed' && ++$n > 20) {
+				$held = [$c, $bytes], return unless $held;
+				syswrite $c, $held->[1];
+				syswrite $held->[0], $bytes;
+				undef $held;
+			} else {
+				$last //= $bytes if length $bytes == 64;
+				syswrite $c, ++$n == 50 ? $last : $bytes;
+			}
+		}, sub { close $_[0] });
+END
+
+	# After the client's end of file it waits before it closes (a number of
+	# seconds, or 'never'), and logs it.
+	'closes-late' => <<'END',
+		my @open;
+		serve(sub { syswrite $_[0], $_[1] }, sub {
+			print STDERR "end of file\n";
+			push @open, $_[0];
+			return if $ARGV[0] eq 'never';
+			select undef, undef, undef, $ARGV[0];
+			close pop @open;
+		});
+END
+
+	# It answers no client before so many of them wait, then logs whether
+	# there are more, and serves all.
+	'counts-waiting' => <<'END',
+		my ($limit, $probe) = ($ARGV[0], $l->accept);
+		my @waiting = map { $l->accept } 1 .. $limit;
+		my $more = IO::Select->new($l)->can_read(0.5);
+		print STDERR $more ? "more" : "no more", " than $limit wait\n";
+		serve(sub { syswrite $_[0], $_[1] }, sub { close $_[0] },
+		    @waiting);
+END
+
+	'plain' => 'serve(sub { syswrite $_[0], $_[1] }, sub { close $_[0] });'
+);
+
+# What these servers share: serve() calls a function for each piece of input,
+# and another one at a client's end of file.
+my $library = <<'END';
+use strict;
+use warnings;
+use IO::Select;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+my ($path, $backlog) = splice @ARGV, 0, 2;
+my $l = $path ? IO::Socket::UNIX->new(Local => $path, Listen => $backlog) :
+    IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => $backlog);
+$l or die "cannot listen: $!";
+sub serve {
+	my ($input, $end, @clients) = @_;
+	my $all = IO::Select->new($l, @clients);
+	while (my @ready = $all->can_read) {
+		for my $c (@ready) {
+			if ($c == $l) {
+				$all->add($l->accept // die);
+			} elsif (sysread $c, my $bytes, 65536) {
+				$input->($c, $bytes);
+			} else {
+				$all->remove($c);
+				$end->($c);
+			}
+		}
+	}
+}
+$SIG{PIPE} = 'IGNORE';
+$| = 1;
+print 'listening on ', $path ? "unix:$path" : '127.0.0.1:' . $l->sockport, "\n";
+END
+
+# Starts one of them. Options: path (a Unix socket), backlog.
+sub start_peculiar {
+	my %how = ref $_[0] ? %{ +shift } : ();
+	my ($name, @args) = @_;
+	return start_command({ name => "server that is $name" }, $^X, '-e',
+	    "$library$servers{$name}", $how{path} // '',
+	    $how{backlog} // SOMAXCONN, @args);
+}
+
+# --blocking serves one client at a time.
 for my $engine (engines()) {
-	my $blocking = $engine eq '--blocking';
-	my @server = ($engine, '--stream');
-	my $server = start_server('-q', @server);
-	my @c = $blocking ? () : ('-c20');
-	my $n = $blocking ? 1 : 20;
-	my @pid = ('--pid', $server->pid);
-	my $m = counted($server, @c, @pid);
-	is_sound($m, 'round-trips', $n, "$engine: round trips");
-	cmp_ok $m->{cpu_us_per_message}, '>', 0.1, "$engine: cost time";
-	ok near($m->{cpu_s_per_gb}, $m->{cpu_us_per_message} / 64 * 1e3),
-	    "$engine: as much a GB as a message";
-	cmp_ok $m->{memory_bytes}, '>', 50_000, "$engine: and memory";
-	is_sound(counted($server, @c, '-s5000', '-w7'), 'round-trips', 7 * $n,
-	    "$engine: several messages in flight");
-	is_sound(counted($server, $blocking ? '-s50k' : ('-s3M', '-c2')),
-	    'round-trips', 2, "$engine: large messages");
-	$m = counted($server, @c, '--stream', @pid);
-	is_sound($m, 'stream', 0, "$engine: streams");
-	cmp_ok $m->{cpu_s_per_gb}, '>', 0.01, "$engine: cost time a GB";
-	is_sound(counted($server, @c, '--connect'), 'connect', $n,
-	    "$engine: connections");
-	$server->stop;
-}
-{
-	my $server = start_server('-q');
-	is_sound(counted($server, '--connect'), 'connect', 1,
-	    'a server of one message a connection');
-	$server->stop;
+	my $blocking = $engine =~ /^--blocking\b/;
+	my ($n, @c) = $blocking ? 1 : (20, '-c20');
+	subtest "all modes of bench with $engine" => sub {
+		my $server = start_server('-q', $engine, '--stream');
+		my @pid = ('--pid', $server->pid);
+		subtest 'round trips' => sub {
+			my $m = counted(1, $server, @c, @pid);
+			is_sound($m, 'round-trips', $n);
+			cmp_ok $m->{cpu_us_per_message}, '>', 0.1, 'CPU time';
+			is_near($m->{cpu_s_per_gb},
+			    $m->{cpu_us_per_message} / 64 * 1e3,
+			    'CPU time per GB');
+			cmp_ok $m->{memory_bytes}, '>', 50_000, 'memory';
+		};
+		subtest 'several messages in flight' => sub {
+			is_sound(counted(1, $server, @c, '-s5000', '-w7'),
+			    'round-trips', 7 * $n);
+		};
+		subtest 'large messages' => sub {
+			is_sound(counted(1, $server, $blocking ? '-s50k' :
+			    ('-s3M', '-c2')), 'round-trips', 2);
+		};
+		subtest 'streams' => sub {
+			my $m = counted(1, $server, @c, '--stream', @pid);
+			is_sound($m, 'stream', 0);
+			cmp_ok $m->{cpu_s_per_gb}, '>', 0.01,
+			    'CPU time per GB';
+		};
+		subtest 'connections' => sub {
+			is_sound(counted(1, $server, @c, '--connect'),
+			    'connect', $n);
+		};
+		$server->stop;
+	};
 }
 
-# What it says it did, the server saw.
-{
+subtest 'a server of one message per connection' => sub {
+	my $server = start_server('-q');
+	is_sound(counted(1, $server, '--connect'), 'connect', 1);
+	$server->stop;
+};
+
+subtest 'the log of the server agrees with the figures' => sub {
 	my $server = start_server('--select', '-v');
-	my $m = counted($server, '-c2', '-s40', '-w4', '--idle=30');
+	my $m = measured($server, qw(-d200ms -c2 -s40 -w4 --idle=30));
 	is "@$m{qw(address connections size window idle round)}",
-	    $server->address . ' 2 40 4 30 1', 'says what it was asked for';
-	my @known = grep { defined $m->{$_} } @costs;
-	is "@known", '', 'knows no costs of a server unknown';
+	    $server->address . ' 2 40 4 30 1', 'the options are in the figures';
+	is join(' ', grep { defined $m->{$_} } @costs), '',
+	    'without --pid, no costs of the server';
 	$server->stop;
 	my @closed = $server->log =~ /closed after (\d+) byte/g;
-	is scalar(@closed), 33, '32 connections, and one to see who is there';
-	is scalar(grep { $_ == 1 } @closed), 30, '30 of them silent but once';
+	is scalar(@closed), 33,
+	    '32 connections, and one that checks for the server';
+	is scalar(grep { $_ == 1 } @closed), 30,
+	    'each of the 30 idle connections sends one byte';
 	my ($all) = $server->log =~ /, (\d+) bytes\n\z/;
-	cmp_ok $all, '>=', $m->{bytes}, 'what came back had been there';
-	like $server->log, qr/ read 160 bytes/, 'four messages in one';
-}
-SKIP: {
+	cmp_ok $all, '>=', $m->{bytes}, 'all bytes were sent to the server';
+	like $server->log, qr/ read 160 bytes/, 'four messages in one send';
+};
+
+subtest '950 connections with a limit of 64 files, which is raised' => sub {
 	chomp(my $hard = `sh -c 'ulimit -Hn'`);
-	skip 'too few descriptors here', 2
+	plan skip_all => "the limit of open files is $hard"
 	    if $hard ne 'unlimited' && $hard < 1100;
 	my $server = start_server('--select', '-q');
-	is_sound(counted($server, {
+	is_sound(counted(1, $server, {
 	    wrap => ['sh', '-c', 'ulimit -Sn 64; exec "$@"', 'sh'] },
-	    '-c', 900, '--idle', 50), 'round-trips', 900,
-	    '950 connections, with a limit that it raises');
+	    '-c', 900, '--idle', 50), 'round-trips', 900);
 	$server->stop;
-}
-{
+};
+
+subtest 'a limit of 64 files that cannot be raised' => sub {
 	my $server = start_server('--select', '-q');
 	fails(bench($server, {
 	    wrap => ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'] }, '-c100'),
-	    7, $server, '100 connections need 116 descriptors, and the limit ' .
-	    'is 64 .*', 'a limit that it cannot raise');
+	    7, $server, '100 connections need 116 descriptors, but the limit ' .
+	    'is 64 .*', '100 connections');
 	$server->stop;
-}
+};
 
-# Times are what they should be: servers that answer after known ones.
-{
+# The servers of these tests answer after a known time.
+subtest 'latencies' => sub {
 	my $server = start_wrong('byte-by-byte', 0.03);
-	my $m = counted($server, '-s2', '-c2');
-	cmp_ok $m->{p50_us}, '>=', 60_000, 'a round trip that takes 60 ms';
-	# One on each connection had begun before.
+	my $m = counted(1, $server, '-s2', '-c2');
+	cmp_ok $m->{p50_us}, '>=', 60_000, 'a round trip of 60 ms';
+	# One message per connection began before the measurement.
 	cmp_ok $m->{messages}, '<=', 2 * ($m->{seconds} / 0.06 + 1),
-	    'is not made more often';
-	$m = counted($server, '-s1', '-w4');
-	cmp_ok $m->{max_us}, '>=', 100_000, 'four in flight wait for another';
+	    'as many messages as the time allows';
+	$m = counted(1, $server, '-s1', '-w4');
+	cmp_ok $m->{max_us}, '>=', 100_000,
+	    'a message waits for those in flight before it';
 	$server = start_wrong('starts-slowly', 0.15);
-	$m = counted($server, '--connect');
-	cmp_ok $m->{p50_us}, '>=', 150_000, 'a connection that takes 150 ms';
-	is measured($server, '-d10ms', '--connect')->{p50_us}, undef,
-	    'nothing in time: no latency';
-}
+	$m = counted(1, $server, '--connect');
+	cmp_ok $m->{p50_us}, '>=', 150_000, 'a connection of 150 ms';
+	$server = start_wrong('starts-slowly', 1);
+	$m = measure_again(sub { measured($server, '-d10ms', '--connect') },
+	    sub { $_[0]{messages} == 0 });
+	is $m->{p50_us}, undef, 'no message in time: no latency';
+};
 
-# A name that JSON has to quote.
-{
+subtest 'a name that JSON has to quote' => sub {
 	my $server = start_server('-q', '--select', '-a',
-	    qq(unix:$tmp/a"b\\c\x7f));
+	    qq(unix:$tmp/a"b\\c\x7f\xc3\xa9));
 	my $m = measured($server, '-d10ms');
-	is $m->{address}, $server->address, 'a Unix socket of any name';
+	utf8::encode(my $name = $m->{address});
+	is $name, $server->address, 'a Unix socket';
 	$server->stop;
-}
+};
 
-# Costs are those of the whole tree, of those in it that have ended as well,
-# and of the time measured only.
-{
-	my $server = start_wrong('plain');	# a process a connection
-	my $m = counted($server, '-c2', '--pid', $server->pid);
-	cmp_ok $m->{cpu_us_per_message}, '>', 2,
-	    'processor time of children counts' or diag explain $m;
-}
-{
-	# Each child takes 40 ms and is waited for.
-	my $server = start_command($^X, '-MIO::Socket::INET', '-e', <<'END');
-my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 9) or die;
-$| = 1;
-print 'listening on 127.0.0.1:', $l->sockport, "\n";
-while (my $c = $l->accept) {
-	my $pid = fork // die;
-	if ($pid == 0) {
-		1 until (times)[0] + (times)[1] > 0.04;
-		print $c $_ while sysread $c, $_, 100 and $c->autoflush;
-		exit;
-	}
-	close $c;
-	waitpid $pid, 0;
-}
-END
-	my $m = counted($server, '--connect', '--pid', $server->pid);
-	cmp_ok $m->{cpu_us_per_message} // 0, '>', 25_000,
-	    'and that of children that have ended' or diag explain $m;
-}
-{
-	my $server = start_server('--select', '-q');
+subtest 'the processor time of the server' => sub {
+	my $server = start_wrong('plain');	# one process per connection
+	my $m = counted(1, $server, '-c2', '--pid', $server->pid);
+	cmp_ok $m->{cpu_us_per_message}, '>', 2, 'children are included';
+
+	# A child may use a part of its time before or after the measurement.
+	$server = start_peculiar('child-per-client');
+	$m = counted(4, $server, '--connect', '--pid', $server->pid);
+	cmp_ok $m->{cpu_us_per_message}, '>', 25_000,
+	    'children that have ended are included';
+
+	$server = start_server('--select', '-q');
 	measured($server, '-d200ms', '-c20', '--stream');
 	my $before = $server->cpu;
-	my $m = measured($server, '-d100ms', '--pid', $server->pid);
-	cmp_ok $m->{messages} * $m->{cpu_us_per_message} / 1e6, '<=',
-	    $server->cpu - $before + 0.03, 'not what was before it' or
-	    diag explain $before, $m;
-	$server->stop;
-}
-{
-	my $server = start_server('--select', '-q');
+	$m = measured($server, '-d100ms', '--pid', $server->pid);
+	cmp_ok $m->{messages} * ($m->{cpu_us_per_message} // 0) / 1e6, '<=',
+	    $server->cpu - $before + 0.03,
+	    'the time before the measurement is not included';
 	fails(bench($server, '-d100ms', '--pid=2147483647'), 7, $server,
 	    '--pid: .*2147483647: No such process', 'no such process');
 	$server->stop;
+};
+
+# Runs bench for people on several servers, and returns the rows of its table:
+# { figure => [[address, median, least, most, ratio], ...] }.
+sub table_of {
+	my ($run) = @_;
+	my (%rows, $figure);
+	for (split /\n/, $run->{out}) {
+		$figure = $1 if /^(\S.*?) {2,}median +least +most +ratio$/;
+		push @{ $rows{$figure} }, [split] if defined $figure && /^  \S/;
+	}
+	return \%rows;
 }
 
-# Several servers in turn.
-{
+subtest 'several servers in turn' => sub {
 	my @servers = map { start_server('--select', '-q') } 1, 2;
 	my @addresses = map { $_->address } @servers;
 	my @pids = map { '--pid=' . $_->pid } @servers;
@@ -264,185 +398,179 @@ END
 	    '--rounds=3', '--json'));
 	is join(' ', map { "$_->{round}:$_->{address}" } @turns),
 	    join(' ', map { my $r = $_; map { "$r:$_" } @addresses } 1 .. 3),
-	    'three rounds of two, in turn';
-	is scalar(grep { $_->{memory_bytes} } @turns), 6, 'each with its costs';
+	    'three rounds of two servers, in turn';
+	is scalar(grep { $_->{memory_bytes} } @turns), 6,
+	    'each with its --pid';
 	is scalar(objects(run_echo('bench', @addresses, '-d1ms', '--json'))),
-	    10, 'five rounds if not told';
+	    10, 'five rounds are the default';
 
-	my $r = run_echo('bench', @addresses, '-d20ms', '-v', @pids);
-	is $r->{status}, 0, 'the same for people';
-	my %row;	# figure => the rows of its table
-	my $figure;
-	for (split /\n/, $r->{out}) {
-		$figure = $1 if /^(\S.*?) {2,}median +least +most +ratio$/;
-		push @{ $row{$figure} }, [$1, split ' ', $2] if defined $figure
-		    && /^  (\S+:\d+) +([\d. ]+)$/;
+	# Every figure of every round must be known, and none be zero.
+	my $run;
+	for my $duration ('50ms', '500ms', '3s') {
+		$run = run_echo('bench', @addresses, "-d$duration", '-v',
+		    @pids);
+		last if $run->{out} !~ / -(?: |$)| 0\.0+ /m;
 	}
-	is join(', ', sort keys %row), 'MB/s, max, us, p50, us, p90, us, ' .
+	is $run->{status}, 0, 'exit status';
+	my $rows = table_of($run);
+	is join(', ', sort keys %$rows), 'MB/s, max, us, p50, us, p90, us, ' .
 	    'p99, us, p99.9, us, round trips/s, server CPU, s/GB, ' .
-	    'server CPU, us/round trip, server memory, bytes', 'all figures';
-	my @odd;
-	for my $name (sort keys %row) {
-		my ($one, $other) = @{ $row{$name} };
-		push @odd, $name unless $one->[0] eq $addresses[0] &&
-		    $other->[0] eq $addresses[1] && $one->[4] == 1 &&
-		    near($other->[4], $other->[1] / $one->[1], 0.05);
-		push @odd, "$name: @$_" for grep { $_->[2] > $_->[1] ||
-		    $_->[1] > $_->[3] } $one, $other;
+	    'server CPU, us/round trip, server memory, bytes',
+	    'the figures of the table';
+	for my $name (sort keys %$rows) {
+		my ($first, $second) = @{ $rows->{$name} };
+		is "$first->[0] $second->[0]", "@addresses",
+		    "$name: a row for each server";
+		is_between($_->[1], $_->[2], $_->[3],
+		    "$name: the median lies between least and most")
+		    for $first, $second;
+		is $first->[4], '1.00', "$name: the ratio of the first server";
+		is_near($second->[4], $second->[1] / $first->[1],
+		    "$name: the ratio of the medians", 0.05);
 	}
-	is "@odd", '', 'medians in their ranges, and ratios of medians';
-	my @rates = $r->{err} =~
+	my @rates = $run->{err} =~
 	    /^\Q$addresses[1]\E round \d: .* ([\d.]+) round trips\/s, p50 /mg;
-	is scalar(@rates), 5, '-v says each';
-	is $row{'round trips/s'}[1][1], (sort { $a <=> $b } @rates)[2],
-	    'the median is the third of five';
+	is scalar(@rates), 5, '-v prints each round';
+	is $rows->{'round trips/s'}[1][1],
+	    (sort { $a <=> $b } @rates)[2], 'the median is the third of five';
 	$_->stop for @servers;
-}
+};
 
-# For people, one server.
-{
+subtest 'the report of one server' => sub {
 	my $server = start_server('--select', '-q');
-	my $r = bench($server, '-d100ms', '-s20', '-w3', '-c2');
-	like $r->{out}, qr/\A\Q@{[$server->address]}\E:\ round\ trips\ of\ 20\ bytes,
+	my $run = bench_until(sub { $_[0]{out} =~ /p50/ }, $server, '-s20',
+	    '-w3', '-c2');
+	like $run->{out}, qr/\A\Q@{[$server->address]}\E:\ round\ trips\ of\ 20\ bytes,
 	    \ 3\ in\ flight\ on\ each\ of\ 2\ connections\n
-	    (?:\ \ \S.*?\ +\d+(?:\.\d+)?\n){7}\z/x, 'a figure a line';
-	is $r->{err}, '', 'and no progress that nobody sees';
-	for my $args ([], ['--json']) {
-		SKIP: {
-			skip 'no /dev/full', 1 unless -c '/dev/full';
-			fails(bench($server, { out => '/dev/full' }, '-d1ms',
-			    @$args), 7, $server, 'cannot write to standard ' .
-			    'output: .*', "@$args >/dev/full");
-		}
-	}
+	    (?:\ \ \S.*?\ +\d+(?:\.\d+)?\n){7}\z/x, 'one figure per line';
+	is $run->{err}, '', 'no progress if stderr is not a terminal';
 	SKIP: {
-		my @script = ('script', '-qec', join(' ', program('echo'),
-		    'bench', $server->address, '-d150ms'), '/dev/null');
-		skip 'no script(1) here', 3 if
-		    system('script --version >/dev/null 2>&1') != 0;
-		my $t = run_echo({ command => $script[0] },
-		    @script[1 .. $#script])->{out};
-		like $t, qr/\r\Q@{[$server->address]}\E: 0\.1 s, \d+ bytes/,
-		    'on a terminal, progress';
-		my @bars = $t =~ /^ +[\d.]+ +(\d+ #*)\r$/mg;
-		cmp_ok scalar(@bars), '>', 1, 'and a drawing';
-		my ($longest) = sort { length $b <=> length $a }
-		    map { /(#*)$/ } @bars;
-		is length $longest, 80 - 24, 'as wide as the terminal';
+		skip 'no /dev/full', 2 unless -c '/dev/full';
+		fails(bench($server, { out => '/dev/full' }, '-d1ms', @$_), 7,
+		    $server, 'cannot write to standard output: .*',
+		    "@$_ >/dev/full") for [], ['--json'];
 	}
 	$server->stop;
-}
+};
 
-# Wrong servers: [ server, options, status, what it says ].
+subtest 'the report on a terminal' => sub {
+	plan skip_all => 'no script(1)'
+	    if system('script --version >/dev/null 2>&1') != 0;
+	my $server = start_server('--select', '-q');
+	my @script = ('script', '-qec', join(' ', program('echo'), 'bench',
+	    $server->address, '-d500ms'), '/dev/null');
+	my $out = measure_again(sub {
+		run_command(@script)->{out}
+	}, sub { $_[0] =~ /#\r/ });
+	like $out, qr/\r\Q@{[$server->address]}\E: \d\.\d s, \d+ bytes/,
+	    'progress';
+	my @bars = $out =~ /^ +[\d.]+ +(\d+ #*)\r$/mg;
+	cmp_ok scalar(@bars), '>', 1, 'a bar for each range of latencies';
+	my ($longest) = sort { length $b <=> length $a }
+	    map { /(#*)$/ } @bars;
+	is length $longest, 80 - 24, 'the longest bar fills the terminal';
+	$server->stop;
+};
+
+# Wrong servers: [server, options, status, error message, other message].
 my @wrong = (
-	[ 'flip 20', [], 1, 'differs at byte 20: sent 0x.., got 0x..' ],
-	[ 'flip 1', [], 1, 'differs at byte 1: sent 0x.., got 0x..' ],
-	[ 'flip 20', ['--connect'], 1, 'differs at byte 20: .*' ],
-	[ 'flip 100001', ['--stream'], 1, 'differs at byte 100001: .*' ],
-	[ 'loses 300000 1', ['--stream'], 1, 'differs at byte 3\d{5}: .*' ],
-	[ 'doubles', ['--stream'], 1, 'differs at byte \d+: .*' ],
-	[ 'swaps', ['--stream'], 1, 'differs at byte \d+: .*' ],
-	[ 'banner', [], 1, 'differs at byte 1: .*|sent .* too many .*' ],
-	[ 'twice', [], 1, 'sent 1 byte too many after 1' ],
-	[ 'twice', ['--connect'], 1, 'sent 64 bytes too many after 64' ],
-	[ 'extra-later', ['--idle=1', '-d1'], 1, 'sent 1 byte too many after .*|' .
-	    'differs at byte 2: .*, got 0x21' ],
-	map({ [ 'extra-at-eof', $_, 1, 'sent 1 byte too many after \d+' ] }
+	['flip 20', [], 1, 'differs at byte 20: sent 0x.., got 0x..'],
+	['flip 1', [], 1, 'differs at byte 1: sent 0x.., got 0x..'],
+	['flip 20', ['--connect'], 1, 'differs at byte 20: .*'],
+	['flip 100001', ['--stream'], 1, 'differs at byte 100001: .*'],
+	['loses 300000 1', ['--stream'], 1, 'differs at byte 3\d{5}: .*'],
+	['doubles', ['--stream'], 1, 'differs at byte \d+: .*'],
+	['swaps', ['--stream'], 1, 'differs at byte \d+: .*'],
+	['banner', [], 1, 'differs at byte 1: .*|returned .* too many .*'],
+	['twice', [], 1, 'returned 1 byte too many after 1'],
+	['twice', ['--connect'], 1, 'returned 64 bytes too many after 64'],
+	['extra-later', ['--idle=1', '-d1'], 1,
+	    'returned 1 byte too many after .*|differs at byte 2: .*, got 0x21'],
+	map({ ['extra-at-eof', $_, 1, 'returned 1 byte too many after \d+'] }
 	    [], ['--stream'], ['--connect']),
-	[ 'mute', ['-t100ms'], 5,
-	    'timed out: nothing came for 100\.0 ms after 0 of 1 bytes' ],
-	[ 'mute', ['-t100ms', '--connect'], 5, 'timed out: .* 0 of 64 bytes' ],
-	[ 'never-reads', ['-t100ms'], 5, 'timed out: .* 0 of 1 bytes' ],
-	[ 'half', ['-t200ms', '--connect'], 5, 'timed out: .* 32 of 64 bytes' ],
-	[ 'answers-at-eof', ['-t100ms'], 5, 'timed out: .* 0 of 1 bytes' ],
-	[ 'stops-at-pause', ['-t200ms', '-d1ms', '--idle=1'], 0 ],
-	[ 'stays-open', [], 0 ],
-	[ 'stays-open', ['-t100ms', '--stream'], 5,
-	    'timed out: .* after (\d+) of \1 bytes, nor an end of file' ],
-	[ 'stays-open', ['-t100ms', '--connect'], 5,
-	    'timed out: .* after 64 of 64 bytes, nor an end of file' ],
-	[ 'closes 30', [], 6, 'closed after 30 of 65 bytes' ],
-	[ 'closes 30', ['--connect'], 6, 'closed after 30 of 64 bytes' ],
-	[ 'closes 1', [], 6, '(?:closed|broke off) after 1 of .*' ],
-	[ 'half-closes 30', [], 6, 'closed after 30 of 65 bytes' ],
-	[ 'closes-at-once', [], 6, '.*' ],
-	[ 'resets 30', [], 6, 'broke off after \d+ of 65 bytes: .* reset .*' ],
-	[ 'resets-at-once', [], 6, '.*', 'cannot connect to ADDR: .* reset .*' ],
-	[ 'resets-at-eof', [], 6, 'broke off after (\d+) of \1 bytes: .*' ],
-	[ 'homework', [], 6, '(?:closed|broke off) after 1 of \d+ bytes.* ' .
-	    '\(one message a connection\? try --connect\)' ],
-	[ 'homework', ['--connect', '-s63'], 0 ],
-	[ 'one-at-a-time', [], 0 ],
-	[ 'one-at-a-time', ['-c2', '-t100ms'], 5,
-	    'timed out: .* after 0 of 1 bytes' ]
+	['mute', ['-tT'], 5,
+	    'timed out: received nothing for [\d.]+ m?s after 0 of 1 bytes'],
+	['mute', ['-tT', '--connect'], 5, 'timed out: .* 0 of 64 bytes'],
+	['never-reads', ['-tT'], 5, 'timed out: .* 0 of 1 bytes'],
+	['half', ['-tT', '--connect'], 5, 'timed out: .* 32 of 64 bytes'],
+	['answers-at-eof', ['-tT'], 5, 'timed out: .* 0 of 1 bytes'],
+	['stops-at-pause', ['-tT', '-d1ms', '--idle=1'], 0],
+	['stays-open', [], 0],
+	['stays-open', ['-tT', '--stream'], 5,
+	    'timed out: .* after (\d+) of \1 bytes, and no end of file'],
+	['stays-open', ['-tT', '--connect'], 5,
+	    'timed out: .* after 64 of 64 bytes, and no end of file'],
+	['closes 30', [], 6, 'closed after 30 of 65 bytes'],
+	['closes 30', ['--connect'], 6, 'closed after 30 of 64 bytes'],
+	['closes 1', [], 6, '(?:closed|failed) after 1 of .*'],
+	['half-closes 30', [], 6, 'closed after 30 of 65 bytes'],
+	['closes-at-once', [], 6, '.*'],
+	['resets 30', [], 6, 'failed after \d+ of 65 bytes: .* reset .*'],
+	['resets-at-once', [], 6, '.*', 'cannot connect to ADDR: .* reset .*'],
+	['resets-at-eof', [], 6, 'failed after (\d+) of \1 bytes: .*'],
+	['homework', [], 6, '(?:closed|failed) after 1 of \d+ bytes.* ' .
+	    '\(does it close after one message\? try --connect\)'],
+	['homework', ['--connect', '-s63'], 0],
+	['one-at-a-time', [], 0],
+	['one-at-a-time', ['-c2', '-tT'], 5,
+	    'timed out: .* after 0 of 1 bytes']
 );
 for (@wrong) {
-	my ($name, $options, $status, $said, $or) = @$_;
+	my ($name, $options, $status, $message, $other) = @$_;
 	my $server = start_wrong(split ' ', $name);
-	my $r = bench($server, '-d100ms', @$options);
+	$message = "ADDR connection \\d+ (?:$message)" if defined $message;
+	$message .= "|$other" if defined $other;
+	my $line = $status == 0 ? qr/\A\z/ : error_line($server, $message);
+	my $run = bench_until(sub {
+		$_[0]{status} == $status && $_[0]{err} =~ $line
+	}, $server, @$options);
 	my $what = "server that $name: @$options";
 	if ($status == 0) {
-		is "$r->{status} $r->{err}", '0 ', $what;
+		is "$run->{status} $run->{err}", '0 ', $what;
 	} else {
-		$said = "ADDR connection \\d+ (?:$said)";
-		$said .= "|$or" if $or;
-		fails($r, $status, $server, $said, $what);
+		fails($run, $status, $server, $message, $what);
 	}
 }
 
-# Two faults that only many connections, or long ones, can show: a server that
-# mixes up whose bytes are whose, and one that sends a buffer once more.
-my $mixing = <<'END';
-my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 9) or die;
-$| = 1;
-print 'listening on 127.0.0.1:', $l->sockport, "\n";
-my $all = IO::Select->new($l);
-my ($turns, $held, $last) = (0);
-while (my @ready = $all->can_read) {
-	for my $c (@ready) {
-		if ($c == $l) {
-			$all->add($l->accept);
-			next;
-		}
-		if (!sysread $c, my $bytes, 65536) {
-			$all->remove($c);
-			close $c;
-		} elsif ($ARGV[0] eq 'crossed' && ++$turns > 20) {
-			$held = [$c, $bytes], next unless $held;
-			syswrite $c, $held->[1];
-			syswrite $held->[0], $bytes;
-			undef $held;
-		} else {
-			$last //= $bytes if length $bytes == 64;
-			syswrite $c, ++$turns == 50 ? $last : $bytes;
-		}
-	}
-}
-END
 for my $fault ('crossed', 'stale') {
-	my $server = start_command($^X, '-MIO::Socket::INET', '-MIO::Select',
-	    '-e', $mixing, $fault);
-	fails(bench($server, '-c2', '-d500ms'), 1, $server,
-	    'ADDR connection [12] differs at byte \d+: .*',
-	    "a server with a $fault buffer");
+	my $server = start_peculiar('mixing', $fault);
+	my $run = bench_until(sub { $_[0]{status} == 1 }, $server, '-c2');
+	fails($run, 1, $server, 'ADDR connection [12] differs at byte \d+: .*',
+	    "server with a $fault buffer");
 }
 
-# Nobody there.
-my $closed;
-{
+subtest 'servers that cannot be reached' => sub {
 	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
 	    or die;
-	$closed = '127.0.0.1:' . $l->sockport;
-}
-my $refused = 'cannot connect to ADDR: Connection refused .*';
-fails(bench($closed), 4, $closed, $refused, 'refused');
-{
+	my $closed = '127.0.0.1:' . $l->sockport;
+	close $l;
+	my $refused = 'cannot connect to ADDR: Connection refused .*';
+	fails(bench($closed), 4, $closed, $refused, 'connection refused');
 	my $server = start_server('--select', '-q');
-	my $r = bench($server, $closed, '-d10');
-	fails($r, 4, $closed, $refused, 'the second refused');
-	cmp_ok $r->{time}, '<', 5, 'and told before the first is measured';
-	fails(bench($server, @{$_->[0]}), 2, undef, $_->[1], "@{$_->[0]}") for
-	    [['-s0'], '--size: "0" .* from 1 to .*'],
+	my $run = bench($server, $closed, '-d20');
+	fails($run, 4, $closed, $refused, 'the second of two servers');
+	cmp_ok $run->{time}, '<', 20, 'reported before the first is measured';
+	$server->stop;
+	SKIP: {
+		my $full = full_backlog() or skip 'no full backlog here', 1;
+		fails(bench($full->{address}, '-t300ms'), 5, $full->{address},
+		    'cannot connect to ADDR: .* timed out',
+		    'no answer to a SYN');
+	}
+	# The queue has room for the connection that checks for the server.
+	$l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
+	    or die;
+	listen $l, 0 or die "listen: $!";
+	my $address = '127.0.0.1:' . $l->sockport;
+	fails(bench($address, '-t300ms'), 5, $address,
+	    'cannot connect to ADDR: .* timed out',
+	    'no answer to the second SYN');
+};
+
+subtest 'usage errors' => sub {
+	my $server = start_server('--select', '-q');
+	fails(bench($server, @{ $_->[0] }), 2, undef, $_->[1], "@{ $_->[0] }")
+	    for [['-s0'], '--size: "0" .* from 1 to .*'],
 	    [['-s2G'], '--size: "2G" .*'],
 	    [['--stream', '-s100k'], '--size: .* 65536 .*'],
 	    [['--stream', '-w2'], '--window .* --stream .*'],
@@ -451,121 +579,173 @@ fails(bench($closed), 4, $closed, $refused, 'refused');
 	    [['-a', '127.0.0.1'], '--address and ADDRESS .*'],
 	    [[(':1') x 64], 'more than 64 addresses .*'];
 	$server->stop;
-}
-SKIP: {
-	my $full = full_backlog() or skip 'no full backlog here', 1;
-	fails(bench($full->{address}, '-t300ms'), 5, $full->{address},
-	    'cannot connect to ADDR: .* timed out', 'no answer to a SYN');
-}
-{
-	# Its queue has room for the connection that sees who is there.
-	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
-	    or die;
-	listen $l, 0 or die "listen: $!";
-	my $address = '127.0.0.1:' . $l->sockport;
-	fails(bench($address, '-t300ms'), 5, $address,
-	    'cannot connect to ADDR: .* timed out', 'nor to the next one');
-}
+};
 
-# So many connections that one source address could not have them all: those
-# that we have closed keep their ports for a minute.
-{
+# Connections that bench has closed keep their ports for a minute, so that one
+# source address does not have enough of them.
+subtest 'thousands of connections' => sub {
 	my $server = start_server('--select');
 	my $n = 0;
 	for (my $until = time + $DEADLINE; $n < 2000 && time < $until;) {
-		$n = measured($server, '-d300ms', '-c20', '--connect')
-		    ->{messages};
+		$n += measured($server, '-d500ms', '-c20', '--connect')
+		    ->{messages} // last;
 	}
 	my %hosts = map { $_ => 1 } $server->log =~ /^(\S+):\d+ connected/mg;
-	cmp_ok scalar(keys %hosts), '>', 1, 'from more than one address';
+	cmp_ok scalar(keys %hosts), '>', 1, 'more than one source address';
 	$server->stop;
-}
+};
 
-# A server that dies in the middle, of each mode: it is killed when so many
-# connections are there, one of which was to see who is there.
+subtest 'a backlog that is full' => sub {
+	my %how = (path => "$tmp/backlog", backlog => 1);
+	my $server = start_peculiar(\%how, 'plain');
+	for (['--connect', '-c100', '-d200ms'], ['-c100', '-d200ms']) {
+		my $run = bench($server, @$_);
+		is "$run->{status} $run->{err}", '0 ', "@$_";
+	}
+	my $l = IO::Socket::UNIX->new(Local => "$tmp/full", Listen => 1)
+	    or die "$tmp/full: $!";
+	listen $l, 0 or die "listen: $!";
+	fails(bench("unix:$tmp/full", '-t300ms'), 5, "unix:$tmp/full", 'cannot connect to ADDR: .* timed out',
+	    'until the timeout');
+};
+
+subtest 'few connections wait for their first byte at a time' => sub {
+	my $server = start_peculiar('counts-waiting', 32);
+	measured($server, '-c100', '-d10ms');
+	is $server->log, "no more than 32 wait\n", 'log of the server';
+};
+
+subtest 'the closing of connections' => sub {
+	# 51 s for a message, although no byte is late.
+	my $server = start_wrong('byte-by-byte', 0.2);
+	my $run = bench($server, '-d200ms', '-t1500ms', '-s256');
+	fails($run, 5, $server, 'ADDR connection 1 timed out: \d+ of 257 ' .
+	    'bytes received 1\.7 s after the measurement',
+	    'a server that sends a few bytes per second');
+	cmp_ok $run->{time}, '<', 30, 'it ends before the message is complete';
+
+	# The idle connection has received nothing for longer than the timeout
+	# before its FIN, and its server closes it a moment later.
+	$server = start_peculiar('closes-late', 0.3);
+	$run = bench($server, '--stream', '--idle=1', '-d1600ms', '-t1500ms');
+	is "$run->{status} $run->{err}", '0 ',
+	    'the timeout begins with the FIN';
+};
+
+# A server is killed when so many connections were made, one of which checked
+# for the server.
 for (['-c3', 4], ['--stream', 2], ['--connect', 20]) {
 	my ($option, $n) = @$_;
-	my $server = start_server('--select');
-	my $killer = spawn(sub {
-		$server->wait_log('connected', $n);
-		$server->signal('KILL');
-	});
-	my $r = bench($server, $option, '-d20s');
-	waitpid $killer, 0;
-	ok $r->{status} == 6 || $r->{status} == 4, "$option: the server dies";
-	like $r->{err}, qr/\Aecho bench: [^\n]+\n\z/, 'in one line';
-	cmp_ok $r->{time}, '<', 15, 'at once';
-	is $server->wait, 9, 'it was killed';
+	subtest "the server dies: $option" => sub {
+		my $server = start_server('--select');
+		my $killer = spawn(sub {
+			$server->wait_log('connected', $n);
+			$server->signal('KILL');
+		});
+		my $run = bench($server, $option, '-d60s');
+		waitpid $killer, 0;
+		like $run->{status}, qr/^[46]$/, 'exit status';
+		like $run->{err}, qr/\Aecho bench: [^\n]+\n\z/, 'one line';
+		cmp_ok $run->{time}, '<', 50, 'bench ends at once';
+		is $server->wait, 9, 'the server was killed';
+	};
 }
 
-# Ctrl-C. Starts one whose output the test reads as it comes.
-sub begin {
+# Starts bench in the background, with a pipe as its stdout and the file
+# $tmp/err as its stderr. Returns its process id and the pipe. With the option
+# full, the pipe is full from the start.
+sub start_bench {
+	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = @_;
-	pipe my $out, my $its or die $!;
+	pipe my $out, my $write or die $!;
+	if ($how{full}) {
+		$write->blocking(0);
+		1 while syswrite $write, 'x' x 512;
+		$write->blocking(1);
+	}
+	unlink "$tmp/err";
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {
-		alarm 30;
-		open STDOUT, '>&', $its;
+		alarm 4 * $DEADLINE;
+		open STDOUT, '>&', $write;
 		open STDERR, '>', "$tmp/err";
 		exec program('echo'), 'bench', @args or POSIX::_exit(127);
 	}
 	return ($pid, $out);
 }
 
+sub stderr_of_bench { -e "$tmp/err" ? slurp("$tmp/err") : '' }
+
+# Waits for the end of a process: its exit status, or its signal.
 sub end_of {
 	my ($pid) = @_;
 	waitpid $pid, 0;
 	return WIFEXITED($?) ? WEXITSTATUS($?) : 'signal ' . ($? & 127);
 }
 
-{
-	my $server = start_server('--select');
-	my ($pid, $out) = begin($server->address, '--rounds=900', '-d100ms',
-	    '--json');
+# Whether the process has a handler for SIGINT (signal 2, the second bit).
+sub catches_int {
+	my ($pid) = @_;
+	return slurp("/proc/$pid/status") =~ /^SigCgt:\s*[0-9a-f]+[2367abef]$/m;
+}
+
+subtest 'Ctrl-C during the measurement' => sub {
+	my $server = start_server('--select', '-q');
+	my ($pid, $out) = start_bench($server->address, '--rounds=900',
+	    '-d100ms', '--json');
 	my $line = readline $out;
 	my $start = time;
 	kill INT => $pid;
 	$line .= join '', readline $out;
-	is end_of($pid), 0, 'interrupted: still a success';
-	cmp_ok time - $start, '<', 5, 'at once';
-	is scalar(objects({ status => 0, err => slurp("$tmp/err"),
-	    out => $line })) > 0, 1, 'with what was measured';
+	is end_of($pid), 0, 'exit status';
+	cmp_ok time - $start, '<', $DEADLINE, 'it ends long before the rounds';
+	objects({ status => 0, err => stderr_of_bench(), out => $line });
 
-	($pid, $out) = begin($server->address, '--rounds=900', '-d100ms',
-	    '-v');
-	for (my $until = time + $DEADLINE; time < $until; sleep 0.005) {
-		last if slurp("$tmp/err") =~ /round 3:/;
-	}
+	($pid, $out) = start_bench($server->address, '--rounds=900',
+	    '-d100ms', '-v');
+	ok defined wait_until(sub { stderr_of_bench() =~ /round 3:/ }),
+	    'three rounds for people';
 	kill INT => $pid;
 	my @rows = grep { /^  / } readline $out;
-	is end_of($pid), 0, 'interrupted: for people as well';
-	is scalar(@rows), 7, 'all figures of the rounds that were' or
-	    diag @rows;
-
-	$server->wait_log('connected', 1);
-	my $before = () = $server->log =~ /connected/g;
-	($pid, $out) = begin($server->address, '-d1m');
-	$server->wait_log('connected', $before + 2);
-	kill INT => $pid;
-	is end_of($pid), 1, 'interrupted before anything was measured';
-	is slurp("$tmp/err"), "echo bench: stopped before anything was " .
-	    "measured\n", 'which it says';
+	is end_of($pid), 0, 'exit status';
+	is scalar(@rows), 7, 'all figures of the rounds so far' or diag @rows;
 	$server->stop;
+};
 
-	# Asked to end, it waits for what a server owes; asked again, it ends.
-	$server = start_wrong('mute');
-	($pid) = begin($server->address, '-t25s');
-	my ($gone, $caught);
-	for (my $until = time + 10; time < $until && !$gone; sleep 0.02) {
-		$caught ||= slurp("/proc/$pid/status") =~
-		    /^SigCgt:\s*[0-9a-f]+[2367abef]$/m;
-		kill INT => $pid if $caught;
-		$gone = waitpid $pid, WNOHANG;
-	}
-	is $gone ? $? & 127 : 'not', 2, 'interrupted twice' or do {
-		kill KILL => $pid;
-		waitpid $pid, 0;
-	};
-}
+subtest 'Ctrl-C before anything was measured' => sub {
+	my $server = start_wrong('mute');
+	my ($pid) = start_bench($server->address, '-t1h');
+	ok defined wait_until(sub { catches_int($pid) }), 'bench waits';
+	kill INT => $pid;
+	is end_of($pid), 1, 'exit status';
+	is stderr_of_bench(), "echo bench: interrupted before anything was " .
+	    "measured\n", 'error message';
+};
+
+subtest 'Ctrl-C while connections are closed' => sub {
+	my $server = start_peculiar('closes-late', 'never');
+	my ($pid, $out) = start_bench($server->address, '--stream', '-d200ms',
+	    '-t0');
+	# One connection checks for the server.
+	ok $server->wait_log('end of file', 2), 'bench waits for the server';
+	kill INT => $pid;
+	my @rows = readline $out;
+	is end_of($pid), 0, 'exit status';
+	like join('', @rows), qr{^  MB/s +\d}m, 'the figures are printed';
+};
+
+# bench waits in write(2) because its standard output is a full pipe.
+subtest 'the second Ctrl-C ends bench at once' => sub {
+	my $server = start_server('--select', '-q');
+	my ($pid, $out) = start_bench({ full => 1 }, $server->address,
+	    '-d10ms', '--json', '-v');
+	ok defined wait_until(sub { stderr_of_bench() =~ /round 1:/ }),
+	    'bench has measured';
+	kill INT => $pid;
+	ok defined wait_until(sub { !catches_int($pid) }), 'the first signal';
+	kill INT => $pid;
+	is end_of($pid), 'signal 2', 'the second signal';
+	$server->stop;
+};
 
 done_testing;

@@ -1,43 +1,44 @@
 /*
- * Mode `bench`: how fast is an echo server? Any server, in any language.
- * Which servers are measured, how often and in what order, and what is said
- * of it; the load itself is in load.c, the figures in figures.c.
+ * Mode `bench`: measures how fast an echo server is. This file has the
+ * options, and decides which servers are measured, in what order, and how the
+ * results are printed. The load is in load.c, the figures are in report.c.
  *
- * A busy machine is not equally busy all the time, so several servers are
- * measured in turn, and it is their ratios that tell something. What a server
- * costs (--pid) is disturbed less than how fast it is.
+ * The load on a machine changes over time. So several servers are measured in
+ * turn, and their ratios mean more than each figure alone. The processor time
+ * of a server (--pid) is disturbed less than its speed.
  */
 #include <sys/ioctl.h>
 
 #include <err.h>
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "load.h"
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
-#include "report.h"
-#include "load.h"
-#include "modes/mode.h"
 #include "modes/lib/net.h"
 #include "modes/lib/options.h"
+#include "modes/mode.h"
+#include "report.h"
 
 enum {
-	MOST = 64,			/* servers */
-	ROUNDS = 5,			/* where there are several of them */
+	MAX_SERVERS = 64,
+	MAX_CONNECTIONS = 1000000,
+	MAX_WINDOW = 1024,
+	MAX_ROUNDS = 1000,
+	MAX_SIZE = 1024 * 1024 * 1024,
+	DEFAULT_SIZE = 64,
+	DEFAULT_WINDOW = 1,
+	DEFAULT_ROUNDS = 5,	/* for several servers */
 	OPTION_STREAM = OPTIONS_LONG, OPTION_CONNECT, OPTION_IDLE,
 	OPTION_ROUNDS, OPTION_PID, OPTION_JSON
 };
-
-static const size_t MAX_SIZE = 1024 * 1024 * 1024;
 
 static const struct option_row bench_options[] = {
 	OPTIONS_TEXT("\n"
@@ -47,13 +48,13 @@ static const struct option_row bench_options[] = {
 	    "compared with\n"
 	    "the first of them.\n"),
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
-	    "time limit for the connection, and then for each period in which "
-	    "no byte moves; 0: no limit"),
+	    "time limit to connect, and then to receive the next byte; "
+	    "0: no limit"),
 	{ 'c', "connections", "N", "1", "busy connections", 0, NULL },
-	{ 's', "size", "SIZE", NULL, "bytes in a message (default 64), or in "
-	    "a send of --stream (default and maximum 64k)", 0, NULL },
-	{ 'w', "window", "N", NULL,
-	    "messages in flight on a connection (default 1)", 0, NULL },
+	{ 's', "size", "SIZE", NULL, "bytes per message, or per send of "
+	    "--stream, which is at most 64k", 0, NULL },
+	{ 'w', "window", "N", NULL, "messages in flight per connection", 0,
+	    NULL },
 	{ 'd', "duration", "DURATION", "2s", "how long to measure, after a "
 	    "warm-up of a fifth of it, at most 1s", 0, NULL },
 	{ OPTION_STREAM, "stream", NULL, NULL, "no messages: send and receive "
@@ -62,9 +63,9 @@ static const struct option_row bench_options[] = {
 	{ OPTION_CONNECT, "connect", NULL, NULL,
 	    "a new connection for each message", 1, NULL },
 	{ OPTION_IDLE, "idle", "N", "0",
-	    "silent connections in addition to the busy ones", 0, NULL },
+	    "idle connections in addition to the busy ones", 0, NULL },
 	{ OPTION_ROUNDS, "rounds", "N", NULL, "measure each server N times, "
-	    "in turn (default 5; 1 for a single server)", 0, NULL },
+	    "in turn", 0, NULL },
 	{ OPTION_PID, "pid", "PID", NULL, "process of the server, to report "
 	    "the processor time and memory of it and its descendants; for "
 	    "several servers, give it for each, in the same order", 0, NULL },
@@ -73,8 +74,8 @@ static const struct option_row bench_options[] = {
 	    "(round-trips, stream or connect), connections, size, window, "
 	    "idle, round, seconds, messages, messages_per_s, bytes, mb_per_s, "
 	    "p50_us, p90_us, p99_us, p99_9_us, max_us, cpu_us_per_message, "
-	    "cpu_s_per_gb, memory_bytes; null: unknown. A message and a byte "
-	    "count when they have come back", 0, NULL },
+	    "cpu_s_per_gb, memory_bytes; null: unknown. Messages and bytes "
+	    "are counted when they have come back", 0, NULL },
 	DIAL_VERBOSITY("also print each measurement when it ends",
 	    "print no progress on a terminal"),
 	OPTIONS_COMMON,
@@ -88,39 +89,60 @@ static const struct option_row bench_options[] = {
 
 struct settings {
 	struct dial_options server;
-	struct load_plan plan;
-	pid_t pids[MOST];
-	size_t npids, rounds;
+	struct load_plan plan;	/* size and window 0: not given */
+	pid_t pids[MAX_SERVERS];
+	size_t npids;
+	size_t rounds;		/* 0: not given */
 	bool stream, connect, json;
 };
 
-/* All servers, and rounds figures of each in turn. */
 struct bench {
 	const struct settings *set;
-	struct load_target targets[MOST];
-	size_t n;
-	struct figures *figures;
-	struct load_result result;	/* the last one */
-	bool measured;			/* anything at all */
+	struct load_target targets[MAX_SERVERS];
+	size_t n;			/* servers */
+	struct report *reports;		/* rounds of each server in turn */
+	struct load_result result;	/* of the last measurement */
+	bool measured;			/* at least one measurement exists */
 };
 
-static void
-add_pid(struct settings *set, const char *value)
+/* The defaults that depend on other options, for --help. */
+static const char *
+bench_default_text(const struct option_row *row, char *out, size_t size)
 {
-	if (set->npids == MOST)
-		args_usage("--pid: more than %d", MOST);
+	switch (row->key) {
+	case 's':
+		snprintf(out, size, "%d, --stream %dk", DEFAULT_SIZE,
+		    LOAD_SEND_MAX / 1024);
+		return out;
+	case 'w':
+		snprintf(out, size, "%d", DEFAULT_WINDOW);
+		return out;
+	case OPTION_ROUNDS:
+		snprintf(out, size, "%d; 1 for a single server",
+		    DEFAULT_ROUNDS);
+		return out;
+	default:
+		return NULL;
+	}
+}
+
+static void
+bench_add_pid(struct settings *set, const char *value)
+{
+	if (set->npids == MAX_SERVERS)
+		args_usage("--pid: more than %d", MAX_SERVERS);
 	set->pids[set->npids++] = (pid_t)args_number("--pid", value, 1,
 	    INT_MAX);
 }
 
 static size_t
-number(const char *what, const char *value, uint64_t low, uint64_t high)
+bench_number(const char *what, const char *value, uint64_t low, uint64_t high)
 {
 	return (size_t)args_number(what, value, low, high);
 }
 
 static void
-bench_set(void *to, const struct option_row *row, char *value)
+bench_set_option(void *to, const struct option_row *row, char *value)
 {
 	struct settings *set = to;
 
@@ -128,14 +150,15 @@ bench_set(void *to, const struct option_row *row, char *value)
 		return;
 	switch (row->key) {
 	case 'c':
-		set->plan.connections = number("--connections", value, 1,
-		    1000000);
+		set->plan.connections = bench_number("--connections",
+		    value, 1, MAX_CONNECTIONS);
 		break;
 	case 's':
 		set->plan.size = args_size("--size", value, 1, MAX_SIZE);
 		break;
 	case 'w':
-		set->plan.window = number("--window", value, 1, 1024);
+		set->plan.window = bench_number("--window", value, 1,
+		    MAX_WINDOW);
 		break;
 	case 'd':
 		set->plan.duration = args_duration("--duration", value,
@@ -148,13 +171,15 @@ bench_set(void *to, const struct option_row *row, char *value)
 		set->connect = true;
 		break;
 	case OPTION_IDLE:
-		set->plan.idle = number("--idle", value, 0, 1000000);
+		set->plan.idle = bench_number("--idle", value, 0,
+		    MAX_CONNECTIONS);
 		break;
 	case OPTION_ROUNDS:
-		set->rounds = number("--rounds", value, 1, 1000);
+		set->rounds = bench_number("--rounds", value, 1,
+		    MAX_ROUNDS);
 		break;
 	case OPTION_PID:
-		add_pid(set, value);
+		bench_add_pid(set, value);
 		break;
 	case OPTION_JSON:
 		set->json = true;
@@ -162,9 +187,9 @@ bench_set(void *to, const struct option_row *row, char *value)
 	}
 }
 
-/* What the options mean together; size and window are 0 if not given. */
+/* Checks the options together, and sets what was not given. */
 static void
-settle(struct settings *set)
+bench_resolve_options(struct settings *set)
 {
 	struct load_plan *plan = &set->plan;
 
@@ -174,22 +199,21 @@ settle(struct settings *set)
 	plan->mode = set->stream ? STREAM : set->connect ? CONNECT :
 	    ROUND_TRIPS;
 	if (plan->size == 0)
-		plan->size = set->stream ? LOAD_PIECE : 64;
-	if (set->stream && plan->size > LOAD_PIECE)
+		plan->size = set->stream ? LOAD_SEND_MAX : DEFAULT_SIZE;
+	if (set->stream && plan->size > LOAD_SEND_MAX)
 		args_usage("--size: with --stream it is at most %d",
-		    LOAD_PIECE);
+		    LOAD_SEND_MAX);
 	if (plan->window == 0)
-		plan->window = 1;
+		plan->window = DEFAULT_WINDOW;
 	plan->timeout = set->server.timeout;
 }
 
 /*
- * All of them before the first is measured, so that one that is not there is
- * told at once. The connection is not used: dial_any() is who knows whether
- * there is a server at all (see dial_is_self_connected() there).
+ * Resolves the address and checks that a server is there. The connection that
+ * shows it is closed without being used.
  */
 static void
-reach(struct load_target *target, const char *what, char *value,
+bench_reach(struct load_target *target, const char *what, char *value,
     const struct settings *set)
 {
 	struct address address = dial_address(what, value, set->server.port);
@@ -202,29 +226,34 @@ reach(struct load_target *target, const char *what, char *value,
 	close(fd);
 }
 
+/*
+ * All servers are reached before the first is measured, so that a missing
+ * server is reported at once.
+ */
 static void
-reach_all(struct bench *b, size_t n, char **operands)
+bench_reach_all(struct bench *b, size_t n, char **operands)
 {
 	const struct settings *set = b->set;
 
 	if (n > 0 && set->server.address != NULL)
 		args_usage("--address and ADDRESS exclude each other");
-	if (n > MOST)
-		args_usage("more than %d addresses", MOST);
+	if (n > MAX_SERVERS)
+		args_usage("more than %d addresses", MAX_SERVERS);
 	b->n = n > 0 ? n : 1;
 	if (set->npids > b->n)
 		args_usage("--pid: given %zu times for %zu address%s",
 		    set->npids, b->n, b->n == 1 ? "" : "es");
 	for (size_t i = 0; i < b->n; i++) {
-		reach(&b->targets[i], n > 0 ? "ADDRESS" : "--address",
+		bench_reach(&b->targets[i], n > 0 ? "ADDRESS" : "--address",
 		    n > 0 ? operands[i] : set->server.address, set);
 		b->targets[i].pid = i < set->npids ? set->pids[i] : 0;
 	}
 }
 
-/* On a terminal, how far it has come; NULL takes it away again. */
+/* Shows the progress on a terminal; NULL removes it. */
 static void
-show_progress(const struct load_target *target, const struct load_result *r)
+bench_show_progress(const struct load_target *target,
+    const struct load_result *r)
 {
 	if (r == NULL)
 		fprintf(stderr, "\r%-60s\r", "");
@@ -234,39 +263,40 @@ show_progress(const struct load_target *target, const struct load_result *r)
 }
 
 static void
-show_nothing(const struct load_target *target, const struct load_result *r)
+bench_show_no_progress(const struct load_target *target,
+    const struct load_result *r)
 {
 	(void)target;
 	(void)r;
 }
 
-/* Measures a server, and tells at once what is told of each measurement. */
+/* Measures a server, and prints what --verbose and --json ask for. */
 static void
-measure(struct bench *b, size_t server, size_t round)
+bench_measure(struct bench *b, size_t server, size_t round)
 {
 	const struct settings *set = b->set;
 	const struct load_target *target = &b->targets[server];
-	struct figures *figures = &b->figures[server * set->rounds + round];
+	struct report *report = &b->reports[server * set->rounds + round];
 	bool shown = set->server.verbosity >= 0 && isatty(STDERR_FILENO);
 
-	load_run(&set->plan, target, shown ? show_progress : show_nothing,
-	    &b->result);
-	if (b->result.time == 0)	/* stopped before it began */
+	load_run(&set->plan, target, shown ? bench_show_progress :
+	    bench_show_no_progress, &b->result);
+	if (b->result.time == 0)	/* interrupted before the measurement */
 		return;
 	b->measured = true;
-	figures_take(figures, &set->plan, &b->result);
+	report_compute(report, &set->plan, &b->result);
 	if (set->server.verbosity > 0)
-		figures_line(stderr, target->server.name, round + 1,
-		    &set->plan, figures);
+		report_line(stderr, target->server.name, round + 1,
+		    &set->plan, report);
 	if (set->json) {
-		figures_json(target->server.name, round + 1, &set->plan,
-		    figures);
+		report_json(target->server.name, round + 1, &set->plan,
+		    report);
 		args_flush();
 	}
 }
 
 static unsigned
-terminal_width(void)
+bench_terminal_width(void)
 {
 	struct winsize size;
 
@@ -275,44 +305,46 @@ terminal_width(void)
 	return size.ws_col;
 }
 
+/* Prints the figures of all measurements as text. */
 static void
-tell(const struct bench *b)
+bench_print(const struct bench *b)
 {
 	const struct settings *set = b->set;
 
 	if (b->n * set->rounds > 1)
-		figures_table(b->targets, b->n, &set->plan, b->figures,
+		report_table(b->targets, b->n, &set->plan, b->reports,
 		    set->rounds);
 	else {
-		figures_text(b->targets[0].server.name, &set->plan,
-		    b->figures);
+		report_text(b->targets[0].server.name, &set->plan,
+		    b->reports);
 		if (isatty(STDOUT_FILENO))
-			figures_histogram(&b->result.latency,
-			    terminal_width());
+			report_histogram(&b->result.latency,
+			    bench_terminal_width());
 	}
 	args_flush();
 }
 
-/* Room for all of them, unknown yet. */
 static void
-expect_figures(struct bench *b)
+bench_allocate_reports(struct bench *b)
 {
 	size_t n = b->n * b->set->rounds;
 
-	b->figures = calloc(n, sizeof(*b->figures));
-	if (b->figures == NULL)
+	b->reports = calloc(n, sizeof(*b->reports));
+	if (b->reports == NULL)
 		err(STATUS_LOCAL, "no memory for the figures");
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < FIGURES; j++)
-			b->figures[i].of[j] = NAN;
+		report_clear(&b->reports[i]);
 }
 
-/* The second signal ends the program as it always does. */
+/*
+ * The first SIGINT stops the load, the second one ends the program. A write of
+ * the figures that is interrupted by the first one is restarted.
+ */
 static void
-stop_at_interrupt(void)
+bench_catch_interrupt(void)
 {
 	struct sigaction action = { .sa_handler = load_stop,
-	    .sa_flags = (int)SA_RESETHAND };
+	    .sa_flags = (int)SA_RESETHAND | SA_RESTART };
 
 	sigaction(SIGINT, &action, NULL);
 }
@@ -320,24 +352,24 @@ stop_at_interrupt(void)
 static int
 bench_run(int argc, char **argv)
 {
-	static struct bench b;		/* too large for a stack */
+	static struct bench b;		/* too large for the stack */
 	struct settings set = { .json = false };
 
-	options_parse(argc, argv, &mode_bench, bench_set, &set);
-	settle(&set);
+	options_parse(argc, argv, &mode_bench, bench_set_option, &set);
+	bench_resolve_options(&set);
 	b.set = &set;
-	reach_all(&b, (size_t)(argc - optind), argv + optind);
+	bench_reach_all(&b, (size_t)(argc - optind), argv + optind);
 	if (set.rounds == 0)
-		set.rounds = b.n > 1 ? ROUNDS : 1;
-	expect_figures(&b);
-	stop_at_interrupt();
+		set.rounds = b.n > 1 ? DEFAULT_ROUNDS : 1;
+	bench_allocate_reports(&b);
+	bench_catch_interrupt();
 	for (size_t i = 0; i < b.n * set.rounds; i++)
-		measure(&b, i % b.n, i / b.n);
+		bench_measure(&b, i % b.n, i / b.n);
 	if (!b.measured)
-		errx(STATUS_NO, "stopped before anything was measured");
+		errx(STATUS_NO, "interrupted before anything was measured");
 	if (!set.json)
-		tell(&b);
-	free(b.figures);
+		bench_print(&b);
+	free(b.reports);
 	return STATUS_OK;
 }
 
@@ -347,5 +379,6 @@ const struct mode mode_bench = {
 	.summary = "measure how fast a server echoes",
 	.synopsis = "[ADDRESS]... [-p PORT] [OPTION]...",
 	.options = bench_options,
+	.default_text = bench_default_text,
 	.run = bench_run
 };

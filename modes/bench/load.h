@@ -1,6 +1,6 @@
 /*
- * The load of `bench`: many connections to one server from one thread, every
- * byte that comes back compared, and what came of it counted.
+ * The load of `bench`: one thread drives many connections to one server,
+ * compares every byte that comes back, and measures the time it takes.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -10,53 +10,56 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "modes/lib/dial.h"
 #include "histogram.h"
+#include "modes/lib/dial.h"
 
-enum { LOAD_PIECE = 65536 };	/* bytes of one send, at most */
+enum { LOAD_SEND_MAX = 65536 };	/* bytes in one send */
 
 enum load_mode {
-	ROUND_TRIPS,	/* so many messages in flight on each connection */
-	STREAM,		/* both directions at once, as fast as it goes */
-	CONNECT		/* a connection a message */
+	ROUND_TRIPS,	/* a fixed number of messages in flight */
+	STREAM,		/* send and receive without pause */
+	CONNECT		/* one connection per message */
 };
 
 struct load_plan {
 	enum load_mode mode;
-	size_t connections, idle;	/* busy ones, silent ones besides */
-	size_t size;			/* bytes a message, or a send */
-	size_t window;			/* messages in flight */
+	size_t connections, idle;	/* busy ones, and idle ones besides */
+	size_t size;			/* bytes per message, or per send */
+	size_t window;			/* messages in flight per connection */
 	int64_t duration, timeout;	/* ns; timeout 0: no limit */
 };
 
 struct load_target {
 	struct dial_server server;
-	pid_t pid;			/* of the server, to be told what it
-					   costs; 0: unknown */
+	pid_t pid;	/* the server's process, to measure; 0: unknown */
 };
 
-/* What was measured, warm-up and end left out. */
+/* What was measured, without the warm-up and the closing of connections. */
 struct load_result {
 	int64_t time;			/* ns */
-	uint64_t bytes;			/* that came back */
-	struct histogram latency;	/* ns, of each message; not of STREAM */
+	uint64_t bytes;			/* received */
+	struct histogram latency;	/* ns per message; not for STREAM */
 	int64_t processor, memory;	/* of the server: ns, bytes; or -1 */
 };
 
-/* Called ten times a second, with what there is so far; then with NULL. */
+/*
+ * A function that is called ten times per second with the result so far, and
+ * with NULL at the end of a run and before an error message.
+ */
 typedef void load_progress(const struct load_target *,
     const struct load_result *);
 
 /*
- * Loads the server as planned. A server that does not send back every byte,
- * and a fault of our own, ends the program: one line, and its status.
+ * Loads the server as planned. A wrong, missing or late byte, and a local
+ * failure, end the program with one line on stderr and an exit status.
+ * With a timeout, a run ends whatever the server does.
  */
 void load_run(const struct load_plan *, const struct load_target *,
     load_progress *, struct load_result *);
 
 /*
- * Ends this and every later run early; what was measured counts. For a
- * signal's handler.
+ * A signal handler that ends this run and all later ones. The connections are
+ * closed at once, and the result is what was measured until then.
  */
 void load_stop(int signal);
 

@@ -13,17 +13,17 @@
 
 struct process {
 	pid_t pid, parent;
-	int64_t waited;		/* ns of descendants that were waited for */
-	bool counts;		/* is the process asked for, or below it */
+	int64_t waited;		/* ns used by descendants that were waited for */
+	bool selected;		/* the given process or a descendant of it */
 };
 
-struct table {
+struct process_table {
 	struct process *rows;
-	size_t n, room;
+	size_t n, allocated;
 };
 
 static FILE *
-open_file(pid_t pid, const char *name)
+process_open(pid_t pid, const char *name)
 {
 	char path[64];
 
@@ -32,11 +32,11 @@ open_file(pid_t pid, const char *name)
 }
 
 /*
- * The number that is the n-th word of a line, from 0; 0 if there is none. (For
- * sscanf(3) a static program would carry 12 KB.)
+ * The number that is the n-th word of a line, counted from 0; 0 if there is
+ * none. (sscanf(3) would add 12 KB to a static program.)
  */
 static int64_t
-word(const char *line, int n)
+process_word(const char *line, int n)
 {
 	static const char blanks[] = " \t\n";
 
@@ -47,46 +47,50 @@ word(const char *line, int n)
 	return strtoll(line, NULL, 10);
 }
 
-/* From /proc/PID/stat, as proc_pid_stat(5) has it; false if it is gone. */
+/*
+ * Reads /proc/PID/stat, see proc_pid_stat(5); false if the process has ended.
+ * The fields are counted from the last ')', because the name of the program,
+ * which is in parentheses, may contain blanks and parentheses.
+ */
 static bool
-read_process(struct process *p, pid_t pid)
+process_read(struct process *p, pid_t pid)
 {
 	char line[1024], *rest;
 	int64_t ticks;
-	FILE *f = open_file(pid, "stat");
+	FILE *f = process_open(pid, "stat");
 
 	if (f == NULL)
 		return false;
 	rest = fgets(line, sizeof(line), f);
 	fclose(f);
-	/* The name in front may itself have blanks and parentheses. */
 	if (rest == NULL || (rest = strrchr(line, ')')) == NULL)
 		return false;
-	ticks = word(rest + 1, 13) + word(rest + 1, 14);
-	*p = (struct process){ pid, (pid_t)word(rest + 1, 1), ticks *
+	ticks = process_word(rest + 1, 13) + process_word(rest + 1, 14);
+	*p = (struct process){ pid, (pid_t)process_word(rest + 1, 1), ticks *
 	    (INT64_C(1000000000) / sysconf(_SC_CLK_TCK)), false };
 	return true;
 }
 
+/* Adds a process, unless it has ended; false if there is no memory. */
 static bool
-add(struct table *t, pid_t pid)
+process_add(struct process_table *t, pid_t pid)
 {
-	if (t->n == t->room) {
-		size_t room = t->room * 2 + 256;
-		struct process *rows = reallocarray(t->rows, room,
+	if (t->n == t->allocated) {
+		size_t n = t->allocated * 2 + 256;
+		struct process *rows = reallocarray(t->rows, n,
 		    sizeof(*rows));
 
 		if (rows == NULL)
 			return false;
 		t->rows = rows;
-		t->room = room;
+		t->allocated = n;
 	}
-	t->n += read_process(&t->rows[t->n], pid);
+	t->n += process_read(&t->rows[t->n], pid);
 	return true;
 }
 
 static int
-compare(const void *a, const void *b)
+process_compare(const void *a, const void *b)
 {
 	const struct process *x = a, *y = b;
 
@@ -94,129 +98,140 @@ compare(const void *a, const void *b)
 }
 
 static struct process *
-find(const struct table *t, pid_t pid)
+process_find(const struct process_table *t, pid_t pid)
 {
-	struct process wanted = { .pid = pid };
+	struct process key = { .pid = pid };
 
-	return t->n == 0 ? NULL :
-	    bsearch(&wanted, t->rows, t->n, sizeof(*t->rows), compare);
+	return t->n == 0 ? NULL : bsearch(&key, t->rows, t->n,
+	    sizeof(*t->rows), process_compare);
 }
 
-/* All processes there are, in order of their numbers: 0 or -errno. */
+/* Reads all processes of the system, sorted by process id; 0 or -errno. */
 static int
-read_table(struct table *t)
+process_read_all(struct process_table *t)
 {
 	struct dirent *entry;
 	DIR *dir = opendir("/proc");
-	bool room = true;
+	bool good = true;
 
 	if (dir == NULL)
 		return -errno;
-	while (room && (entry = readdir(dir)) != NULL)
+	while (good && (entry = readdir(dir)) != NULL)
 		if (isdigit((unsigned char)entry->d_name[0]))
-			room = add(t, (pid_t)strtol(entry->d_name, NULL, 10));
+			good = process_add(t,
+			    (pid_t)strtol(entry->d_name, NULL, 10));
 	closedir(dir);
 	if (t->n > 0)
-		qsort(t->rows, t->n, sizeof(*t->rows), compare);
-	return room ? 0 : -ENOMEM;
+		qsort(t->rows, t->n, sizeof(*t->rows), process_compare);
+	return good ? 0 : -ENOMEM;
 }
 
-/* Marks the process and all below it. A child may have the lower number. */
-static int
-mark(struct table *t, pid_t pid)
+/* Selects the children of selected processes; true if there were any. */
+static bool
+process_select_children(struct process_table *t)
 {
-	struct process *top = find(t, pid);
-	bool more = true;
+	bool found = false;
 
-	if (top == NULL)
-		return -ESRCH;
-	top->counts = true;
-	while (more) {
-		more = false;
-		for (size_t i = 0; i < t->n; i++) {
-			struct process *p = &t->rows[i], *parent;
+	for (size_t i = 0; i < t->n; i++) {
+		struct process *p = &t->rows[i], *parent;
 
-			if (p->counts || (parent = find(t, p->parent)) == NULL)
-				continue;
-			p->counts = parent->counts;
-			more = more || p->counts;
-		}
+		if (p->selected || (parent = process_find(t, p->parent)) == NULL)
+			continue;
+		p->selected = parent->selected;
+		found = found || p->selected;
 	}
+	return found;
+}
+
+/*
+ * Selects a process and its descendants; 0 or -ESRCH. One pass over the table
+ * does not find all, because a child may have a lower id than its parent.
+ */
+static int
+process_select(struct process_table *t, pid_t pid)
+{
+	struct process *root = process_find(t, pid);
+
+	if (root == NULL)
+		return -ESRCH;
+	root->selected = true;
+	while (process_select_children(t))
+		continue;
 	return 0;
 }
 
-/* The sum of what each process of the tree costs, or -errno. */
+/* The sum of a value over a process and its descendants, or -errno. */
 static int64_t
-sum(pid_t pid, int64_t (*cost)(const struct process *))
+process_sum(pid_t pid, int64_t (*value)(const struct process *))
 {
-	struct table t = { NULL, 0, 0 };
-	int64_t total = read_table(&t);
+	struct process_table t = { NULL, 0, 0 };
+	int64_t total = process_read_all(&t);
 
 	if (total == 0)
-		total = mark(&t, pid);
+		total = process_select(&t, pid);
 	if (total == 0)
 		for (size_t i = 0; i < t.n; i++)
-			if (t.rows[i].counts)
-				total += cost(&t.rows[i]);
+			if (t.rows[i].selected)
+				total += value(&t.rows[i]);
 	free(t.rows);
 	return total;
 }
 
 /*
- * Its processor clock counts in ns and has the time of threads that have
- * ended, which the sum over those in /proc/PID/task has not.
+ * The processor clock of a process counts in ns, and it includes threads that
+ * have ended, which are not in /proc/PID/task.
  */
 static int64_t
-time_of(const struct process *p)
+process_time_of(const struct process *p)
 {
 	struct timespec time;
 	clockid_t clock;
 
 	if (clock_getcpuclockid(p->pid, &clock) != 0 ||
 	    clock_gettime(clock, &time) != 0)
-		return p->waited;	/* it has just ended */
+		return p->waited;	/* the process has just ended */
 	return p->waited + time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
 int64_t
 process_time(pid_t pid)
 {
-	return sum(pid, time_of);
+	return process_sum(pid, process_time_of);
 }
 
 static int64_t
-resident(pid_t pid)
+process_resident_memory(pid_t pid)
 {
 	char line[256];
 	int64_t pages = 0;
-	FILE *f = open_file(pid, "statm");
+	FILE *f = process_open(pid, "statm");
 
 	if (f == NULL)
 		return 0;
 	if (fgets(line, sizeof(line), f) != NULL)
-		pages = word(line, 1);
+		pages = process_word(line, 1);
 	fclose(f);
 	return pages * sysconf(_SC_PAGESIZE);
 }
 
 static int64_t
-memory_of(const struct process *p)
+process_memory_of(const struct process *p)
 {
 	char line[256];
 	int64_t kb = -1;
-	FILE *f = open_file(p->pid, "smaps_rollup");
+	FILE *f = process_open(p->pid, "smaps_rollup");
 
 	if (f == NULL)
-		return resident(p->pid);
+		return process_resident_memory(p->pid);
 	while (kb < 0 && fgets(line, sizeof(line), f) != NULL)
 		if (strncmp(line, "Pss:", 4) == 0)
-			kb = word(line, 1);
+			kb = process_word(line, 1);
 	fclose(f);
-	return kb < 0 ? resident(p->pid) : kb * 1024;
+	return kb < 0 ? process_resident_memory(p->pid) : kb * 1024;
 }
 
 int64_t
 process_memory(pid_t pid)
 {
-	return sum(pid, memory_of);
+	return process_sum(pid, process_memory_of);
 }

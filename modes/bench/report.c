@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include <err.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,12 +9,11 @@
 
 #include "modes/lib/text.h"
 
-/* How a figure is called. These keys are what scripts rely on. */
 static const struct figure {
-	const char *key;
-	const char *title;	/* for people; NULL: not shown to them */
+	const char *key;	/* in JSON; scripts rely on it */
+	const char *title;	/* in text; NULL: not printed */
 	int decimals;
-} figures[FIGURES] = {
+} figures[REPORT_FIGURES] = {
 	{ "seconds", NULL, 3 },
 	{ "messages", NULL, 0 },
 	{ "messages_per_s", "round trips/s", 1 },
@@ -29,18 +29,21 @@ static const struct figure {
 	{ "memory_bytes", "server memory, bytes", 0 }
 };
 
+/* Indexes into the table of figures. */
 enum { PER_SECOND = 2, MB_PER_SECOND = 4, P50 = 5 };
 
-static const char *const modes[] = { "round-trips", "stream", "connect" };
+/* The names of enum load_mode in JSON. */
+static const char *const mode_names[] = { "round-trips", "stream", "connect" };
 
 static double
-ratio(double a, double b)
+report_ratio(double a, double b)
 {
 	return b > 0 ? a / b : NAN;
 }
 
+/* The latency in us that per_mille/1000 of the messages do not exceed. */
 static double
-us(const struct histogram *h, unsigned per_mille)
+report_latency(const struct histogram *h, unsigned per_mille)
 {
 	uint32_t quantile = per_mille * (HISTOGRAM_ALL / 1000);
 
@@ -48,90 +51,87 @@ us(const struct histogram *h, unsigned per_mille)
 	    NAN;
 }
 
-/* MB and GB are 10^6 and 10^9 bytes that came back: payload, one way. */
 void
-figures_take(struct figures *figure, const struct load_plan *plan,
+report_clear(struct report *report)
+{
+	for (size_t i = 0; i < REPORT_FIGURES; i++)
+		report->figures[i] = NAN;
+}
+
+/*
+ * MB and GB are 10^6 and 10^9 bytes that came back: payload, counted in one
+ * direction. The order is that of the table of figures.
+ */
+void
+report_compute(struct report *report, const struct load_plan *plan,
     const struct load_result *r)
 {
 	const struct histogram *h = &r->latency;
 	double seconds = (double)r->time / 1e9, bytes = (double)r->bytes;
 	double n = plan->mode == STREAM ? NAN : (double)h->count;
 	double cpu = r->processor < 0 ? NAN : (double)r->processor;
-	const double of[FIGURES] = {
-		seconds, n, ratio(n, seconds), bytes,
-		ratio(bytes / 1e6, seconds),
-		us(h, 500), us(h, 900), us(h, 990), us(h, 999), us(h, 1000),
-		ratio(cpu / 1e3, n), ratio(cpu, bytes),
+	const double values[REPORT_FIGURES] = {
+		seconds, n, report_ratio(n, seconds), bytes,
+		report_ratio(bytes / 1e6, seconds),
+		report_latency(h, 500), report_latency(h, 900),
+		report_latency(h, 990), report_latency(h, 999),
+		report_latency(h, 1000),
+		report_ratio(cpu / 1e3, n), report_ratio(cpu, bytes),
 		r->memory < 0 ? NAN : (double)r->memory
 	};
 
-	memcpy(figure->of, of, sizeof(of));
+	memcpy(report->figures, values, sizeof(values));
 }
 
-/* A figure as text in out; what is not known is otherwise. */
+/* A figure as text in out; for an unknown one, the text unknown. */
 static const char *
-shown(char out[TEXT_TIME], size_t figure, double value, const char *otherwise)
+report_format(char out[TEXT_TIME], size_t figure, double value,
+    const char *unknown)
 {
 	if (isnan(value))
-		return otherwise;
+		return unknown;
 	snprintf(out, TEXT_TIME, "%.*f", figures[figure].decimals, value);
 	return out;
 }
 
-/* The name of a Unix socket may have any byte but NUL (RFC 8259, 7). */
-static void
-print_string(const char *s)
-{
-	putchar('"');
-	for (; *s != '\0'; s++) {
-		unsigned char byte = (unsigned char)*s;
-
-		if (byte < ' ' || byte > '~' || byte == '"' || byte == '\\')
-			printf("\\u%04x", byte);
-		else
-			putchar(byte);
-	}
-	putchar('"');
-}
-
 void
-figures_json(const char *address, size_t round, const struct load_plan *plan,
-    const struct figures *figure)
+report_json(const char *address, size_t round, const struct load_plan *plan,
+    const struct report *report)
 {
-	char value[TEXT_TIME];
+	char name[TEXT_JSON(NET_NAME_MAX)], value[TEXT_TIME];
 
-	printf("{\"address\":");
-	print_string(address);
-	printf(",\"mode\":\"%s\",\"connections\":%zu,\"size\":%zu,"
-	    "\"window\":%zu,\"idle\":%zu,\"round\":%zu",
-	    modes[plan->mode], plan->connections, plan->size, plan->window,
-	    plan->idle, round);
-	for (size_t i = 0; i < FIGURES; i++)
-		printf(",\"%s\":%s", figures[i].key,
-		    shown(value, i, figure->of[i], "null"));
+	printf("{\"address\":%s,\"mode\":\"%s\",\"connections\":%zu,"
+	    "\"size\":%zu,\"window\":%zu,\"idle\":%zu,\"round\":%zu",
+	    text_json(name, address, strlen(address), NET_NAME_MAX),
+	    mode_names[plan->mode], plan->connections, plan->size,
+	    plan->window, plan->idle, round);
+	for (size_t i = 0; i < REPORT_FIGURES; i++)
+		printf(",\"%s\":%s", figures[i].key, report_format(value, i,
+		    report->figures[i], "null"));
 	puts("}");
 }
 
 void
-figures_line(FILE *to, const char *address, size_t round,
-    const struct load_plan *plan, const struct figures *figure)
+report_line(FILE *to, const char *address, size_t round,
+    const struct load_plan *plan, const struct report *report)
 {
+	const double *f = report->figures;
 	char value[TEXT_TIME];
 
 	fprintf(to, "%s round %zu: %s MB/s", address, round,
-	    shown(value, MB_PER_SECOND, figure->of[MB_PER_SECOND], "-"));
+	    report_format(value, MB_PER_SECOND, f[MB_PER_SECOND], "-"));
 	if (plan->mode != STREAM) {
-		fprintf(to, ", %s %s", shown(value, PER_SECOND,
-		    figure->of[PER_SECOND], "-"), figures[PER_SECOND].title);
-		fprintf(to, ", p50 %s us", shown(value, P50, figure->of[P50],
+		fprintf(to, ", %s %s", report_format(value, PER_SECOND,
+		    f[PER_SECOND], "-"), figures[PER_SECOND].title);
+		fprintf(to, ", p50 %s us", report_format(value, P50, f[P50],
 		    "-"));
 	}
 	fputc('\n', to);
 }
 
-/* What was measured, up to the end of its line. */
+/* Prints what was measured, as the end of a line. */
 static void
-print_plan(const struct load_plan *plan)
+report_plan(const struct load_plan *plan)
 {
 	const char *s = PLURAL(plan->connections);
 
@@ -156,76 +156,81 @@ print_plan(const struct load_plan *plan)
 }
 
 void
-figures_text(const char *address, const struct load_plan *plan,
-    const struct figures *figure)
+report_text(const char *address, const struct load_plan *plan,
+    const struct report *report)
 {
 	char value[TEXT_TIME];
 
 	printf("%s: ", address);
-	print_plan(plan);
-	for (size_t i = 0; i < FIGURES; i++)
-		if (figures[i].title != NULL && !isnan(figure->of[i]))
+	report_plan(plan);
+	for (size_t i = 0; i < REPORT_FIGURES; i++)
+		if (figures[i].title != NULL && !isnan(report->figures[i]))
 			printf("  %-25s %12s\n", figures[i].title,
-			    shown(value, i, figure->of[i], "-"));
+			    report_format(value, i, report->figures[i], "-"));
 }
 
 static int
-compare(const void *a, const void *b)
+report_compare(const void *a, const void *b)
 {
 	const double *x = a, *y = b;
 
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* The figure of a server in n rounds: median, least and most. */
+/* A figure of a server over several rounds; NAN if it is unknown in all. */
 struct summary {
-	double median, least, most;
+	double median, min, max;
 };
 
-/* Of the rounds that have it; sorts them into room for n. */
+/* Sorts the known values of a figure into scratch, which has room for n. */
 static struct summary
-summarize(const struct figures *rounds, size_t n, size_t figure, double *room)
+report_summarize(const struct report *rounds, size_t n, size_t figure,
+    double *scratch)
 {
 	size_t known = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (!isnan(rounds[i].of[figure]))
-			room[known++] = rounds[i].of[figure];
+		if (!isnan(rounds[i].figures[figure]))
+			scratch[known++] = rounds[i].figures[figure];
 	if (known == 0)
 		return (struct summary){ NAN, NAN, NAN };
-	qsort(room, known, sizeof(*room), compare);
-	return (struct summary){ (room[(known - 1) / 2] + room[known / 2]) / 2,
-	    room[0], room[known - 1] };
+	qsort(scratch, known, sizeof(*scratch), report_compare);
+	return (struct summary){ (scratch[(known - 1) / 2] +
+	    scratch[known / 2]) / 2, scratch[0], scratch[known - 1] };
 }
 
+/* One row of the table; first is the median of the first server. */
 static void
-print_summary(const char *name, size_t figure, const struct summary *s,
+report_row(const char *name, size_t figure, const struct summary *s,
     double first)
 {
-	char median[TEXT_TIME], least[TEXT_TIME], most[TEXT_TIME];
+	char median[TEXT_TIME], min[TEXT_TIME], max[TEXT_TIME];
 
 	printf("  %-25s %12s %12s %12s", name,
-	    shown(median, figure, s->median, "-"),
-	    shown(least, figure, s->least, "-"),
-	    shown(most, figure, s->most, "-"));
+	    report_format(median, figure, s->median, "-"),
+	    report_format(min, figure, s->min, "-"),
+	    report_format(max, figure, s->max, "-"));
 	if (first > 0 && !isnan(s->median))
 		printf(" %8.2f", s->median / first);
 	putchar('\n');
 }
 
 void
-figures_table(const struct load_target *targets, size_t servers,
-    const struct load_plan *plan, const struct figures *all, size_t n)
+report_table(const struct load_target *targets, size_t servers,
+    const struct load_plan *plan, const struct report *reports, size_t rounds)
 {
-	double *room = calloc(n * servers, sizeof(*room));
+	double *scratch = calloc(rounds, sizeof(*scratch));
 	struct summary *s = calloc(servers, sizeof(*s));
 
-	print_plan(plan);
-	for (size_t i = 0; i < FIGURES && room != NULL && s != NULL; i++) {
+	if (scratch == NULL || s == NULL)
+		err(STATUS_LOCAL, "no memory for the table");
+	report_plan(plan);
+	for (size_t i = 0; i < REPORT_FIGURES; i++) {
 		size_t known = 0;
 
 		for (size_t j = 0; j < servers; j++) {
-			s[j] = summarize(all + j * n, n, i, room);
+			s[j] = report_summarize(reports + j * rounds, rounds,
+			    i, scratch);
 			known += isnan(s[j].median) ? 0 : 1;
 		}
 		if (figures[i].title == NULL || known == 0)
@@ -233,46 +238,53 @@ figures_table(const struct load_target *targets, size_t servers,
 		printf("%-27s %12s %12s %12s %8s\n", figures[i].title,
 		    "median", "least", "most", "ratio");
 		for (size_t j = 0; j < servers; j++)
-			print_summary(targets[j].server.name, i, &s[j],
+			report_row(targets[j].server.name, i, &s[j],
 			    s[0].median);
 	}
-	free(room);
+	free(scratch);
 	free(s);
 }
 
+enum {
+	DRAWN_ROWS = 20,	/* about the most rows of a drawing */
+	DECADES = 15,		/* from 100 ns on */
+	LABEL_WIDTH = 24	/* columns to the left of the bars */
+};
+
 /*
- * The bounds of a drawing's rows: ten preferred numbers a decade (ISO 3),
- * from 100 ns on, of which each, each second or each fifth is used.
+ * The i-th bound of the rows of a drawing, in ns: the ten preferred numbers
+ * per decade of ISO 3 (R10), from 100 ns on. A drawing uses every bound, every
+ * second or every fifth one.
  */
 static uint64_t
-bound(unsigned i)
+report_bound(unsigned i)
 {
 	static const unsigned short numbers[] = {
 		100, 125, 160, 200, 250, 315, 400, 500, 630, 800
 	};
-	uint64_t b = numbers[i % 10];
+	uint64_t bound = numbers[i % 10];
 
 	for (; i >= 10; i -= 10)
-		b *= 10;
-	return b;
+		bound *= 10;
+	return bound;
 }
 
-enum { ROWS_MOST = 20, DECADES = 15, LABEL = 24 };
-
+/* The index of the first bound that is larger than the value. */
 static unsigned
-bound_above(uint64_t value)
+report_bound_above(uint64_t value)
 {
 	unsigned i = 0;
 
-	while (i < 10 * DECADES && bound(i) <= value)
+	while (i < 10 * DECADES && report_bound(i) <= value)
 		i++;
 	return i;
 }
 
+/* One row: n messages from low ns on; the longest bar stands for max. */
 static void
-draw_row(uint64_t low, uint64_t n, uint64_t most, unsigned width)
+report_bar(uint64_t low, uint64_t n, uint64_t max, unsigned width)
 {
-	uint64_t bar = most == 0 ? 0 : (n * width + most - 1) / most;
+	uint64_t bar = max == 0 ? 0 : (n * width + max - 1) / max;
 
 	printf("%12.1f %10" PRIu64 " ", (double)low / 1e3, n);
 	for (uint64_t i = 0; i < bar; i++)
@@ -281,25 +293,28 @@ draw_row(uint64_t low, uint64_t n, uint64_t most, unsigned width)
 }
 
 void
-figures_histogram(const struct histogram *h, unsigned width)
+report_histogram(const struct histogram *h, unsigned width)
 {
-	unsigned from = bound_above(h->min), to = bound_above(h->max);
-	unsigned step = to - from < ROWS_MOST ? 1 :
-	    to - from < 2 * ROWS_MOST ? 2 : 5;
-	uint64_t most = 0;
+	unsigned from = report_bound_above(h->min);
+	unsigned to = report_bound_above(h->max);
+	unsigned step = to - from < DRAWN_ROWS ? 1 :
+	    to - from < 2 * DRAWN_ROWS ? 2 : 5;
+	uint64_t max = 0;
 
-	from -= from > 0;
 	if (h->count == 0)
 		return;
+	from -= from > 0;
 	from -= from % step;
 	for (unsigned i = from; i < to; i += step) {
-		uint64_t n = histogram_count(h, bound(i), bound(i + step));
+		uint64_t n = histogram_count(h, report_bound(i),
+		    report_bound(i + step));
 
-		most = n > most ? n : most;
+		max = n > max ? n : max;
 	}
 	printf("%12s %10s\n", "from us", "messages");
 	for (unsigned i = from; i < to; i += step)
-		draw_row(bound(i), histogram_count(h, i == from ? 0 :
-		    bound(i), bound(i + step)), most,
-		    width > 2 * LABEL ? width - LABEL : LABEL);
+		report_bar(report_bound(i), histogram_count(h, i == from ? 0 :
+		    report_bound(i), report_bound(i + step)), max,
+		    width > 2 * LABEL_WIDTH ? width - LABEL_WIDTH :
+		    LABEL_WIDTH);
 }

@@ -1,43 +1,51 @@
 /*
- * What `bench` tells of a measurement: a row of figures, told as text, as a
- * comparison of several, or as JSON.
+ * The report of `bench`: the figures of a measurement, printed as text, as a
+ * table that compares several servers, or as JSON.
  */
-#ifndef FIGURES_H
-#define FIGURES_H
+#ifndef REPORT_H
+#define REPORT_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "load.h"
 
-enum { FIGURES = 13 };
+enum { REPORT_FIGURES = 13 };
 
-/* Those of one measurement; what is not known is NAN. */
-struct figures {
-	double of[FIGURES];
+/* The figures of one measurement; NAN where a figure is unknown. */
+struct report {
+	double figures[REPORT_FIGURES];
 };
 
-void figures_take(struct figures *, const struct load_plan *,
+/* A report in which all figures are unknown. */
+void report_clear(struct report *);
+
+/* Fills the report with the figures of a result. */
+void report_compute(struct report *, const struct load_plan *,
     const struct load_result *);
 
-/* One line for a measurement as it ends: the most important ones. */
-void figures_line(FILE *, const char *address, size_t round,
-    const struct load_plan *, const struct figures *);
+/* Prints the most important figures of one measurement in one line. */
+void report_line(FILE *, const char *address, size_t round,
+    const struct load_plan *, const struct report *);
 
-/* One JSON object on one line of standard output. */
-void figures_json(const char *address, size_t round,
-    const struct load_plan *, const struct figures *);
+/* Prints one JSON object on one line of standard output. */
+void report_json(const char *address, size_t round,
+    const struct load_plan *, const struct report *);
 
-/* A measurement for a person to read, and how its latencies are spread. */
-void figures_text(const char *address, const struct load_plan *,
-    const struct figures *);
-void figures_histogram(const struct histogram *, unsigned width);
+/* Prints the figures of a single measurement as text, one per line. */
+void report_text(const char *address, const struct load_plan *,
+    const struct report *);
+
+/* Draws the distribution of the latencies, width columns wide. */
+void report_histogram(const struct histogram *, unsigned width);
 
 /*
- * Several rounds of several servers: for each figure and server the median,
- * the least and the most, and how the median relates to the first server's.
- * all has n rows for each server in turn.
+ * Prints a table that compares servers: for each figure and server the
+ * median, minimum and maximum of all rounds, and the ratio of the median to
+ * that of the first server. The array has the rounds of the first server,
+ * then those of the second, and so on.
  */
-void figures_table(const struct load_target *, size_t servers,
-    const struct load_plan *, const struct figures *all, size_t n);
+void report_table(const struct load_target *, size_t servers,
+    const struct load_plan *, const struct report *, size_t rounds);
 
 #endif

@@ -1,0 +1,427 @@
+#include "connection.h"
+
+#include <sys/epoll.h>
+
+#include <err.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "modes/lib/text.h"
+
+enum {
+	PERIOD = 65521,		/* of the bytes sent: a prime number */
+	STRIDE = 40503,		/* from one connection's start to the next */
+	PORTS_PER_SOURCE = 1000	/* connections from one source address */
+};
+
+/*
+ * How long to busy-poll after the last byte was received. To wake a processor
+ * from sleep takes longer than a round trip, and the process that causes the
+ * wakeup pays for it. If bench slept, it would measure its own wakeups, in
+ * the server's latency and in the server's processor time.
+ */
+static const int64_t SPIN = NET_MS / 10;
+
+/* Time for the server to close after our FIN in mode ROUND_TRIPS. */
+static const int64_t FIN_GRACE = 200 * NET_MS;
+
+/* Time between two attempts to connect while a backlog is full. */
+static const int64_t RETRY_INTERVAL = NET_MS;
+
+/* One buffer for all that is sent, and one for what was last received. */
+static unsigned char pattern[PERIOD + LOAD_SEND_MAX];
+static unsigned char input[LOAD_SEND_MAX];
+
+/* The pattern is pseudo-random (xorshift32) and repeats every PERIOD bytes. */
+void
+connection_fill_pattern(void)
+{
+	uint32_t x = 2463534242;
+
+	for (size_t i = 0; i < PERIOD; i++) {
+		x ^= x << 13;
+		x ^= x >> 17;
+		x ^= x << 5;
+		pattern[i] = (unsigned char)(x >> 16);
+	}
+	for (size_t i = PERIOD; i < sizeof(pattern); i++)
+		pattern[i] = pattern[i - PERIOD];
+}
+
+/*
+ * At least LOAD_SEND_MAX bytes of the connection's data from that position.
+ * Each connection starts at another place in the pattern, and its period is
+ * not a power of two. So a server that mixes up two connections, or sends
+ * bytes from an earlier use of a buffer, sends wrong bytes.
+ */
+static const unsigned char *
+connection_bytes(const struct connection *c, uint64_t position)
+{
+	return pattern + (c->number * STRIDE + position) % PERIOD;
+}
+
+static void connection_fail(const struct load *, const struct connection *,
+    enum status, const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 4, 5)));
+
+/* Ends the program with the server's fault and the connection that shows it. */
+static void
+connection_fail(const struct load *l, const struct connection *c,
+    enum status status, const char *fmt, ...)
+{
+	char what[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	l->progress(l->target, NULL);
+	errx((int)status, "%s connection %" PRIu64 " %s",
+	    l->target->server.name, c->number, what);
+}
+
+static void connection_not_made(const struct load *, int error)
+    __attribute__((noreturn));
+
+static void
+connection_not_made(const struct load *l, int error)
+{
+	struct dial_error why;
+
+	dial_explain(&why, &l->target->server, error);
+	l->progress(l->target, NULL);
+	errx((int)why.status, "%s%s", why.text, error != EADDRNOTAVAIL ? "" :
+	    " (all ports are in use or in TIME_WAIT; try a shorter "
+	    "--duration)");
+}
+
+/* A hint for a server that closes after one message, as the homework does. */
+static const char *
+connection_hint(const struct load *l, const struct connection *c)
+{
+	bool answered = c->received == c->message_end ||
+	    c->received + l->plan->size == c->message_end;
+
+	if (l->plan->mode != ROUND_TRIPS || c->received == 0 || !answered)
+		return "";
+	return " (does it close after one message? try --connect)";
+}
+
+static void
+connection_broken(const struct load *l, const struct connection *c, int error)
+{
+	if (c->sent == 0)
+		connection_not_made(l, error);
+	connection_fail(l, c, dial_status(error), "failed after %" PRIu64
+	    " of %" PRIu64 " bytes: %s%s", c->received, c->sent,
+	    strerror(error),
+	    c->state == FIN_SENT ? "" : connection_hint(l, c));
+}
+
+/* Compares the n bytes just received with those that were sent. */
+static void
+connection_compare(const struct load *l, const struct connection *c, size_t n)
+{
+	const unsigned char *expected = connection_bytes(c, c->received);
+	uint64_t outstanding = c->sent - c->received;
+	size_t size = n < outstanding ? n : (size_t)outstanding;
+	size_t i = text_first_difference(input, expected, size);
+
+	if (i < size)
+		connection_fail(l, c, STATUS_NO, "differs at byte %" PRIu64
+		    ": sent 0x%02x, got 0x%02x", c->received + i + 1,
+		    expected[i], input[i]);
+	if (n > outstanding)
+		connection_fail(l, c, STATUS_NO, "returned %" PRIu64 " byte%s "
+		    "too many after %" PRIu64, n - outstanding,
+		    PLURAL(n - outstanding), c->sent);
+}
+
+/* Sets the events that epoll(7) reports. */
+static void
+connection_watch(struct load *l, struct connection *c, uint32_t events)
+{
+	struct epoll_event event = { .events = events,
+	    .data.u64 = (uint64_t)(c - l->connections) };
+
+	if (c->events == events)
+		return;
+	if (epoll_ctl(l->epoll, c->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+	    c->fd, &event) < 0)
+		err(STATUS_LOCAL, "cannot watch a connection");
+	c->events = events;
+}
+
+/* One send, and no more, so that other connections have their turn. */
+static void
+connection_send(struct load *l, struct connection *c)
+{
+	uint64_t left = c->send_limit - c->sent;
+	size_t max = l->plan->mode == STREAM && l->plan->size < LOAD_SEND_MAX ?
+	    l->plan->size : LOAD_SEND_MAX;
+
+	if (left > 0) {
+		ssize_t n = net_send(c->fd, connection_bytes(c, c->sent),
+		    left < max ? (size_t)left : max, false);
+
+		if (n > 0)
+			c->sent += (uint64_t)n;
+		else if (n == -EPIPE)	/* recv reports the reason */
+			c->send_limit = c->sent;
+		else if (n != -EAGAIN && n != -EINTR)
+			connection_broken(l, c, (int)-n);
+	}
+	connection_watch(l, c, c->sent < c->send_limit ? EPOLLIN | EPOLLOUT :
+	    EPOLLIN);
+}
+
+/*
+ * The source address for the next connection; false: the system's choice. The
+ * side that closes first keeps the port in TIME_WAIT (RFC 9293, 3.6.1), and
+ * one address has about 28,000 ports, which CONNECT mode would use up within
+ * seconds. To close with RST instead would measure what ordinary clients do
+ * not do, and would break some servers. All of 127.0.0.0/8 is this host, so on
+ * loopback every PORTS_PER_SOURCE connections use another source address.
+ */
+static bool
+connection_source(const struct load *l, struct net_peer *from)
+{
+	const struct net_peer *to = &l->target->server.peer;
+
+	if (to->address.any.sa_family != AF_INET ||
+	    ntohl(to->address.v4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+		return false;
+	*from = (struct net_peer){ .size = sizeof(from->address.v4) };
+	from->address.v4.sin_family = AF_INET;
+	from->address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK +
+	    (uint32_t)(l->opened / PORTS_PER_SOURCE % UINT16_MAX));
+	return true;
+}
+
+/*
+ * Starts to connect; false if the backlog is full. Only a Unix socket reports
+ * that (EAGAIN); with TCP the kernel itself tries again. On loopback the
+ * connection is established when connect(2) returns, so send is tried at once.
+ */
+static bool
+connection_connect(struct load *l, struct connection *c)
+{
+	const struct net_peer *to = &l->target->server.peer;
+	struct net_peer from;
+	bool bound = connection_source(l, &from);
+	int fd = net_connect_from(bound ? &from : NULL, &to->address.any,
+	    to->size);
+
+	if (fd == -EAGAIN)
+		return false;
+	if (fd < 0)
+		connection_not_made(l, -fd);
+	c->fd = fd;
+	c->queued = false;
+	l->open++;
+	connection_send(l, c);
+	return true;
+}
+
+static void
+connection_enqueue(struct load *l, struct connection *c)
+{
+	c->queued = true;
+	if (l->queue == NULL)
+		l->queue_end = &l->queue;
+	*l->queue_end = c;
+	l->queue_end = &c->next_queued;
+}
+
+void
+connection_retry_queued(struct load *l)
+{
+	if (l->queue == NULL || l->now < l->retry_at)
+		return;
+	while (l->queue != NULL && connection_connect(l, l->queue))
+		l->queue = l->queue->next_queued;
+	l->retry_at = net_now() + RETRY_INTERVAL;
+}
+
+/* The ring with the send times of the connection's messages in flight. */
+static int64_t *
+connection_send_times(const struct load *l, const struct connection *c)
+{
+	return l->send_times + (size_t)(c - l->connections) * l->plan->window;
+}
+
+void
+connection_open(struct load *l, struct connection *c,
+    enum connection_state state, uint64_t size)
+{
+	*c = (struct connection){ .fd = -1, .state = state,
+	    .number = ++l->opened, .send_limit = size, .message_end = size,
+	    .waiting_since = net_now() };
+	if (state == BUSY)
+		*connection_send_times(l, c) = c->waiting_since;
+	if (l->queue != NULL || !connection_connect(l, c))
+		connection_enqueue(l, c);
+}
+
+void
+connection_start_load(struct load *l, struct connection *c)
+{
+	const struct load_plan *plan = l->plan;
+	int64_t now = net_now();
+
+	c->state = BUSY;
+	c->waiting_since = now;
+	for (size_t i = 0; i < plan->window; i++)
+		connection_send_times(l, c)[i] = now;
+	c->message_end = c->received + plan->size;
+	c->send_limit = plan->mode == STREAM ? UINT64_MAX :
+	    c->received + plan->size * plan->window;
+	connection_send(l, c);
+}
+
+void
+connection_send_fin(struct load *l, struct connection *c)
+{
+	net_fin(c->fd);
+	c->state = FIN_SENT;
+	connection_watch(l, c, EPOLLIN);
+}
+
+void
+connection_close(struct load *l, struct connection *c)
+{
+	close(c->fd);
+	c->fd = -1;
+	l->open--;
+}
+
+/*
+ * Counts the messages that are complete. For each of them another one may be
+ * sent, and is timed from now on, even if the socket takes it later.
+ */
+static void
+connection_count_messages(struct load *l, struct connection *c, int64_t now)
+{
+	int64_t *times = connection_send_times(l, c);
+
+	while (c->received >= c->message_end) {
+		if (l->phase == MEASURING)
+			histogram_add(&l->result->latency,
+			    (uint64_t)(now - times[c->oldest]));
+		times[c->oldest] = now;
+		c->oldest = (uint32_t)((c->oldest + 1) % l->plan->window);
+		c->message_end += l->plan->size;
+		if (l->phase != CLOSING && l->plan->mode == ROUND_TRIPS)
+			c->send_limit += l->plan->size;
+	}
+}
+
+/* Decides what to do after bytes were received: send more, wait, or finish. */
+static void
+connection_continue(struct load *l, struct connection *c)
+{
+	if (c->state == BUSY && l->plan->mode != STREAM)
+		connection_count_messages(l, c, c->waiting_since);
+	if (c->received < c->send_limit)
+		connection_send(l, c);
+	else if (c->state == STARTING) {
+		c->state = IDLE;
+		l->starting--;
+	} else
+		connection_send_fin(l, c);
+}
+
+/* The server's end of file, which is correct only after our FIN. */
+static void
+connection_end_of_file(struct load *l, struct connection *c)
+{
+	if (c->state != FIN_SENT)
+		connection_fail(l, c, STATUS_RESET, "closed after %" PRIu64
+		    " of %" PRIu64 " bytes%s", c->received, c->sent,
+		    connection_hint(l, c));
+	connection_close(l, c);
+	if (l->plan->mode == CONNECT && l->phase != CLOSING)
+		connection_open(l, c, BUSY, l->plan->size);
+}
+
+static void
+connection_receive(struct load *l, struct connection *c)
+{
+	ssize_t n = net_recv(c->fd, input, sizeof(input));
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n < 0)
+		connection_broken(l, c, (int)-n);
+	if (n == 0) {
+		connection_end_of_file(l, c);
+		return;
+	}
+	connection_compare(l, c, (size_t)n);
+	c->received += (uint64_t)n;
+	c->waiting_since = net_now();
+	if (l->processors > 1)	/* a single one is left to the server */
+		l->spin_until = c->waiting_since + SPIN;
+	if (l->phase == MEASURING)
+		l->result->bytes += (uint64_t)n;
+	connection_continue(l, c);
+}
+
+void
+connection_handle(struct load *l, struct connection *c, uint32_t events)
+{
+	if (events & EPOLLOUT)
+		connection_send(l, c);
+	if (events & ~(uint32_t)EPOLLOUT)
+		connection_receive(l, c);
+}
+
+static void connection_timed_out(const struct load *,
+    const struct connection *) __attribute__((noreturn));
+
+/* The server has sent nothing for the time limit, or too slowly at the end. */
+static void
+connection_timed_out(const struct load *l, const struct connection *c)
+{
+	char limit[TEXT_TIME];
+
+	if (c->sent == 0)
+		connection_not_made(l, ETIMEDOUT);
+	if (l->phase == CLOSING && l->now >= l->phase_end)
+		connection_fail(l, c, STATUS_TIMEOUT, "timed out: %" PRIu64
+		    " of %" PRIu64 " bytes received %s after the measurement",
+		    c->received, c->sent, text_time(limit, l->closing_limit));
+	connection_fail(l, c, STATUS_TIMEOUT, "timed out: received nothing "
+	    "for %s after %" PRIu64 " of %" PRIu64 " bytes%s",
+	    text_time(limit, l->plan->timeout), c->received, c->sent,
+	    c->state == FIN_SENT ? ", and no end of file" : "");
+}
+
+/*
+ * In mode ROUND_TRIPS a server that does not close after our FIN is not at
+ * fault, because its connections are not what is measured.
+ */
+void
+connection_check_timeout(struct load *l, struct connection *c)
+{
+	int64_t waited = l->now - c->waiting_since;
+
+	if (c->fd < 0 && !c->queued)
+		return;
+	if (c->state == FIN_SENT && l->plan->mode == ROUND_TRIPS) {
+		if (waited >= FIN_GRACE)
+			connection_close(l, c);
+		return;
+	}
+	if (c->state != FIN_SENT && c->received == c->send_limit)
+		return;		/* nothing is expected */
+	if (l->plan->timeout == 0)
+		return;
+	if (waited >= l->plan->timeout ||
+	    (l->phase == CLOSING && l->now >= l->phase_end))
+		connection_timed_out(l, c);
+}
