@@ -12,7 +12,7 @@ use File::Temp ();
 use IO::Socket::IP ();
 use IO::Socket::UNIX ();
 use POSIX ();
-use Socket qw(SOCK_DGRAM SOCK_STREAM);
+use Socket qw(MSG_OOB SOCK_DGRAM SOCK_STREAM);
 use Test::More;
 
 my $tmp = File::Temp->newdir;
@@ -60,14 +60,16 @@ for my $engine (engines()) {
 	my $early = IO::Socket::IP->new(PeerHost => '127.0.0.1',
 	    PeerPort => $tcp->sockport) // die $@;
 	$early->blocking(0);
-	put($early, 'early');
+	put($early, 'ear');
+	send $early, 'l', MSG_OOB;
+	put($early, 'y');
 	my $server = activated([ far($tcp), far($unix) ],
 	    { listeners => 2, no_port => 1 }, $engine);
 	is join(' ', $server->addresses),
 	    '127.0.0.1:' . $tcp->sockport . " unix:$path",
 	    "$engine: it listens on what was passed, and on nothing else";
-	is get($early, 5), 'early',
-	    "$engine: who came before the server did is served";
+	is get($early, 5), 'early', "$engine: a client that connected before " .
+	    'the server started is served, and its urgent byte comes back';
 	close $early;
 	is exchange(dial($server), 'tcp', 3), 'tcp', "$engine: TCP";
 	is run_echo('send', '-q', '-a', "unix:$path", 'hi')->{out}, "hi\n",
@@ -120,6 +122,24 @@ for my $engine (engines()) {
 	$server->stop;
 	is $heard->(), 'STOPPING=1', "$engine: and that it stops";
 	ok !IO::Select->new($to)->can_read(0), "$engine: once";
+
+	# The manager's queue is full: the server serves, and notifies later.
+	my $from = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
+	    Peer => "$tmp/notify") // die $!;
+	$from->blocking(0);
+	my $queued = 0;
+	$queued++ while $from->send('full');
+	$server = start_server($engine);
+	is exchange(dial($server), 'hello', 5), 'hello',
+	    "$engine: a full queue of notifications does not stop the server";
+	$heard->() for 1 .. $queued;
+	is $heard->(), 'READY=1', "$engine: and the notification comes later";
+	$server->stop;
+	is $heard->(), 'STOPPING=1', "$engine: and the next one";
+	$queued = 0;
+	$queued++ while $from->send('full');
+	$server = start_server($engine);
+	$server->stop;
 	unlink "$tmp/notify";
 }
 

@@ -1,7 +1,6 @@
 #include "net.h"
 
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -154,9 +153,8 @@ open_stream_socket(int family)
 	    SOCK_CLOEXEC, 0));
 }
 
-/* Sets the options that accepted connections inherit from a listener. */
-static void
-set_inherited_options(int fd)
+void
+net_set_echo_options(int fd)
 {
 	enable_option(fd, SOL_SOCKET, SO_OOBINLINE);
 	enable_option(fd, IPPROTO_TCP, TCP_NODELAY);
@@ -170,7 +168,7 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 	if (fd < 0)
 		return fd;
 	enable_option(fd, SOL_SOCKET, SO_REUSEADDR);	/* ignore TIME_WAIT */
-	set_inherited_options(fd);
+	net_set_echo_options(fd);
 	if (sa->sa_family == AF_INET6)		/* IPv4 gets its own socket */
 		enable_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	if (bind(fd, sa, size) < 0 || listen(fd, BACKLOG) < 0)
@@ -190,43 +188,11 @@ net_adopt(int fd)
 		return -errno;
 	if (!listens || type != SOCK_STREAM)
 		return -EINVAL;
-	set_inherited_options(fd);
+	net_set_echo_options(fd);
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
 	return 0;
-}
-
-/*
- * Returns whether the path is a socket file on which no process listens: a
- * server that was killed does not remove its file.
- */
-static bool
-is_stale_socket(const struct sockaddr_un *un, socklen_t size)
-{
-	struct stat file;
-	int fd, error;
-
-	if (lstat(un->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode) ||
-	    (fd = open_stream_socket(AF_UNIX)) < 0)
-		return false;
-	error = connect(fd, (const struct sockaddr *)un, size) < 0 ? errno : 0;
-	close(fd);
-	return error == ECONNREFUSED;
-}
-
-int
-net_listen_unix(const struct sockaddr_un *un, socklen_t size, mode_t mode)
-{
-	/* With a chmod(2) after bind(2), the file would be open for a moment. */
-	mode_t before = umask(0777 & ~mode);
-	int fd = net_listen((const struct sockaddr *)un, size);
-
-	if (fd == -EADDRINUSE && *un->sun_path != '\0' &&
-	    is_stale_socket(un, size) && unlink(un->sun_path) == 0)
-		fd = net_listen((const struct sockaddr *)un, size);
-	umask(before);
-	return fd;
 }
 
 int
@@ -277,6 +243,26 @@ net_accept(int fd, union net_address *peer)
 		    &process, &size) < 0 ? 0 : process.pid;
 	}
 	return (int)result_or_errno(fd);
+}
+
+bool
+net_is_connection(int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_storage storage;
+	} address;
+	socklen_t size = sizeof(address);
+	socklen_t type_size = sizeof(int);
+	int type;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) < 0 ||
+	    type != SOCK_STREAM ||
+	    getpeername(fd, &address.any, &size) < 0)
+		return false;
+	size = sizeof(address);
+	return getsockname(fd, &address.any, &size) == 0 &&
+	    size > sizeof(sa_family_t);
 }
 
 void

@@ -86,16 +86,24 @@ const char *net_peer_name(char out[NET_NAME_MAX], const union net_address *);
 int net_listen(const struct sockaddr *, socklen_t);
 
 /*
- * As net_listen(), for a Unix socket; mode is the mode of its file. A socket
- * file on which no process listens is replaced.
- */
-int net_listen_unix(const struct sockaddr_un *, socklen_t, mode_t);
-
-/*
  * Prepares an inherited listening socket (sd_listen_fds(3)) as net_listen()
  * does. Returns 0 or -errno; -EINVAL if it is not a listening stream socket.
  */
 int net_adopt(int fd);
+
+/*
+ * Sets the options that accepted connections inherit from net_listen(), on a
+ * connection that does not have them: Unix sockets do not inherit
+ * SO_OOBINLINE, and connections that came before net_adopt() inherit nothing.
+ */
+void net_set_echo_options(int fd);
+
+/*
+ * Returns whether the descriptor is a connected stream socket with a local
+ * address, as inetd(8) passes it. The socket pairs that some programs use as
+ * pipes have no address.
+ */
+bool net_is_connection(int fd);
 
 /* Gets the address that a socket is bound to. Returns 0 or -errno. */
 int net_self(int fd, struct net_peer *);

@@ -348,7 +348,11 @@ listener_accept_failed(struct listeners *ls, const struct listener *l,
 int
 listener_accept(struct listener *l, union net_address *peer)
 {
-	return net_accept(l->watch.fd, peer);
+	int fd = net_accept(l->watch.fd, peer);
+
+	if (fd >= 0 && (l->is_inherited || peer->any.sa_family == AF_UNIX))
+		net_set_echo_options(fd);
+	return fd;
 }
 
 void

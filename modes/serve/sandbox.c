@@ -26,6 +26,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #endif
 
 /* clang has a feature for what gcc has a macro for. */
@@ -67,6 +68,8 @@ static const struct rule rules[] = {
 	{ SYS_getsockopt, 2, ALL_BITS, SO_PEERCRED },
 	{ .call = SYS_shutdown },
 	{ SYS_setsockopt, 2, ALL_BITS, SO_LINGER },
+	{ SYS_setsockopt, 2, ALL_BITS, SO_OOBINLINE },
+	{ SYS_setsockopt, 2, ALL_BITS, TCP_NODELAY },
 	{ .call = SYS_close },
 	{ SYS_fcntl, 1, ALL_BITS, F_DUPFD_CLOEXEC },	/* the reserve */
 	/* The log. */

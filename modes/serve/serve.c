@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "engine.h"
 #include "modes/lib/args.h"
@@ -305,6 +306,26 @@ drop_privileges(const char *user)
 		    error == -EPERM ? " (only root can)" : "");
 }
 
+/*
+ * Started by inetd(8) or the like, standard input is a client's connection,
+ * and standard error may be the same one: no line must go there.
+ */
+static void
+refuse_connection_as_stdin(void)
+{
+	static const char text[] = "standard input is a connection of a "
+	    "client: the server cannot be started by inetd, tcpserver or "
+	    "systemd with Accept=yes (see --address, or LISTEN_FDS)";
+
+	if (!net_is_connection(STDIN_FILENO))
+		return;
+	if (!net_is_connection(STDERR_FILENO))
+		errx(STATUS_USAGE, "%s", text);
+	openlog(program_invocation_short_name, LOG_PID, LOG_DAEMON);
+	syslog(LOG_ERR, "%s", text);
+	exit(STATUS_USAGE);
+}
+
 static int
 serve_run(int argc, char **argv)
 {
@@ -315,6 +336,7 @@ serve_run(int argc, char **argv)
 
 	options_parse(argc, argv, &mode_serve, serve_set, &request);
 	args_no_operands(argc, argv);
+	refuse_connection_as_stdin();
 	set_defaults(&request);
 	for (int i = 0; i < request.address_count; i++)
 		addresses[i] = args_address("--address", request.addresses[i],
