@@ -27,7 +27,7 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE at_most chroot_prefix cpu_of_busiest
+our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
     descriptors_of dial end_processes engines exchange exec_form fill flood get get_all in_tree
     is_between is_bytes measure_again median modes parallel_engines pattern
     pattern_at process_gone program put random_bytes refuses_connections
@@ -622,6 +622,16 @@ sub reset_connection {
 	my ($sock) = @_;
 	setsockopt $sock, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0);
 	close $sock;
+}
+
+# A port at which connections are refused, because the socket that holds it does
+# not listen. Returns the socket, which must be kept, and the address. (The port
+# of a server that has ended may belong to another one at once.)
+sub closed_port {
+	socket my $sock, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
+	bind $sock, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
+	my ($port) = unpack_sockaddr_in(getsockname $sock);
+	return ($sock, "127.0.0.1:$port");
 }
 
 # Whether connections to the server's port are refused.
