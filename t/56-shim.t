@@ -1,6 +1,6 @@
 # Faults that the system shows seldom, from a preloaded library (t/shim.c):
-# start-up calls that fail, an accept that fails, reads and writes that are short
-# or fail for the moment.
+# start-up calls that fail, an accept that fails, reads and writes that are
+# short or fail for the moment.
 use strict;
 use warnings;
 

@@ -1,5 +1,6 @@
 # What a service manager passes to the server and expects from it: sockets
-# (LISTEN_FDS, sd_listen_fds(3)) and notifications (NOTIFY_SOCKET, sd_notify(3)).
+# (LISTEN_FDS, sd_listen_fds(3)) and notifications (NOTIFY_SOCKET,
+# sd_notify(3)).
 use strict;
 use warnings;
 

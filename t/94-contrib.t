@@ -1,6 +1,6 @@
-# The files in contrib: the systemd units are well formed and confined, and every
-# command in them, in the Dockerfile and in kubernetes.yaml works. The options and
-# files that doc/scaling names exist.
+# The files in contrib: the systemd units are well formed and confined, and
+# every command in them, in the Dockerfile and in kubernetes.yaml works. The
+# options and files that doc/scaling names exist.
 use strict;
 use warnings;
 
@@ -26,8 +26,8 @@ sub knows {
 	is "@unknown", '', "$what: all options of $name $mode exist";
 }
 
-# Asserts that the health check succeeds while the server runs, and that it fails
-# at a port without a server.
+# Asserts that the health check succeeds while the server runs, and that it
+# fails at a port without a server.
 sub serves_and_asks {
 	my ($what, $serve, $ask) = @_;
 	my (undef, @serve) = @$serve;

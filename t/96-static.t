@@ -1,5 +1,5 @@
-# The static program is small, and every mode works without any other file, in an
-# empty folder under chroot. So do the commands of the image.
+# The static program is small, and every mode works without any other file, in
+# an empty folder under chroot. So do the commands of the image.
 use strict;
 use warnings;
 

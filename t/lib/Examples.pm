@@ -1,12 +1,12 @@
 package Examples;
 
-# Applies the examples of the texts in doc/ to a copy of the tree: the files that
-# a text gives in full, and its changes.
+# Applies the examples of the texts in doc/ to a copy of the tree: the files
+# that a text gives in full, and its changes.
 #
 # A change is a block that is marked diff: a line "--- FILE" and then lines that
 # begin with a space, - or +. The lines with a space or - must occur in FILE
-# exactly once. There are no line numbers, because they would soon be wrong. "@@"
-# comes before another place in the same file.
+# exactly once. There are no line numbers, because they would soon be wrong.
+# "@@" comes before another place in the same file.
 
 use strict;
 use warnings;
