@@ -43,11 +43,14 @@ for my $engine (engines()) {
 sub test_byte_by_byte {
 	my ($engine, $chunk) = @_;
 	my $server = start_server($engine, '--stream', "--chunk=$chunk");
+	# An idle machine shows a p99 below 5 ms in three tries, a busy one below
+	# 30 ms in ten.
 	my @runs;
 	measure_again(sub {
 		push @runs, byte_by_byte($server);
 		return $runs[-1];
-	}, sub { !$_[0]{exact} || $_[0]{p99} < 0.005 });
+	}, sub { !$_[0]{exact} ||
+	    $_[0]{p99} < (@runs < 3 ? 0.005 : 0.03) });
 	is scalar(grep { !$_->{exact} } @runs), 0, 'all bytes come back';
 	cmp_ok min(map { $_->{p99} } @runs), '<', 0.03,
 	    'the p99 of ten bytes is shorter than a delayed ACK';
