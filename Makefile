@@ -1,5 +1,7 @@
 # make            the program and its links, here
-# make test       its tests (or: prove t/)
+# make test       all tests (or: prove t/)
+# make check-quick  the most useful tests in less than 20 s, for the time between
+#                 an edit and the next, and for packagers
 # make demo, bench, asan, lint, static, install, uninstall, dist, clean: see
 # README
 
@@ -89,13 +91,23 @@ $(SHIM): t/shim.c Makefile
 demo: all
 	@contrib/demo $(PROGRAM)
 
-# All, or those that T names. Those that wait most go first, others beside
-# them: few of them keep a processor busy.
+# All tests, or those that T names. Most tests wait most of the time, so eight
+# run at once. The longest start first, so that none is left alone at the end.
 T = $(sort $(wildcard t/*.t))
-LONGEST = t/80-check.t t/40-stop.t t/55-faults.t t/60-send.t
+LONGEST = t/80-check.t t/60-send.t t/85-bench.t t/40-stop.t t/55-faults.t \
+	t/99-changing.t t/98-servers.t t/96-static.t t/95-install.t
+JOBS = 8
 test check: all
-	@ECHO_DIR=$(OUT) $(PROVE) -j6 $(filter $(T),$(LONGEST)) \
+	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
 	    $(filter-out $(LONGEST),$(T))
+
+# The structure of the sources, the unit tests, options and help, and what each
+# mode does first.
+QUICK = t/00-conn.t t/02-sandbox.t t/05-histogram.t t/05-smoke.t \
+	t/10-dispatch.t t/15-options.t t/20-echo.t t/25-bulk.t \
+	t/50-rough.t t/91-structure.t t/92-manual.t
+check-quick: T = $(QUICK)
+check-quick: test
 
 # How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
 # be --quick, which only shows that all of it runs.
@@ -109,8 +121,8 @@ bench: all $(YARDSTICK)
 plot: all
 	@doc/plot --measure $(MEASURE)
 
-# Clients by numbers, and then seeded faults (t/shim.c), on every engine, for
-# so many seconds.
+# Repeats the tests of faults more often, and then tries seeded faults (t/shim.c)
+# on every engine for TORTURE seconds.
 TORTURE = 60
 torture: all
 	@ECHO_TORTURE=1 ECHO_DIR=$(OUT) $(PROVE) t/55-faults.t
@@ -187,9 +199,10 @@ valgrind: all
 	ECHO_SERVE=--no-sandbox ECHO_DIR=$(OBJ)/valgrind \
 	    $(PROVE) t/05-smoke.t
 
-# How much of each file the tests run, by a program that counts. What is killed
-# or leaves by _exit(2) has not counted; tests of the sandbox, of rights given
-# up and of the program's size do not go with it, and are no matter here.
+# Measures which lines the tests run, with a program that counts them. A process
+# that is killed or calls _exit(2) counts nothing. The tests of the sandbox, of
+# --user and of the size of the program fail with such a program, which does not
+# matter.
 COVERAGE = 90
 coverage:
 	rm -rf build/coverage
@@ -257,5 +270,5 @@ dist:
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan bench can_fuzz check clean coverage demo dist fuzz install \
+.PHONY: all asan bench can_fuzz check check-quick clean coverage demo dist fuzz install \
     lint plot static test torture uninstall valgrind

@@ -1,6 +1,6 @@
-# Faults of clients and of the machine that take numbers to be seen: a
+# Faults of clients and of the machine that take many repetitions to be seen: a
 # thousand resets, ten ends in mid-input, many clients that are stopped.
-# (t/50-rough.t has the single ones.) With ECHO_TORTURE=1 there is more of it.
+# (t/50-rough.t has the single ones.) ECHO_TORTURE=1 repeats more.
 use strict;
 use warnings;
 
@@ -9,42 +9,60 @@ use lib "$FindBin::Bin/lib";
 
 use EchoTest;
 use IO::Select;
+use List::Util qw(min);
 use POSIX qw(:sys_wait_h);
-use Socket qw(:all);
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my @parallel = grep { $_ ne '--blocking' } engines();
-
 # The end of file right behind the data, one client after the other.
 for my $engine (engines()) {
-	my $server = start_server($engine, '--stream', '--chunk=64k', '-q');
-	for my $message (pattern(5), pattern(65536)) {
-		my $exact = grep { join('', exchange(dial($server), $message,
-		    undef, half_close => 1)) eq "${message}eof" } 1 .. 1000;
-		is $exact, 1000, "$engine: FIN right behind " .
-		    length($message) . ' bytes, 1000 times';
-	}
-	$server->stop;
+	subtest "$engine: FIN right behind the data, 1000 times" => sub {
+		my $server = start_server($engine, '--stream', '--chunk=64k',
+		    '-q');
+		for my $message (pattern(5), pattern(65536)) {
+			my $exact = grep { join('', exchange(dial($server),
+			    $message, undef, half_close => 1)) eq
+			    "${message}eof" } 1 .. 1000;
+			is $exact, 1000, 'all of ' . length($message) .
+			    ' bytes come back each time';
+		}
+		$server->stop;
+	};
 }
 
-# Byte by byte, ten at a time. Nagle's algorithm against delayed ACKs would
-# show as steps of 40 ms. The p99 is to be below 5 ms; a machine that is busy is
-# given ten tries, and may then be slower as long as it is no such step.
+# Ten messages byte by byte. Nagle's algorithm and delayed ACKs together would
+# show as steps of 40 ms, but seldom: what prevents them is TCP_NODELAY.
 for my $engine (engines()) {
 	for my $chunk (1, 65536) {
-		my $server = start_server($engine, '--stream',
-		    "--chunk=$chunk");
-		my ($exact, $p99);
-		for my $try (1 .. 10) {
-			($exact, $p99) = byte_by_byte($server);
-			last if !$exact || $p99 < 0.005;
-		}
-		ok $exact, "$engine --chunk=$chunk: byte by byte: exact";
-		cmp_ok $p99, '<', 0.03, sprintf '%s --chunk=%d: byte by ' .
-		    'byte: p99 %.1f ms', $engine, $chunk, 1000 * $p99;
-		$server->stop;
+		subtest "$engine --chunk=$chunk: byte by byte" =>
+		    sub { test_byte_by_byte($engine, $chunk) };
 	}
+}
+
+sub test_byte_by_byte {
+	my ($engine, $chunk) = @_;
+	my $server = start_server($engine, '--stream', "--chunk=$chunk");
+	# An idle machine shows a p99 below 5 ms in three tries, a busy one below
+	# 30 ms in ten.
+	my @runs;
+	measure_again(sub {
+		push @runs, byte_by_byte($server);
+		return $runs[-1];
+	}, sub { !$_[0]{exact} ||
+	    $_[0]{p99} < (@runs < 3 ? 0.005 : 0.03) });
+	is scalar(grep { !$_->{exact} } @runs), 0, 'all bytes come back';
+	cmp_ok min(map { $_->{p99} } @runs), '<', 0.03,
+	    'the p99 of ten bytes is shorter than a delayed ACK';
+	SKIP: {
+		my $sock = dial($server);
+		exchange($sock, 'x', 1);
+		my $its = server_socket($server, $sock->sockport);
+		skip 'pidfd_getfd(2) is not available', 1 unless $its;
+		ok unpack('i', getsockopt $its, IPPROTO_TCP, TCP_NODELAY),
+		    'the connection has TCP_NODELAY';
+	}
+	$server->stop;
 }
 
 sub byte_by_byte {
@@ -59,43 +77,68 @@ sub byte_by_byte {
 			    take => 1);
 		});
 	} 1 .. 300;
-	return ($back eq $sent, $took[297]);
+	return { exact => $back eq $sent, p99 => $took[297] };
+}
+
+# A copy of the server's socket that is connected to a port of ours.
+sub server_socket {
+	my ($server, $port) = @_;
+	# Numbers of system calls since Linux 5.3 are the same everywhere.
+	my ($pidfd_open, $pidfd_getfd) = (434, 438);
+	for my $pid ($server->processes) {
+		my $process = syscall $pidfd_open, 0 + $pid, 0;
+		next if $process < 0;
+		opendir my $d, "/proc/$pid/fd" or next;
+		for my $fd (grep { /^\d+$/ } readdir $d) {
+			my $copy = syscall $pidfd_getfd, $process, 0 + $fd,
+			    0;
+			next if $copy < 0;
+			open my $sock, '+<&=', $copy or next;
+			my $peer = getpeername $sock or next;
+			return $sock
+			    if (Socket::unpack_sockaddr_in($peer))[0] == $port;
+		}
+		POSIX::close($process);
+	}
+	return;
 }
 
 # Resets in mid-stream.
 for my $engine (engines()) {
-	my $server = start_server($engine, '-q');
-	my $before = $server->descriptors;
-	my $block = 'y' x 50000;
-	for (1 .. 1000) {
-		my $victim = dial($server);
-		syswrite $victim, $block;
-		setsockopt $victim, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0);
-		close $victim;
-	}
-	is exchange(dial($server), 'alive', undef, half_close => 1), 'alive',
-	    "$engine: alive after 1000 resets";
-	SKIP: {
-		skip 'descriptors are told by /proc', 1 unless defined $before;
-		my $until = time + $DEADLINE;
-		sleep 0.01 while $server->descriptors > $before &&
-		    time < $until;
-		is $server->descriptors, $before,
-		    "$engine: with the descriptors it began with";
-	}
-	$server->stop;
+	subtest "$engine: 1000 resets" => sub {
+		my $server = start_server($engine, '-q');
+		my $before = $server->descriptors;
+		my $block = 'y' x 50000;
+		for (1 .. 1000) {
+			my $victim = dial($server);
+			syswrite $victim, $block;
+			reset_connection($victim);
+		}
+		is exchange(dial($server), 'alive', undef, half_close => 1),
+		    'alive', 'the server goes on';
+		SKIP: {
+			skip 'descriptors are counted in /proc', 1
+			    unless defined $before;
+			wait_until(sub { $server->descriptors == $before });
+			is $server->descriptors, $before,
+			    'it has closed the descriptors of all';
+		}
+		$server->stop;
+	};
 }
 
-# The server ends it while input comes: the client reads every byte owed, then
-# an end of file, however its next bytes fall. Ten servers each at a time.
+# The server ends a connection while input comes: the client reads all pending
+# output, then an end of file, wherever its next bytes fall. Ten servers for
+# each kind of end, all at the same time.
 {
 	my %ends = (
 		'--gap' => { options => ['--message', '--gap=200ms',
 		    '--idle=0'], size => 1000, pause => 0.2 },
 		'--idle' => { options => ['--stream', '--idle=200ms'],
 		    size => 1000, pause => 0.2 },
-		# This one reads less than it writes: much is under way.
-		TERM => { options => ['--stream', '--drain=2s',
+		# This client reads less than it writes, so that much output
+		# is pending.
+		SIGTERM => { options => ['--stream', '--drain=2s',
 		    '--chunk=64k'], size => 65536, pause => 0, take => 32768,
 		    signal => 1 }
 	);
@@ -116,30 +159,31 @@ for my $engine (engines()) {
 	for (@all) {
 		$_->{sock} = dial($_->{server});
 		$_->{server}->wait_log(qr/connected/);
-		# So that it is under way when the end comes.
+		# The connection is in use when its end comes.
 		exchange($_->{sock}, substr($block, 0, 4), 4);
 		$_->{sent} = $_->{back} = 4;
 	}
-	my $until = time + $DEADLINE;
+	my $until = time + 2 * $DEADLINE;
 	while (time < $until && (my @going = grep { !$_->{end} } @all)) {
 		write_and_read($_, $block, $twice) for @going;
 		sleep 0.001;
 	}
-	my %well;
+	my %wrong = map { $_->{name} => [] } @all;
 	for (@all) {
 		my ($server, $n) = @$_{qw(server back)};
 		$server->stop($_->{signal} ? undef : 'TERM');
-		my $owed = $server->log =~ /closed after $n bytes?,/;
-		my $well = $owed && $_->{exact} && ($_->{end} // '') eq 'eof';
-		diag "$_->{name}: $n of $_->{sent} bytes, ", $_->{end} // 'late',
-		    "\n", $server->log unless $well;
-		$well{$_->{name}} += $well;
+		my $all = $server->log =~ /closed after $n bytes?,/;
+		my $end = $_->{end} // 'late';
+		push @{ $wrong{$_->{name}} }, "$n of $_->{sent} bytes, $end",
+		    $server->log
+		    unless $all && $_->{exact} && $end eq 'eof';
 	}
-	is $well{$_}, 10, "$_: while input comes, all owed and then an end " .
-	    'of file, 10 of 10' for sort keys %well;
+	is join("\n", @{ $wrong{$_} }), '', "$_ while input comes: ten " .
+	    'clients read all pending output, then an end of file'
+	    for sort keys %wrong;
 }
 
-# One step of a client that writes in spite of the server's end.
+# One step of a client that goes on writing after the server's end of file.
 sub write_and_read {
 	my ($c, $block, $twice) = @_;
 	if ($c->{signal} && $c->{sent} > 1 << 20 && !$c->{signalled}++) {
@@ -164,56 +208,38 @@ sub write_and_read {
 	close $c->{sock} if $c->{end};
 }
 
-# Out of descriptors with no client at all, so that none can leave: the
-# server turns a few away, rests, and serves when there are more. (The limit
-# is one process's: several workers are several such servers.)
-SKIP: {
-	my @cases = map +{ engine => $_, server => start_server($_) },
-	    grep { !/ / } engines();
-	$_->{most} = first_free($_->{server}) for @cases;
-	my $limit = sub { !system 'prlimit', "--nofile=$_[1]:", '--pid',
-	    $_[0]->pid };
-	unless (defined $cases[0]{most} &&
-	    $limit->($cases[0]{server}, $cases[0]{most})) {
-		$_->{server}->stop for @cases;
-		skip 'no prlimit(1) or no /proc here', 5 * @cases;
-	}
-	for (@cases) {
-		my $server = $_->{server};
-		$limit->($server, $_->{most});
-		$server->allow(qr/^echo serve: cannot accept, pausing/);
-		$_->{socks} = [ map { dial($server) } 1 .. 20 ];
-	}
-	$_->{server}->wait_log(qr/Too many open/) for @cases;
-	my $warnings = sub { scalar(() = $_[0]->log =~ /Too many/g) };
-	my $start = time;
-	for (@cases) {
-		$_->{cpu} = $_->{server}->cpu;
-		$_->{warnings} = $warnings->($_->{server});
-	}
-	sleep 2;
-	for (@cases) {
-		my ($engine, $server) = @$_{qw(engine server)};
-		cmp_ok $server->cpu - $_->{cpu}, '<=', 0.04 + 0.02,
-		    "$engine: no client and no descriptor: it does not spin";
-		cmp_ok $warnings->($server) - $_->{warnings}, '<=',
-		    1 + time - $start, "$engine: nor fill the log";
-		my $away = grep { IO::Select->new($_)->can_read(0) }
-		    @{ $_->{socks} };
-		ok $away >= 1 && $away <= 10, "$engine: and turns few away" or
-		    diag "$away of 20";
-		@{ $_->{socks} } = ();
-		$limit->($server, 64);
+# No free descriptor and no client that could leave: the server closes a few
+# waiting clients, sleeps, and serves when there are descriptors again. (The
+# limit is that of one process: several workers are several such servers.)
+sub test_no_descriptor {
+	my ($case, $start) = @_;
+	my $server = $case->{server};
+	is_between scalar(() = $server->log =~ /Too many/g), 1,
+	    2 + time - $start, 'it warns once a second at most';
+	is_between scalar(grep { IO::Select->new($_)->can_read(0) }
+	    @{ $case->{socks} }), 1, 10, 'it closes few of 20 clients';
+	at_most(1, sub {
+		@{ $case->{socks} } = ();
+		$server->limit_descriptors(64);
 		my $took = seconds_of(sub {
-			is exchange(dial($server), 'back', 4), 'back',
-			    "$engine: when there are descriptors";
+			exchange(dial($server), 'back', 4) eq 'back' or
+			    die 'no answer'
 		});
-		cmp_ok $took, '<', 1, "$engine: it serves, within 1 s";
-		$server->stop;
-	}
+		take_descriptors($case) if $took > 1;
+		return $took;
+	}, 'when there are descriptors again it serves within a second');
+	$server->stop;
 }
 
-# The descriptor that it would get next; undef where that is not told.
+sub take_descriptors {
+	my ($case) = @_;
+	my $server = $case->{server};
+	$server->limit_descriptors($case->{most}) or return 0;
+	$case->{socks} = [ map { dial($server) } 1 .. 20 ];
+	return 1;
+}
+
+# The descriptor that a server would get next; undef where /proc is missing.
 sub first_free {
 	my ($server) = @_;
 	my $fd = 0;
@@ -222,26 +248,49 @@ sub first_free {
 	return $fd;
 }
 
-# Clients are stopped while they are owed more than their sockets hold.
-for my $engine (@parallel) {
-	my $server = start_server($engine, '-q');
+SKIP: {
+	my @cases = map { { engine => $_, server => start_server($_) } }
+	    grep { !/ / } engines();
+	my $start = time;
+	for (@cases) {
+		$_->{most} = first_free($_->{server});
+		next if defined $_->{most} && take_descriptors($_);
+		$_->{server}->stop for @cases;
+		skip 'descriptors cannot be limited by prlimit(1)', 1;
+	}
+	my @servers = map { $_->{server} } @cases;
+	$_->allow(qr/^echo serve: cannot accept, pausing/) for @servers;
+	$_->wait_log(qr/Too many open/) for @servers;
+	at_most(0.04 + 0.02, sub { cpu_of_busiest(2, @servers) },
+	    'without free descriptors a server sleeps (processor seconds)');
+	for my $case (@cases) {
+		subtest "$case->{engine}: no client and no free descriptor" =>
+		    sub { test_no_descriptor($case, $start) };
+	}
+}
+
+# Clients are stopped while more output is pending than their sockets hold.
+sub test_stopped_clients {
+	my ($engine) = @_;
+	my $server = start_server($engine, '-q', '--idle=0');
 	my $many = $ENV{ECHO_TORTURE} ? 50 : 15;
 	my @clients = map { stopping_client($server) } 1 .. $many;
 	is scalar(grep { waitpid($_, WUNTRACED) == $_ } @clients), $many,
-	    "$engine: $many clients are stopped";
+	    "$many clients are stopped";
 	my $other = dial($server);
-	my @took = map { seconds_of(sub { exchange($other, 'hello', 5) }) }
-	    1 .. 21;
-	cmp_ok median(@took), '<', 0.05, "$engine: they keep nobody waiting";
+	at_most(0.05, sub {
+		median(map { seconds_of(sub { exchange($other, 'hello', 5) }) }
+		    1 .. 21);
+	}, 'another client is answered within 50 ms (median)');
 	kill CONT => @clients;
-	my $exact = grep { waitpid($_, 0) == $_ && $? == 0 } @clients;
-	is $exact, $many, "$engine: and complete when they go on";
+	is scalar(grep { waitpid($_, 0) == $_ && $? == 0 } @clients), $many,
+	    'each reads all its bytes when it goes on';
 	close $other;
 	$server->stop;
 }
 
-# A client in a process of its own, which writes more than a socket takes
-# unread, stops itself, and reads when it goes on.
+# A client in a process of its own, which writes more than a socket holds,
+# stops itself, and reads when it goes on.
 sub stopping_client {
 	my ($server) = @_;
 	return spawn(sub {
@@ -256,29 +305,40 @@ sub stopping_client {
 		}
 		kill STOP => $$;
 		my $back = exchange($sock, '', $sent);
-		$back eq substr $block x (1 + $sent / length $block), 0, $sent
-		    or die "differs\n";
+		$back eq pattern_at($block, 0, $sent) or die "differs\n";
 	});
 }
 
-# Lines of 64 KiB that drive a terminal, and whatever bytes there are.
-for my $engine (engines()) {
-	my $server = start_server($engine, '-v', '--chunk=64k');
-	$server->allow(qr/^echo serve: no sandbox: /);
-	for my $text ("\e[2J\x9b" x 16384, "\n" x 65536, random_bytes(65536)) {
-		my $back = exchange(dial($server), $text, undef, half_close => 1);
-		ok $back eq $text, "$engine: 64 KiB of hostile text come back";
-	}
-	$server->wait_log(qr/closed/, 3);
-	my @lines = split /\n/, $server->log;
-	unlike $server->log, qr/[\x00-\x09\x0b-\x1f\x7f]/,
-	    "$engine: and no control byte gets into the log";
-	is scalar(grep { !utf8::decode(my $copy = $_) || length > 500 } @lines),
-	    0, "$engine: nor what is no text, nor a long line";
-	$server->stop;
+for my $engine (parallel_engines()) {
+	subtest "$engine: stopped clients" =>
+	    sub { test_stopped_clients($engine) };
 }
 
-# Much, read while it is written. (The last, for it makes forks dear.)
+# Lines of 64 KiB that would drive a terminal, and random bytes.
+for my $engine (engines()) {
+	subtest "$engine: 64 KiB of hostile text" => sub {
+		my $server = start_server($engine, '-v', '--chunk=64k');
+		my %texts = ('escape sequences' => "\e[2J\x9b" x 16384,
+		    'line feeds' => "\n" x 65536,
+		    'random bytes' => random_bytes(65536));
+		for (sort keys %texts) {
+			is_bytes scalar exchange(dial($server), $texts{$_},
+			    undef, half_close => 1), $texts{$_},
+			    "$_ come back";
+		}
+		$server->wait_log(qr/closed/, 3);
+		my @lines = split /\n/, $server->log;
+		unlike $server->log, qr/[\x00-\x09\x0b-\x1f\x7f]/,
+		    'the log has no control character';
+		is scalar(grep { !utf8::decode(my $copy = $_) ||
+		    length > 500 } @lines), 0,
+		    'its lines are UTF-8 and short';
+		$server->stop;
+	};
+}
+
+# 64 MiB, read while they are written. (This comes last because so much memory
+# makes each fork slow.)
 {
 	my $message = pattern(64 << 20);
 	for my $engine (engines()) {
@@ -286,9 +346,10 @@ for my $engine (engines()) {
 		for my $turn (1 .. ($ENV{ECHO_TORTURE} ? 12 : 1)) {
 			my $run = run_echo({ in => $message }, 'send', '-a',
 			    $server->address);
-			ok $run->{status} == 0 && $run->{out} eq $message,
-			    "$engine: 64 MiB ($turn)" or
-			    diag "exit status $run->{status}\n$run->{err}";
+			is $run->{status}, 0,
+			    "$engine: 64 MiB are sent ($turn)";
+			is_bytes $run->{out}, $message,
+			    "$engine: and come back ($turn)";
 		}
 		$server->stop;
 	}

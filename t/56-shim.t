@@ -1,6 +1,6 @@
-# Faults that the system has but seldom, from a library that is preloaded
-# (t/shim.c): start-up calls that fail, an accept that fails, reads and writes
-# that come short or not at all.
+# Faults that the system shows seldom, from a preloaded library (t/shim.c):
+# start-up calls that fail, an accept that fails, reads and writes that are
+# short or fail for the moment.
 use strict;
 use warnings;
 
@@ -11,64 +11,69 @@ use EchoTest;
 use IO::Select ();
 use Schedule;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
-plan skip_all => 'nothing can be preloaded here' unless
-    run_echo({ wrap => shimmed('fail=1') }, 'send', '-p1', 'x')->{err} =~
-    /^shim: /m;
+plan skip_all => 'a library cannot be preloaded' unless
+    run_echo({ wrap => shimmed('fail=1'), forget => 1 }, 'send', '-p1',
+    'x')->{err} =~ /^shim: /m;
 
 my @ways = map { [split] } engines();
 
-# Every call that start-up makes fails once: either that is said in one line
-# and is the end, or the server does without, and serves.
+# Starts a server whose nth call of start-up fails. Either one line says so and
+# the server ends, or it does without and serves. Returns the name of the call;
+# undef if the server makes fewer calls.
 sub start_with_failure {
 	my ($n, @way) = @_;
 	my $server = start_server({ wrap => shimmed("fail=$n"), no_wait => 1 },
 	    @way);
 	my $said = readline($server->{out}) // '';
-	my ($call) = $server->log =~ /^shim: fails: (\w+)$/m;
-	my $what = "@way: call $n fails" . ($call ? ": $call" : '');
-	if ($said =~ /^listening on (127\.0\.0\.1:\d+)$/) {
-		$server->{address} = $1;
-		my $back = eval { exchange(dial($server), 'alive', undef,
-		    half_close => 1) } // $@;
-		$server->signal('TERM');
-		my $status = $server->wait // 'none';
-		($call) = $server->log =~ /^shim: fails: (\w+)$/m;
-		return $call if $back eq 'alive' && $status eq 0;
-		# A worker that cannot go on, when the others may have begun.
-		my @lines = $server->log =~ /^(echo serve: .*)$/mg;
-		return $call if @way > 1 && $status eq 7 << 8 && @lines == 1;
-		fail "$what, but it listens";
-		diag show($back), "\nwait status $status\n", $server->log;
-		return $call;
-	}
+	my $call = sub { ($server->log =~ /^shim: fails: (\w+)$/m)[0] };
+	return ended_with_failure($server, $said, $n, $call)
+	    unless $said =~ /^listening on (127\.0\.0\.1:\d+)$/;
+	$server->{address} = $1;
+	my $back = eval { exchange(dial($server), 'alive', undef,
+	    half_close => 1) } // $@;
+	$server->signal('TERM');
 	my $status = $server->wait // 'none';
-	# Whoever is left of it would hold its end of the pipe.
-	my $gone = IO::Select->new($server->{out})->can_read(2);
-	my @lines = grep { !/^shim: / } split /\n/, $server->log;
-	ok $said eq '' && $gone && $status == 7 << 8 && @lines == 1 &&
-	    $lines[0] =~ /^echo serve: [\x20-\x7e]+$/, $what or
-	    diag "$said", "wait status $status\n", $server->log;
-	return $call;
+	return $call->() if $back eq 'alive' && $status eq 0;
+	# A worker may fail after the server has begun to listen.
+	my @lines = $server->log =~ /^(echo serve: .*)$/mg;
+	return $call->() if @way > 1 && $status eq 7 << 8 && @lines == 1;
+	is "$back, wait status $status", 'alive, wait status 0',
+	    "call $n fails and the server listens: it serves, too";
+	return $call->();
+}
+
+sub ended_with_failure {
+	my ($server, $said, $n, $call) = @_;
+	my $status = $server->wait // 'none';
+	# A process that is left would hold its end of the pipe.
+	my $left = !IO::Select->new($server->{out})->can_read($DEADLINE);
+	my $lines = join "\n", grep { !/^shim: / } split /\n/, $server->log;
+	is "$said$status" . ($left ? ', a process is left' : ''), 7 << 8,
+	    "call $n fails (" . ($call->() // 'unknown') . '): exit 7';
+	like $lines, qr/\Aecho serve: [\x20-\x7e]+\z/,
+	    'and one line says so';
+	return $call->();
 }
 
 for my $way (@ways) {
-	my $n = 1;
-	my %failed;
-	while (my $call = start_with_failure($n, @$way)) {
-		$failed{$call}++;
-		last if ++$n > 2000;
-	}
-	my @needed = qw(socket bind listen);
-	is scalar(grep { $failed{$_} } @needed), @needed,
-	    "@$way: each call of start-up, " . ($n - 1) . ' in all: ' .
-	    join ', ', map { "$_ $failed{$_}" } sort keys %failed;
+	subtest "@$way: each call of start-up fails once" => sub {
+		my $n = 1;
+		my %failed;
+		while (my $call = start_with_failure($n, @$way)) {
+			$failed{$call}++;
+			last if ++$n > 2000;
+		}
+		note $n - 1, ' calls: ', join ', ', map { "$_ $failed{$_}" }
+		    sort keys %failed;
+		ok $failed{$_}, "$_ has failed" for qw(socket bind listen);
+	};
 }
 
-# accept(2) fails for a while, for any reason that it documents as transient:
-# the server says so seldom, rests, and goes on. (Out of descriptors it may
-# turn one away.)
+# accept(2) fails for each reason that it documents as transient: the server
+# warns seldom, sleeps, and goes on. (Without descriptors it may close a waiting
+# client.)
 my @of_connection = qw(ECONNABORTED EPROTO ENETDOWN EINTR);
 my @of_system = qw(EMFILE ENFILE ENOMEM ENOBUFS EPERM);
 
@@ -76,12 +81,12 @@ sub start_without_accept {
 	my ($fault, @way) = @_;
 	my $server = start_server({ wrap => shimmed("accept=$fault") }, @way);
 	$server->allow(qr/^echo serve: cannot accept, pausing: /);
-	return { name => "@way: accept fails, $fault", server => $server };
+	return { name => "@way: $fault", server => $server };
 }
 
-sub serves_within {
-	my ($server, $seconds) = @_;
-	for (my $until = time + $seconds; time < $until;) {
+sub is_served {
+	my ($server) = @_;
+	for (my $until = time + $DEADLINE; time < $until;) {
 		my $sock = dial($server);
 		return 1 if exchange($sock, 'on', 2,
 		    deadline => $until - time) eq 'on';
@@ -89,76 +94,75 @@ sub serves_within {
 	return 0;
 }
 
-{
+subtest 'accept(2) fails three times' => sub {
 	my @cases = map { my $way = $_; map { start_without_accept("$_:3",
 	    @$way) } @of_connection, @of_system } @ways;
 	dial($_->{server}) for @cases;
 	for (@cases) {
-		ok serves_within($_->{server}, $DEADLINE),
-		    "$_->{name} times: and then it serves";
+		ok is_served($_->{server}), "$_->{name}: then it serves";
 		$_->{server}->stop;
 	}
-}
-{
+};
+
+subtest 'accept(2) fails always' => sub {
 	my @cases = map { my $way = $_; map { start_without_accept($_, @$way)
 	    } @of_system } @ways;
-	my @waiting = map { dial($_->{server}) } @cases;
-	$_->{server}->wait_log(qr/cannot accept/) for @cases;
 	my $start = time;
-	my $warnings = sub { scalar(() = $_[0]->log =~ /cannot accept/g) };
+	my @waiting = map { dial($_->{server}) } @cases;
+	my @servers = map { $_->{server} } @cases;
+	$_->wait_log(qr/cannot accept/) for @servers;
+	at_most(0.04 + 0.02, sub { cpu_of_busiest(2, @servers) },
+	    'the servers sleep (processor seconds of the busiest)');
 	for (@cases) {
-		$_->{cpu} = $_->{server}->cpu;
-		$_->{warnings} = $warnings->($_->{server});
+		my $warnings = () = $_->{server}->log =~ /cannot accept/g;
+		is_between $warnings, 1, 2 + time - $start,
+		    "$_->{name}: it warns once a second at most";
+		$_->{server}->stop;
 	}
-	sleep 2;
-	for (@cases) {
-		my $server = $_->{server};
-		cmp_ok $server->cpu - $_->{cpu}, '<=', 0.04 + 0.02,
-		    "$_->{name}: it does not spin";
-		cmp_ok $warnings->($server) - $_->{warnings}, '<=',
-		    1 + time - $start, "$_->{name}: nor fill the log";
+};
+
+for my $way (@ways) {
+	subtest "@$way: a kernel without IPv6" => sub {
+		my $server = start_server({ wrap => shimmed('noipv6') }, @$way,
+		    '-a', '*');
+		is exchange(dial('127.0.0.1:' . $server->port), 'v4', 2), 'v4',
+		    'all interfaces are served';
 		$server->stop;
-	}
+		my $run = run_echo({ wrap => shimmed('noipv6'),
+		    deadline => $DEADLINE }, 'serve', @$way, '-a', '[::1]:0');
+		is $run->{status}, 7, 'an IPv6 address: exit 7';
+		like $run->{err},
+		    qr/\Aecho serve: [^\n]*\[::1\][^\n]*\n\z/,
+		    'and one line names it';
+	};
 }
 
-# A kernel without IPv6.
+# Reads and writes are short, fail for the moment, or were announced although
+# nothing is ready: no byte is lost. make torture tries thousands of seeds.
 for my $way (@ways) {
-	my $server = start_server({ wrap => shimmed('noipv6') }, @$way, '-a',
-	    '*');
-	is exchange(dial('127.0.0.1:' . $server->port), 'v4', 2), 'v4',
-	    "@$way: no IPv6: all interfaces";
-	$server->stop;
-	my $run = run_echo({ wrap => shimmed('noipv6'), deadline => 10 },
-	    'serve', @$way, '-a', '[::1]:0');
-	is $run->{status}, 7, "@$way: no IPv6: exit 7";
-	like $run->{err}, qr/\Aecho serve: [^\n]*\[::1\][^\n]*\n\z/,
-	    "@$way: with one line";
+	subtest "@$way: short reads and writes" => sub {
+		for my $block (0 .. 5) {
+			my $seed = $block * BLOCK;
+			my ($well, $why) = schedules($seed, 16, @$way);
+			is $why // '', '', "16 seeds from $seed" or
+			    diag "to repeat it: t/torture @$way ",
+			    $seed + $well, ' 4';
+		}
+	};
 }
 
-# Reads and writes that come short, fail for the moment, or were announced for
-# nothing: not a byte is lost. make torture tries thousands of seeds.
-for my $way (@ways) {
-	for my $block (0 .. 5) {
-		my ($well, $why) = schedules($block * BLOCK, 16, @$way);
-		ok !$why, "@$way: seeds from " . $block * BLOCK or
-		    diag 'seed ', $block * BLOCK + $well, ": $why",
-		    "t/torture @$way ", $block * BLOCK + $well, ' 4';
-	}
-}
-
-# The same for the client.
-{
+subtest 'echo send: short reads and writes' => sub {
 	my $server = start_server('--select', '-q');
 	my $message = pattern(50000);
 	for my $seed (1 .. 20) {
 		my $run = run_echo({ in => $message,
 		    wrap => shimmed("seed=$seed") }, 'send', '-a',
 		    $server->address);
-		ok $run->{status} == 0 && $run->{out} eq $message &&
-		    $run->{err} =~ /identical/, "echo send: seed $seed" or
-		    diag "exit status $run->{status}\n$run->{err}";
+		is $run->{status}, 0, "seed $seed: it succeeds";
+		is_bytes $run->{out}, $message, "seed $seed: all comes back";
+		like $run->{err}, qr/identical/, "seed $seed: it says so";
 	}
 	$server->stop;
-}
+};
 
 done_testing;

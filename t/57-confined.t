@@ -1,6 +1,6 @@
-# What a server gives up once it listens: root (--user) and the system calls
-# that serving does not take. That it can serve with the rest, all other tests
-# show; what each call does, t/sandbox.c.
+# What a server gives up after it has started to listen: the rights of root
+# (--user) and the system calls that it does not need. All other tests show that
+# it can serve with the rest; t/sandbox.c shows the calls one by one.
 use strict;
 use warnings;
 
@@ -10,70 +10,86 @@ use lib "$FindBin::Bin/lib";
 use EchoTest;
 use Test::More;
 
-# A field of /proc/PID/status, of each process of a server.
+# A field of /proc/PID/status, for each process of a server.
 sub status {
 	my ($server, $field) = @_;
 	return map { slurp("/proc/$_/status") =~ /^$field:\s*(.*)/m ? $1 : '' }
-	    $server->pid, $server->workers;
+	    $server->processes;
+}
+
+# Asserts that a field has the same value in all processes of a server.
+sub all_have {
+	my ($server, $field, $value, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is_deeply [ status($server, $field) ],
+	    [ ($value) x (() = $server->processes) ], $name;
 }
 
 SKIP: {
-	skip 'no sandbox in a build with a sanitizer', 1 if sanitized();
-	skip 'no seccomp here', 1
-	    unless slurp('/proc/self/status') =~ /^Seccomp:/m;
+	skip 'a build with a sanitizer has no sandbox', 1 if sanitized();
+	my ($own) = slurp('/proc/self/status') =~ /^Seccomp:\s*(\d)/m or
+	    skip 'the kernel has no seccomp', 1;
 	for my $engine (engines()) {
-		my $server = start_server($engine);
-		is exchange(dial($server), 'x', 1), 'x', $engine for 1 .. 4;
-		my @all = status($server, 'Seccomp');
-		is "@all", join(' ', (2) x @all),
-		    "$engine: each of its processes is in a sandbox";
-		@all = status($server, 'NoNewPrivs');
-		is "@all", join(' ', (1) x @all),
-		    "$engine: and gains no rights by exec";
-		$server->stop;
+		subtest "$engine: the sandbox" => sub {
+			my $server = start_server($engine);
+			is exchange(dial($server), 'x', 1), 'x',
+			    "client $_ is served" for 1 .. 4;
+			all_have($server, 'Seccomp', 2,
+			    'each process has a filter for system calls');
+			all_have($server, 'NoNewPrivs', 1,
+			    'no process can gain rights by exec');
+			$server->stop;
 
-		my @before = split ' ',
-		    slurp('/proc/self/status') =~ /^Seccomp:\s*(\d)/m ? $1 : '';
-		$server = start_server($engine, '--no-sandbox');
-		is exchange(dial($server), 'x', 1), 'x', $engine;
-		@all = status($server, 'Seccomp');
-		is "@all", join(' ', (@before) x @all),
-		    "$engine: --no-sandbox: it is in none";
-		$server->stop;
+			$server = start_server($engine, '--no-sandbox');
+			is exchange(dial($server), 'x', 1), 'x',
+			    '--no-sandbox: a client is served';
+			all_have($server, 'Seccomp', $own,
+			    '--no-sandbox: there is no filter');
+			$server->stop;
+		};
 	}
+}
+
+# A port below 1024 that is free, with a server on it.
+sub start_on_low_port {
+	for (1 .. 20) {
+		my $port = 512 + int rand 512;
+		my $server = eval { start_server('-a', "127.0.0.1:$port", @_) };
+		return $server if $server;
+	}
+	return;
 }
 
 SKIP: {
 	if ($> != 0) {
 		my $run = run_echo('serve', '-p0', '--user=root');
-		is $run->{status}, 7, '--user=root, without being it: exit 7';
+		is $run->{status}, 7, '--user without being root: exit 7';
 		like $run->{err}, qr/\A.*cannot become the user "?root"?: .* \(only root can\)\n\z/,
-		    'and one line';
+		    'and one line says so';
 		skip 'only root can become another user', 1;
 	}
 	my ($name, $uid, $gid) = (getpwnam 'nobody')[0, 2, 3];
 	skip 'there is no user nobody', 1 unless defined $uid;
 	for my $engine (engines()) {
-		my $server = start_server($engine, "--user=$name");
-		is exchange(dial($server), 'x', 1), 'x',
-		    "$engine: --user=$name: it serves";
-		is_deeply [ status($server, 'Uid') ],
-		    [ (join "\t", ($uid) x 4) x (1 + $server->workers) ],
-		    "$engine: by that user in every way";
-		is_deeply [ status($server, 'Gid') ],
-		    [ (join "\t", ($gid) x 4) x (1 + $server->workers) ],
-		    "$engine: and that group";
-		unlike join(' ', status($server, 'Groups')), qr/\b0\b/,
-		    "$engine: without root's other groups";
-		is_deeply [ status($server, 'CapEff') ],
-		    [ ('0' x 16) x (1 + $server->workers) ],
-		    "$engine: and can do nothing that root can";
-		$server->stop;
+		subtest "$engine --user=$name" => sub {
+			my $server = start_server($engine, "--user=$name");
+			is exchange(dial($server), 'x', 1), 'x',
+			    'a client is served';
+			all_have($server, 'Uid', join("\t", ($uid) x 4),
+			    'each process has only the ids of that user');
+			all_have($server, 'Gid', join("\t", ($gid) x 4),
+			    'and only the ids of its group');
+			unlike join(' ', status($server, 'Groups')), qr/\b0\b/,
+			    'no process is in another group of root';
+			all_have($server, 'CapEff', '0' x 16,
+			    'no process has a capability of root');
+			$server->stop;
+		};
 	}
-	# A port that only root may have, from before.
-	my $server = eval { start_server('-a', '127.0.0.1:7', "--user=$name") };
-	skip 'port 7 is taken', 1 unless $server;
-	is exchange(dial($server), 'seven', 5), 'seven', 'port 7, by nobody';
+	my $server = start_on_low_port("--user=$name");
+	skip 'no port below 1024 was free', 1 unless $server;
+	is exchange(dial($server), 'low', 3), 'low',
+	    'a port that needs root is bound before --user';
 	$server->stop;
 }
 

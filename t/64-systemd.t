@@ -1,5 +1,6 @@
-# What a service manager passes and wants to hear: sockets (LISTEN_FDS) and
-# notifications (NOTIFY_SOCKET).
+# What a service manager passes to the server and expects from it: sockets
+# (LISTEN_FDS, sd_listen_fds(3)) and notifications (NOTIFY_SOCKET,
+# sd_notify(3)).
 use strict;
 use warnings;
 
@@ -17,8 +18,8 @@ use Test::More;
 
 my $tmp = File::Temp->newdir;
 
-# As a manager does: sockets at descriptor 3 and on, and who they are for.
-# Arguments: the descriptors, a command.
+# Passes sockets as a service manager does, from descriptor 3 on. Arguments: the
+# descriptors, a command.
 my $pass = <<'END';
 my @fds = split /,/, shift;
 for my $i (reverse 0 .. $#fds) {
@@ -29,138 +30,155 @@ $ENV{LISTEN_PID} = $ENV{WRONG_PID} // $$;
 exec @ARGV or die $!;
 END
 
+# Starts a server that receives the sockets.
 sub activated {
 	my ($sockets, @args) = @_;
 	my %how = ref $args[0] ? %{ shift @args } : ();
 	fcntl $_, F_SETFD, 0 for @$sockets;
 	my $fds = join ',', map { fileno $_ } @$sockets;
-	my $server = start_server({ %how, pass => $sockets, wrap => [ $^X, '-MPOSIX', '-e', $pass,
-	    $fds ] }, @args);
+	my $server = start_server({ %how, pass => $sockets,
+	    wrap => [ $^X, '-MPOSIX', '-e', $pass, $fds ] }, @args);
 	fcntl $_, F_SETFD, 1 for @$sockets;
 	return $server;
 }
 
-# A descriptor far from 3, so that none is in the way of another.
-sub far {
+# A copy of a socket at a high number, so that moving one to 3 overwrites none.
+sub at_high_number {
 	my ($sock) = @_;
 	my $fd = POSIX::dup2(fileno $sock, 40 + fileno $sock) // die $!;
-	open my $dup, '+<&=', $fd or die $!;
-	return $dup;
+	open my $copy, '+<&=', $fd or die $!;
+	return $copy;
 }
 
-sub listener {
+sub tcp_listener {
 	return IO::Socket::IP->new(Listen => 100, LocalHost => '127.0.0.1',
 	    Type => SOCK_STREAM) // die $@;
 }
 
-for my $engine (engines()) {
+sub test_passed {
+	my ($engine) = @_;
 	my $path = "$tmp/sock";
-	my ($tcp, $unix) = (listener(), IO::Socket::UNIX->new(Listen => 100,
-	    Local => $path));
+	my ($tcp, $unix) = (tcp_listener(), IO::Socket::UNIX->new(
+	    Listen => 100, Local => $path));
 	my $early = IO::Socket::IP->new(PeerHost => '127.0.0.1',
 	    PeerPort => $tcp->sockport) // die $@;
 	$early->blocking(0);
 	put($early, 'ear');
 	send $early, 'l', MSG_OOB;
 	put($early, 'y');
-	my $server = activated([ far($tcp), far($unix) ],
+	my $server = activated([ at_high_number($tcp), at_high_number($unix) ],
 	    { listeners => 2, no_port => 1 }, $engine);
 	is join(' ', $server->addresses),
 	    '127.0.0.1:' . $tcp->sockport . " unix:$path",
-	    "$engine: it listens on what was passed, and on nothing else";
-	is get($early, 5), 'early', "$engine: a client that connected before " .
-	    'the server started is served, and its urgent byte comes back';
+	    'the server listens on the passed sockets only';
+	is get($early, 5), 'early', 'a client that connected before the ' .
+	    'server started is served, and its urgent byte comes back';
 	close $early;
-	is exchange(dial($server), 'tcp', 3), 'tcp', "$engine: TCP";
+	is exchange(dial($server), 'tcp', 3), 'tcp',
+	    'a client is served over TCP';
 	is run_echo('send', '-q', '-a', "unix:$path", 'hi')->{out}, "hi\n",
-	    "$engine: a Unix socket";
+	    'a client is served over the Unix socket';
 	$server->stop;
-	ok -e $path, "$engine: whose file is not the server's to remove";
+	ok -e $path, 'the server does not remove the file of the socket';
 	unlink $path;
 
-	# The sockets stay the manager's: the next start has them again.
-	$server = activated([ far($tcp) ], { no_port => 1 }, $engine,
+	# The sockets belong to the manager, and the next start has them again.
+	$server = activated([ at_high_number($tcp) ], { no_port => 1 }, $engine,
 	    '--count=1', '--stream');
 	is exchange(dial($server), 'one', undef, half_close => 1), 'one',
-	    "$engine: once more, for one client";
+	    'a server that ends after one client serves it';
 	$server->stop(undef);
-	$server = activated([ far($tcp) ], { no_port => 1 }, $engine);
-	is exchange(dial($server), 'more', 4), 'more', "$engine: and again";
+	$server = activated([ at_high_number($tcp) ], { no_port => 1 },
+	    $engine);
+	is exchange(dial($server), 'more', 4), 'more',
+	    'the next server can use the socket, too';
 	$server->stop;
 
-	# A worker that has slept through the last client is told that there
-	# are no more: nothing is closed that could wake it.
-	$server = activated([ far($tcp) ], { no_port => 1 }, $engine,
-	    '--workers=2', '--count=1', '--stream');
-	my ($asleep) = $server->workers;
-	kill STOP => $asleep;
+	local $ENV{WRONG_PID} = 1;
+	$server = activated([ at_high_number($tcp) ], $engine);
+	isnt $server->port, $tcp->sockport,
+	    'sockets for another process (LISTEN_PID) are not used';
+	$server->stop;
+}
+
+# A worker that did not run while the last client was served must learn that
+# there will be no other, although no socket is closed that could wake it.
+sub test_stopped_worker {
+	my ($engine) = @_;
+	my $tcp = tcp_listener();
+	my $server = activated([ at_high_number($tcp) ], { no_port => 1 },
+	    $engine, '--workers=2', '--count=1', '--stream');
+	my ($stopped) = $server->workers;
+	kill STOP => $stopped;
 	is exchange(dial($server), 'last', undef, half_close => 1), 'last',
-	    "$engine: the last client, when one of two workers sleeps";
-	kill CONT => $asleep;
+	    'the last client is served while one of two workers is stopped';
+	kill CONT => $stopped;
 	$server->stop(undef);
+}
 
-	# What is passed for another process is left alone.
-	{
-		local $ENV{WRONG_PID} = 1;
-		$server = activated([ far($tcp) ], $engine);
-		isnt $server->port, $tcp->sockport,
-		    "$engine: LISTEN_PID of another process";
-		$server->stop;
-	}
-
-	# Notifications.
-	my $to = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
+sub test_notifications {
+	my ($engine) = @_;
+	my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
 	    Local => "$tmp/notify") // die $!;
 	local $ENV{NOTIFY_SOCKET} = "$tmp/notify";
-	$server = start_server($engine);
-	my $heard = sub {
-		IO::Select->new($to)->can_read($DEADLINE) or return 'nothing';
-		$to->recv(my $state, 100);
+	my $server = start_server($engine);
+	my $next = sub {
+		IO::Select->new($socket)->can_read($DEADLINE) or
+		    return 'nothing';
+		$socket->recv(my $state, 100);
 		return $state;
 	};
-	is $heard->(), 'READY=1', "$engine: told that it is ready";
+	is $next->(), 'READY=1', 'the server notifies that it is ready';
 	$server->stop;
-	is $heard->(), 'STOPPING=1', "$engine: and that it stops";
-	ok !IO::Select->new($to)->can_read(0), "$engine: once";
+	is $next->(), 'STOPPING=1', 'it notifies that it stops';
+	ok !IO::Select->new($socket)->can_read(0), 'and nothing more';
 
 	# The manager's queue is full: the server serves, and notifies later.
-	my $from = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
+	my $sender = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
 	    Peer => "$tmp/notify") // die $!;
-	$from->blocking(0);
+	$sender->blocking(0);
 	my $queued = 0;
-	$queued++ while $from->send('full');
+	$queued++ while $sender->send('full');
 	$server = start_server($engine);
 	is exchange(dial($server), 'hello', 5), 'hello',
-	    "$engine: a full queue of notifications does not stop the server";
-	$heard->() for 1 .. $queued;
-	is $heard->(), 'READY=1', "$engine: and the notification comes later";
+	    'a full queue of notifications does not stop the server';
+	$next->() for 1 .. $queued;
+	is $next->(), 'READY=1', 'the notification comes later';
 	$server->stop;
-	is $heard->(), 'STOPPING=1', "$engine: and the next one";
-	$queued = 0;
-	$queued++ while $from->send('full');
+	is $next->(), 'STOPPING=1', 'and the next one too';
+	1 while $sender->send('full');
 	$server = start_server($engine);
 	$server->stop;
 	unlink "$tmp/notify";
 }
 
-# What is no listening socket is refused.
+for my $engine (engines()) {
+	subtest "$engine: passed sockets" => sub { test_passed($engine) };
+	subtest "$engine: a stopped worker" =>
+	    sub { test_stopped_worker($engine) };
+	subtest "$engine: notifications" =>
+	    sub { test_notifications($engine) };
+}
+
+# Descriptors that are not listening stream sockets are refused.
 open my $null, '<', '/dev/null' or die $!;
 my $udp = IO::Socket::IP->new(LocalHost => '127.0.0.1', Type => SOCK_DGRAM,
     Proto => 'udp') // die $@;
 for ([ $null, 'a file' ], [ $udp, 'a datagram socket' ]) {
-	my $sock = far($_->[0]);
+	my ($handle, $what) = @$_;
+	my $sock = at_high_number($handle);
 	fcntl $sock, F_SETFD, 0;
 	my $run = run_echo({ command => $^X }, '-MPOSIX', '-e', $pass,
 	    fileno $sock, program(), 'serve');
-	is $run->{status}, 7, "$_->[1] is passed: exit 7";
+	is $run->{status}, 7, "$what is passed: exit 7";
 	like $run->{err}, qr/\Aecho serve: descriptor 3, one of LISTEN_FDS=1, is not a listening stream socket: .*\n\z/,
-	    'and one line';
+	    "$what is passed: one line says so";
 }
 
 SKIP: {
-	my $activate = (grep { -x } map { "$_/systemd-socket-activate" }
-	    split /:/, $ENV{PATH})[0];
-	skip 'no systemd-socket-activate here', 1 unless $activate;
+	my ($activate) = grep { -x } map { "$_/systemd-socket-activate" }
+	    split /:/, $ENV{PATH};
+	skip 'there is no systemd-socket-activate', 1 unless $activate;
 	my $path = "$tmp/activate";
 	my $pid = spawn(sub {
 		open STDERR, '>', '/dev/null';
@@ -169,15 +187,12 @@ SKIP: {
 		    '-q', '--epoll', '--count=1', '--stream';
 	});
 	my $sock;
-	for (my $until = time + $DEADLINE; !$sock && time < $until;) {
-		$sock = IO::Socket::UNIX->new(Peer => $path);
-		select undef, undef, undef, 0.02 unless $sock;
-	}
+	wait_until(sub { $sock = IO::Socket::UNIX->new(Peer => $path) });
 	$sock->blocking(0);
 	is exchange($sock, 'activated', undef, half_close => 1), 'activated',
-	    'systemd-socket-activate starts it for the first client';
+	    'systemd-socket-activate starts the server for the first client';
 	waitpid $pid, 0;
-	is $?, 0, 'and it ends well';
+	is $?, 0, 'it ends with status 0';
 }
 
 done_testing;

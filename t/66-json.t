@@ -1,5 +1,5 @@
-# What is said to machines: each line an object, with the keys that are
-# documented, whatever strangers send.
+# Output for programs: each line of --log=json and send --json is an object with
+# the documented keys, whatever clients send.
 use strict;
 use warnings;
 
@@ -12,13 +12,13 @@ use Test::More;
 
 my $stamp = qr/\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\z/;
 
-# The objects of some lines; what is none is a failure.
+# The objects of some lines. A line that is not an object is a failure.
 sub objects {
 	my ($text) = @_;
 	return map {
 		my $line = $_;
 		eval { decode_json($line) } // do {
-			fail 'an object a line';
+			fail 'a line is an object';
 			diag show($line, 300);
 			();
 		};
@@ -36,14 +36,14 @@ my %keys = (
 	warning => 'reason'
 );
 
-for my $engine (engines()) {
+sub test_log {
+	my ($engine) = @_;
 	my $server = start_server($engine, '--log=json', '-v', '--stream');
-	my $before = time;
-	my $hostile = join '', map { chr } 0 .. 255;
+	my $all_bytes = join '', map { chr } 0 .. 255;
 	is exchange(dial($server), "say \"hello\"\n", undef, half_close => 1),
-	    "say \"hello\"\n", $engine;
-	is exchange(dial($server), $hostile, undef, half_close => 1), $hostile,
-	    "$engine: all bytes that there are";
+	    "say \"hello\"\n", 'a text comes back';
+	is_bytes scalar exchange(dial($server), $all_bytes, undef,
+	    half_close => 1), $all_bytes, 'all 256 bytes come back';
 	my $sock = dial($server);
 	exchange($sock, 'x', 1);
 	$server->wait_log(qr/"text":"x"/);
@@ -52,48 +52,66 @@ for my $engine (engines()) {
 	my @events = objects($server->log);
 	is_deeply [ map { join ' ', sort grep { !/^(time|event)$/ } keys %$_ }
 	    @events ], [ map { $keys{$_->{event}} // 'unknown' } @events ],
-	    "$engine: each event has its keys";
-	is scalar(grep { $_->{time} !~ $stamp } @events), 0,
-	    "$engine: and a time";
+	    'each event has its keys';
+	is join("\n", grep { $_ !~ $stamp } map { $_->{time} } @events), '',
+	    'each event has a time';
 	my ($first) = grep { $_->{event} eq 'received' } @events;
-	is $first->{text}, "say \"hello\"\n", "$engine: the text as it was";
+	is $first->{text}, "say \"hello\"\n", 'the text is unchanged';
 	my ($closed) = grep { $_->{event} eq 'closed' &&
 	    $_->{bytes_out} == 256 } @events;
 	is "$closed->{bytes_in} $closed->{reason}", '256 end of file',
-	    "$engine: and how it ended";
+	    'the end of a connection has its reason';
 	is $events[-1]{event} . ' ' . $events[-1]{clients}, 'totals 3',
-	    "$engine: the totals last";
+	    'the totals come last';
 	unlike $server->log, qr/[^\n\x20-\x7e\xc2-\xf4\x80-\xbf]/,
-	    "$engine: no control byte";
+	    'no control character is written';
 }
 
-# send --json.
+for my $engine (engines()) {
+	subtest "$engine --log=json" => sub { test_log($engine) };
+}
+
+# Runs send --json and returns its exit status and the object that it printed.
+sub send_json {
+	my ($address, $message) = @_;
+	my $run = run_echo('send', '--json', '-a', $address, $message);
+	return ($run, objects($run->{err}));
+}
+
 my $server = start_server('--stream', '--chunk=64k', '-q');
-my $to = $server->address;
+my $address = $server->address;
 for (['hello', 5], ["quote \" and \xff", 13]) {
 	my ($message, $bytes) = @$_;
-	my $run = run_echo('send', '--json', '-a', $to, $message);
-	is $run->{out}, "$message\n", 'send --json: the reply as ever';
-	my ($said) = objects($run->{err});
-	is_deeply [ @$said{qw(server sent returned status reason)} ],
-	    [ $to, $bytes, $bytes, 0, undef ], 'and how it went';
-	ok $said->{identical} && $said->{duration_ms} > 0, 'identical';
+	subtest "send --json with $bytes bytes" => sub {
+		my ($run, $object) = send_json($address, $message);
+		is $run->{out}, "$message\n", 'the reply goes to stdout';
+		is_deeply [ @$object{qw(server sent returned status reason)} ],
+		    [ $address, $bytes, $bytes, 0, undef ],
+		    'the object has what was sent and returned';
+		ok $object->{identical}, 'the reply is identical';
+		cmp_ok $object->{duration_ms}, '>', 0, 'it took some time';
+	};
 }
 $server->stop;
-my $run = run_echo('send', '--json', '-a', $to, 'x');
-is $run->{status}, 4, 'nobody there: exit 4';
-my ($said) = objects($run->{err});
-is $said->{status}, 4, 'the object has the status';
-like $said->{reason}, qr/^cannot connect to \Q$to\E: Connection refused \(/,
-    'and the same text as without --json';
-ok !$said->{identical}, 'and that it is not identical';
 
-$run = run_echo('send', '--json', '-a', 'nosuch.invalid', 'x');
-is $run->{status}, 3, 'a name that cannot be resolved: exit 3';
-($said) = objects($run->{err});
-is "$said->{server} $said->{status}", 'nosuch.invalid 3',
-    'the object has the name and the status';
-like $said->{reason}, qr/^cannot resolve "nosuch\.invalid": /,
-    'and the reason';
+subtest 'send --json to a port without a server' => sub {
+	my ($holder, $closed) = closed_port();
+	my ($run, $object) = send_json($closed, 'x');
+	is $run->{status}, 4, 'exit 4';
+	is $object->{status}, 4, 'the object has the status';
+	like $object->{reason},
+	    qr/^cannot connect to \Q$closed\E: Connection refused \(/,
+	    'it has the same text as without --json';
+	ok !$object->{identical}, 'the reply is not identical';
+};
+
+subtest 'send --json to a name that cannot be resolved' => sub {
+	my ($run, $object) = send_json('nosuch.invalid', 'x');
+	is $run->{status}, 3, 'exit 3';
+	is "$object->{server} $object->{status}", 'nosuch.invalid 3',
+	    'the object has the name and the status';
+	like $object->{reason}, qr/^cannot resolve "nosuch\.invalid": /,
+	    'it has the reason';
+};
 
 done_testing;

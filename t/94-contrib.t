@@ -1,6 +1,6 @@
-# What contrib has for others to run: the units are well formed and confined,
-# and every command in them, in the image and in the cluster's file is one that
-# works. What doc/scaling names is there.
+# The files in contrib: the systemd units are well formed and confined, and
+# every command in them, in the Dockerfile and in kubernetes.yaml works. The
+# options and files that doc/scaling names exist.
 use strict;
 use warnings;
 
@@ -14,33 +14,36 @@ use Test::More;
 my %modes = modes();
 my %mode_of = reverse %modes;
 
-# A command line: its mode is one, and each of its options.
+# Asserts that a command line has a mode, and only options of that mode.
 sub knows {
 	my ($what, @words) = @_;
 	my $name = shift(@words) =~ s{.*/}{}r;
 	my $mode = $mode_of{$name} // shift @words // '';
-	ok $modes{$mode}, "$what: $name: a mode" or return;
-	my $help = run_echo($mode, '--help')->{out};
+	ok $modes{$mode}, "$what: $name has a mode" or return;
+	my $help = run_echo({ forget => 1 }, $mode, '--help')->{out};
 	my @unknown = grep { $help !~ /^ {2,6}(?:-\w, )?\Q$_\E(?:[= ]|$)/m }
 	    map { s/=.*//r } grep { /^--/ } @words;
-	is "@unknown", '', "$what: $name $mode: options that there are";
+	is "@unknown", '', "$what: all options of $name $mode exist";
 }
 
-# Runs what serves, with a port of the system's choice, and what asks whether
-# it is well; then nobody is there, and it is not.
+# Asserts that the health check succeeds while the server runs, and that it
+# fails at a port without a server.
 sub serves_and_asks {
 	my ($what, $serve, $ask) = @_;
 	my (undef, @serve) = @$serve;
 	my $server = start_command({ name => "$what: @serve" }, program(),
 	    @serve, '--port=0');
-	my @ask = (program(), @$ask[1 .. $#$ask], '--port=' . $server->port);
-	my $asked = run_command(@ask);
-	is $asked->{status}, 0, "$what: well" or diag show($asked->{err});
+	my @ask = (program(), @$ask[1 .. $#$ask]);
+	is run_command(@ask, '--port=' . $server->port)->{status}, 0,
+	    "$what: the health check succeeds";
 	$server->stop;
-	is run_command(@ask)->{status}, 4, "$what: not well any more";
+	my ($holder, $closed) = closed_port();
+	my ($port) = $closed =~ /:(\d+)/;
+	is run_command(@ask, "--port=$port")->{status}, 4,
+	    "$what: without a server it fails";
 }
 
-# The units. They name the program where make install puts it by default.
+# The units name the program where make install puts it by default.
 my $tmp = File::Temp->newdir;
 my @units = map { "echo.$_" } qw(service socket);
 my $start;
@@ -62,46 +65,46 @@ knows('unit', split ' ', $start);
 SKIP: {
 	my ($systemd) = run_command('systemd-analyze', '--version')->{out} =~
 	    /^systemd (\d+)/;
-	skip 'no systemd-analyze here that can do without systemd (250)', 2
+	skip 'there is no systemd-analyze of version 250 or later', 2
 	    if ($systemd // 0) < 250;
 	my @analyze = ({ wrap => ['env', '-C', "$tmp"] }, 'systemd-analyze');
 	my $verify = run_command(@analyze, 'verify', '--man=no',
 	    map { "./$_" } @units);
 	is $verify->{status} . $verify->{out} . $verify->{err}, '0',
-	    'systemd-analyze has nothing to say';
-	my $security = run_command(@analyze, 'security', '--offline=yes',
-	    '--threshold=15', './echo.service');
-	is $security->{status}, 0, 'exposed by 1.5 at most' or
-	    diag show($security->{out} . $security->{err}, 9000);
+	    'systemd-analyze verify finds no fault';
+	is run_command(@analyze, 'security', '--offline=yes',
+	    '--threshold=15', './echo.service')->{status}, 0,
+	    'the exposure of the unit is at most 1.5';
 }
 
-# The image: what it is built from, and what runs in it.
+# The image.
 my $image = slurp(in_tree('contrib/Dockerfile'));
 my ($built) = $image =~ m{^COPY --from=build /src/(\S+)/echo /echo$}m;
 like run_make(in_tree(''), '-n', 'static')->{out}, qr{\bOUT=\./\Q$built\E },
-    'the image: what make static builds';
+    'the image has the program that make static builds';
 my @serve = map { exec_form('Dockerfile', $_) } qw(ENTRYPOINT CMD);
 my @ask = exec_form('Dockerfile', 'HEALTHCHECK.*?CMD');
-like $image, qr/^USER [1-9]\d*:[1-9]\d*$/m, 'a user by number, not root';
-like $image, qr/^STOPSIGNAL SIGTERM$/m, 'a signal that stops it';
+like $image, qr/^USER [1-9]\d*:[1-9]\d*$/m, 'the user of the image is a number and not root';
+like $image, qr/^STOPSIGNAL SIGTERM$/m, 'its stop signal ends the server';
 my ($exposed) = $image =~ /^EXPOSE (\d+)$/m;
 my ($default) = run_echo('serve', '--help')->{out} =~
     /--port=.*?\(default (\d+)\)/s;
-is $exposed, $default, 'the port that it serves';
+is $exposed, $default, 'its port is the default';
 
-# The cluster's.
+# The cluster.
 my $cluster = slurp(in_tree('contrib/kubernetes.yaml'));
 my @served = map { exec_form('kubernetes.yaml', $_) } qw(\s+command: \s+args:);
 my @probe = exec_form('kubernetes.yaml', '\s+exec:\s+command:');
-is join(' ', $cluster =~ /containerPort: (\d+)/g), $default, 'the port there';
-unlike $cluster, qr/\t/, 'no tab in YAML';
+is join(' ', $cluster =~ /containerPort: (\d+)/g), $default,
+    'the port in kubernetes.yaml is the default';
+unlike $cluster, qr/\t/, 'kubernetes.yaml has no tab';
 my ($version) = run_echo('--version')->{out} =~ /^echo (\S+)/;
-like $cluster, qr/^ +image: echo:\Q$version\E$/m, 'the image of this version';
+like $cluster, qr/^ +image: echo:\Q$version\E$/m, 'it uses the image of this version';
 
 knows('image', @$_) for \@serve, \@ask;
 knows('cluster', @$_) for \@served, \@probe;
 is join(' ', map { $_->[0] } \@serve, \@ask, \@served, \@probe),
-    '/echo /echo /echo /echo', 'the program where it is';
+    '/echo /echo /echo /echo', 'all commands name the program in the image';
 serves_and_asks('image', \@serve, \@ask);
 serves_and_asks('cluster', \@served, \@probe);
 
@@ -110,13 +113,13 @@ my $all = join '', map { run_echo($_, '--help')->{out} } keys %modes;
 my %named = map { $_ => 1 } $scaling =~ /(?<![\w-])(--[a-z][\w-]+)/g;
 cmp_ok keys %named, '>', 5, 'doc/scaling names options';
 my @unknown = grep { $all !~ /^ {2,6}(?:-\w, )?$_(?:[= ]|$)/m } keys %named;
-is "@unknown", '', 'that there are';
+is "@unknown", '', 'all of them exist';
 for my $path ($scaling =~ m{(contrib/[\w./]+\w)}g) {
-	ok -e in_tree($path), "$path is there";
+	ok -e in_tree($path), "$path exists";
 }
 my ($drained) = $scaling =~ m{set server\s+(\S+/\S+) state};
 my ($backend, $name) = split m{/}, $drained;
 like slurp(in_tree('contrib/haproxy.cfg')),
-    qr/^backend $backend\n(?:.*\n)*?\tserver $name /m, "as is $drained";
+    qr/^backend $backend\n(?:.*\n)*?\tserver $name /m, "haproxy.cfg has $drained";
 
 done_testing;

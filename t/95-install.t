@@ -1,5 +1,5 @@
-# What make installs, and that it takes all of it away again; the tarball, the
-# same bytes whoever makes it; make demo.
+# make install and make uninstall; make dist, which always produces the same
+# bytes; make demo.
 use strict;
 use warnings;
 
@@ -12,12 +12,12 @@ use File::Path qw(make_path);
 use File::Temp ();
 use Test::More;
 
-plan skip_all => 'no make here' if system('make -v >/dev/null 2>&1') != 0;
+plan skip_all => 'there is no make' if system('make -v >/dev/null 2>&1') != 0;
 
 my $tree = in_tree('');
 my $out = $ENV{ECHO_DIR} // '.';
 
-# On the program as it is: -o and -W would rebuild, so nothing is to be built.
+# Runs make in the tree. The program must have been built before.
 sub make { run_make($tree, @_) }
 
 sub tree_of {
@@ -31,12 +31,12 @@ sub tree_of {
 my @links = sort values %{ { modes() } };
 
 SKIP: {
-	skip 'make would have to build here', 11
+	skip 'make would have to build', 11
 	    if $out ne '.' || make('-q', 'all')->{status} != 0;
 	my $dest = File::Temp->newdir;
 	my @to = ("DESTDIR=$dest", 'PREFIX=/usr');
 
-	# What others have put there stays.
+	# Files that do not belong to the program.
 	my @others = map { "/usr/$_" } 'bin/other', 'share/doc/echo/other';
 	for (@others) {
 		make_path("$dest$_" =~ s{/[^/]+$}{}r);
@@ -51,79 +51,80 @@ SKIP: {
 	    (map { "share/doc/echo/$_" } qw(CHANGELOG LICENSE README));
 	{
 		my $umask = umask 077;
-		is make('install', @to)->{status}, 0, 'make install';
+		is make('install', @to)->{status}, 0, 'make install succeeds';
 		umask $umask;
 	}
-	is tree_of($dest), $wanted, 'all of it where it belongs';
-	is make('install', @to)->{status}, 0, 'make install once more';
-	is tree_of($dest), $wanted, 'changes nothing';
+	is tree_of($dest), $wanted, 'it installs all files';
+	is make('install', @to)->{status}, 0, 'a second make install succeeds';
+	is tree_of($dest), $wanted, 'it changes nothing';
 	my $wrong = '';
 	find(sub {
 		my $mode = -d || m{^echo$} ? 0755 : 0644;
 		$wrong .= "$File::Find::name\n"
 		    if !-l && $_ ne 'other' && (stat)[2] % 01000 != $mode;
 	}, "$dest/usr");
-	is $wrong, '', 'for everybody to read, and nobody else to write';
+	is $wrong, '', 'all users can read the files and only the owner can write';
 
 	my $link = "$dest/usr/bin/echo_client";
-	is readlink $link, '../libexec/echo/echo', 'relative links';
+	is readlink $link, '../libexec/echo/echo', 'the links are relative';
 	my $run = run_command($link, '--version');
-	like $run->{out}, qr/^echo \d/, 'that work where they are';
+	like $run->{out}, qr/^echo \d/, 'the links work';
 	my @absolute = grep { slurp("$dest/usr/$_") =~ /\Q$dest\E/ }
 	    split /\n/, tree_of("$dest/usr");
-	is "@absolute", '', 'nothing knows of DESTDIR';
+	is "@absolute", '', 'no file contains DESTDIR';
 
-	is make('uninstall', @to)->{status}, 0, 'make uninstall';
-	is tree_of($dest), join("\n", @others), 'leaves nothing of ours';
+	is make('uninstall', @to)->{status}, 0, 'make uninstall succeeds';
+	is tree_of($dest), join("\n", @others), 'it removes all files that were installed';
 	ok !-e "$dest/usr/libexec/echo" && -e "$dest/usr/share/doc/echo",
-	    'nor a folder, unless somebody else has something there';
+	    'it removes folders unless they contain other files';
 }
 
-# Made here, and made again from itself in a folder of its own, without git and
-# by somebody with other habits.
+# The tarball is made here and again from its own content: in another folder,
+# without git, and with another umask, locale and time zone.
 SKIP: {
-	skip 'no GNU tar here', 6
+	skip 'there is no GNU tar', 6
 	    if run_command('tar', '--version')->{out} !~ /GNU tar/;
 	my $tmp = File::Temp->newdir;
 	my ($version) = run_echo('--version')->{out} =~ /^echo (\S+)/;
 	my $tarball = "$tmp/echo-$version.tar.gz";
-	is make('dist', "OUT=$tmp")->{status}, 0, 'make dist';
+	is make('dist', "OUT=$tmp")->{status}, 0, 'make dist succeeds';
 	my $first = slurp($tarball);
 	my @extract = ('tar', '-xzf', $tarball, '-C', "$tmp");
-	is run_command(@extract)->{status}, 0, 'a tarball of that version';
+	is run_command(@extract)->{status}, 0, 'the tarball has the name of this version';
 	my $own = "$tmp/echo-$version";
 	my $built = run_make($own, '-j2');
-	is $built->{status} . $built->{err}, '0', 'builds from itself' or
-	    diag show($built->{err}, 2000);
+	is $built->{status} . $built->{err}, '0',
+	    'the program builds from it without a warning';
 	{
 		local @ENV{qw(LC_ALL TZ)} = ('C.UTF-8', 'Asia/Tokyo');
 		my $umask = umask 027;
 		chmod 0600, "$own/README" and utime 1, 1, "$own/README" or
 		    die $!;
-		is run_make($own, 'dist')->{status}, 0, 'makes a tarball';
+		is run_make($own, 'dist')->{status}, 0, 'make dist succeeds there';
 		umask $umask;
 	}
-	ok slurp("$own/echo-$version.tar.gz") eq $first, 'of the same bytes';
+	is_bytes slurp("$own/echo-$version.tar.gz"), $first,
+	    'its tarball has the same bytes';
 	local $ENV{ECHO_DIR};
 	delete $ENV{ECHO_DIR};
 	is run_command($^X, "$own/t/10-dispatch.t")->{status}, 0,
-	    'with tests that pass';
+	    'a test of the tarball passes';
 }
 
 my $demo = run_echo({ command => in_tree('contrib/demo') }, program());
-is $demo->{status}, 0, 'the demonstration: exit 0';
-like $demo->{out}, qr/^server: listening on /m, 'the server speaks';
+is $demo->{status}, 0, 'make demo succeeds';
+like $demo->{out}, qr/^server: listening on /m, 'it shows the server';
 like $demo->{out}, qr/^client: received "This is a test message\."$/m,
-    'the client too';
-like $demo->{out}, qr/^server: served 1 client, 23 bytes$/m, 'to the end';
+    'it shows the client';
+like $demo->{out}, qr/^server: served 1 client, 23 bytes$/m, 'it shows the totals';
 
-# One whose server does not echo must not pass.
+# A program whose client prints something else.
 my $fake = File::Temp->new;
 print $fake "#!/bin/sh\ntest \"\$1\" = serve || { echo wrong; exit 0; }\n" .
     "exec '" . program() . "' \"\$@\"\n";
 close $fake;
 chmod 0755, "$fake";
 isnt run_echo({ command => in_tree('contrib/demo') }, "$fake")->{status}, 0,
-    'the demonstration: not if the message does not come back';
+    'make demo fails if the message does not come back';
 
 done_testing;

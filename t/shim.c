@@ -1,23 +1,24 @@
 /*
- * Faults on demand: a library to be preloaded (LD_PRELOAD) into the program,
- * between it and the C library. It makes calls fail or fall short in ways
- * that their man pages allow and that no test could bring about from outside.
+ * Faults on demand: a library that is preloaded (LD_PRELOAD) into the program,
+ * between it and the C library. It makes calls fail or do less than asked, in
+ * ways that their man pages allow and that a test cannot cause from outside.
  *
- *	ECHO_SHIM=seed=17	at random, recv and send come short or say
- *				EAGAIN or EINTR, waiting ends for nothing
+ *	ECHO_SHIM=seed=17	at random, recv and send are short or return
+ *				EAGAIN or EINTR, and waits end although nothing
+ *				is ready
  *	ECHO_SHIM=accept=EMFILE:3
  *				accept4 fails three times; without :3 always
- *	ECHO_SHIM=fail=12	the 12th call of those below that start-up
- *				makes fails; it ends at the first wait or accept
+ *	ECHO_SHIM=fail=12	the 12th of the calls below that start-up makes
+ *				fails; start-up ends at the first wait or accept
  *	ECHO_SHIM=noipv6	a kernel without IPv6
  *
- * The same seed gives the same faults. The nth connection that is accepted
- * draws from seed + n - 1 whatever others do, so that one server tries many
- * seeds, and the one that fails can be had again as the first connection of
- * another. What belongs to no connection draws from the last one's seed.
+ * The same seed gives the same faults. The random numbers of the nth connection
+ * depend only on seed + n - 1, so that one server tries many seeds, and the one
+ * that fails can be repeated as the first connection of another server. Calls
+ * that belong to no connection use the seed of the last one.
  *
- * It runs before main() and inside malloc(), so it keeps to itself: static
- * memory, no sanitizer.
+ * The library runs before main() and inside malloc(), so it uses only static
+ * memory and has no sanitizer.
  */
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -41,7 +42,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* glibc declares addresses as unions of the pointers to all of them. */
+/* glibc declares socket addresses as unions of pointers to all their types. */
 #pragma GCC diagnostic ignored "-Wpedantic"
 
 enum { FDS = 4096 };
@@ -50,25 +51,26 @@ static struct {
 	bool random;
 	uint64_t seed;
 	int accept_error;	/* 0: none */
-	long accept_times;	/* still to fail; -1: always */
-	long fail;		/* which call, 0: none */
+	long accept_times;	/* failures left; -1: always fail */
+	long fail;		/* number of the call that fails, 0: none */
 	bool no_ipv6;
 } plan;
 
 static bool pipes[FDS];			/* from pipe2(2) */
-static uint64_t streams[FDS];		/* of connections, by descriptor */
-static uint64_t accepted;
-static uint64_t common;			/* the stream of all the rest */
+/* Streams of random numbers: one for each connection, by its descriptor. */
+static uint64_t streams[FDS];
+static uint64_t accepted;		/* number of connections */
+static uint64_t common;			/* the stream of all other calls */
 static bool starting = true;
-static long *calls;			/* made by all processes together */
+static long *calls;			/* of all processes together */
 
-/* What epoll_ctl asked for, to report it when nothing has happened. */
+/* The events of epoll_ctl, so that they can be reported without a cause. */
 static struct {
 	int epoll;
 	struct epoll_event event;
 } watched[FDS];
 
-/* Declares real, the function of that name that we stand in front of. */
+/* Declares real, the function of the C library that this library replaces. */
 #define REAL(name) \
 	static __typeof__(name) *real; \
 	if (real == NULL) \
@@ -85,7 +87,7 @@ find(const char *name, void *real)
 }
 
 /*
- * Chance (Vigna's splitmix64).
+ * Random numbers (Vigna's splitmix64).
  */
 
 static uint64_t
@@ -111,7 +113,7 @@ stream_of(int fd)
 	    &common;
 }
 
-/* As if a signal had come, or nothing were ready after all. */
+/* Fails at random as if a signal had arrived or nothing were ready. */
 static bool
 not_now(int fd)
 {
@@ -121,7 +123,7 @@ not_now(int fd)
 	return true;
 }
 
-/* How many bytes of size a call gets to see: at least one of them. */
+/* A random number of bytes, from one to size, to which a call is limited. */
 static size_t
 fewer(int fd, size_t size)
 {
@@ -142,7 +144,7 @@ is_pipe(int fd)
 }
 
 /*
- * What it is told to do.
+ * The plan, from the environment.
  */
 
 static const struct {
@@ -165,7 +167,7 @@ error_named(const char *name, size_t length)
 	abort();
 }
 
-/* The value, if what begins like that: "fail=12" begins with "fail=". */
+/* The value of "NAME=value" if what begins with name ("NAME="), else NULL. */
 static const char *
 value_of(const char *what, const char *name)
 {
@@ -200,7 +202,7 @@ make_plan(void)
 		abort();
 }
 
-/* Whether this call of start-up is the one to fail; says so if it is. */
+/* Whether this call of start-up is to fail. Prints its name if it is. */
 static bool
 fails(const char *name, int error)
 {
@@ -217,8 +219,8 @@ fails(const char *name, int error)
 }
 
 /*
- * Start-up. Left out is what cannot fail with right arguments: sigaction,
- * sigprocmask, fcntl on the flags of an open descriptor.
+ * Start-up. Calls that cannot fail with valid arguments are missing: sigaction,
+ * sigprocmask, and fcntl for the flags of an open descriptor.
  */
 
 int
@@ -479,11 +481,11 @@ write(int fd, const void *buf, size_t size)
 }
 
 /*
- * Waiting. A call that only looks, with no time to wait, is left alone: there
- * is nothing that a signal could interrupt.
+ * Waiting. A call with a timeout of zero is left alone, because a signal cannot
+ * interrupt it.
  */
 
-/* As if a signal had been caught while waiting. */
+/* Fails at random as if a signal had been caught while waiting. */
 static bool
 interrupted(bool waits)
 {
@@ -494,7 +496,7 @@ interrupted(bool waits)
 	return true;
 }
 
-/* All that is asked for is ready, it is said, though it may not be. */
+/* The number of descriptors in a set, all of which are reported as ready. */
 static int
 all_in(int n, const fd_set *set)
 {
@@ -552,7 +554,7 @@ poll(struct pollfd *fds, nfds_t n, int ms)
 	return ppoll(fds, n, from_ms(&(struct timespec){ 0 }, ms), NULL);
 }
 
-/* One of those that it watches, or 0. */
+/* Reports one event of a watched descriptor. Returns 0 if there is none. */
 static int
 any_watched(int epoll, struct epoll_event *event)
 {
@@ -571,6 +573,7 @@ any_watched(int epoll, struct epoll_event *event)
 	return 0;
 }
 
+/* Reports an event at random although nothing is ready. */
 static bool
 for_nothing(int epoll, struct epoll_event *event)
 {
@@ -608,7 +611,7 @@ epoll_pwait2(int epoll, struct epoll_event *events, int most,
 }
 
 /*
- * The names by which _FORTIFY_SOURCE calls them.
+ * The names of the same functions under _FORTIFY_SOURCE.
  */
 
 /* NOLINTBEGIN(bugprone-reserved-identifier) */

@@ -1,5 +1,5 @@
 /*
- * What unit tests in C share: TAP (testanything.org).
+ * What the unit tests in C share: output in TAP (testanything.org).
  */
 #ifndef TAP_H
 #define TAP_H
@@ -16,7 +16,7 @@ ok(bool good, const char *name)
 	failed += !good;
 }
 
-/* The plan, at the end. Returns the exit status. */
+/* Prints the plan. Returns the exit status. */
 static int
 done(void)
 {

@@ -27,12 +27,12 @@ use Socket qw(:all);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw($DEADLINE at_most chroot_prefix cpu_of_busiest
-    descriptors_of dial end_processes engines exchange exec_form fill flood get get_all in_tree
-    is_between is_bytes measure_again median modes parallel_engines pattern
-    pattern_at process_gone program put random_bytes refuses_connections
-    reset_connection run_command run_echo run_make sanitized seconds_of
-    shimmed show slurp spawn start_command start_server wait_until);
+our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
+    descriptors_of dial end_processes engines exchange exec_form fill flood get
+    get_all in_tree is_between is_bytes measure_again median modes
+    parallel_engines pattern pattern_at process_gone program put random_bytes
+    refuses_connections reset_connection run_command run_echo run_make sanitized
+    seconds_of shimmed show slurp spawn start_command start_server wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
@@ -542,10 +542,10 @@ sub dial {
 }
 
 # Writes $out and reads at the same time until $want bytes have arrived (undef:
-# until end of file). Returns the bytes that arrived and, in list context, how it
-# ended: 'done', 'eof', 'late' or the text of an errno. Options: half_close
-# (send FIN after the last byte), piece and take (the most bytes of one write and
-# one read), deadline (seconds).
+# until end of file). Returns the bytes that arrived and, in list context, how
+# it ended: 'done', 'eof', 'late' or the text of an errno. Options: half_close
+# (send FIN after the last byte), piece and take (the most bytes of one write
+# and one read), deadline (seconds).
 sub exchange {
 	my ($sock, $out, $want, %how) = @_;
 	my ($in, $sent) = ('', 0);
@@ -622,6 +622,16 @@ sub reset_connection {
 	my ($sock) = @_;
 	setsockopt $sock, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0);
 	close $sock;
+}
+
+# A port at which connections are refused, because the socket that holds it does
+# not listen. Returns the socket, which must be kept, and the address. (The port
+# of a server that has ended may belong to another one at once.)
+sub closed_port {
+	socket my $sock, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
+	bind $sock, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
+	my ($port) = unpack_sockaddr_in(getsockname $sock);
+	return ($sock, "127.0.0.1:$port");
 }
 
 # Whether connections to the server's port are refused.
@@ -721,8 +731,8 @@ sub is_between {
 	    "\n    expected: $low to $high";
 }
 
-# Asserts that two byte strings are equal. Shows their sizes and the bytes around
-# the first difference.
+# Asserts that two byte strings are equal. Shows their sizes and the bytes
+# around the first difference.
 sub is_bytes {
 	my ($got, $expected, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;

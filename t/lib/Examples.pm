@@ -1,12 +1,12 @@
 package Examples;
 
-# What the texts in doc/ have the reader do, done to a copy of the tree: the
-# files that they give in full, the lines that go and come.
+# Applies the examples of the texts in doc/ to a copy of the tree: the files
+# that a text gives in full, and its changes.
 #
-# A change is a block of a text, marked diff: "--- FILE" and then lines with a
-# space, - or + in front, which have to be found in FILE as they stand there,
-# once. No line numbers, which would be wrong tomorrow; "@@" where another
-# place of the same file follows.
+# A change is a block that is marked diff: a line "--- FILE" and then lines that
+# begin with a space, - or +. The lines with a space or - must occur in FILE
+# exactly once. There are no line numbers, because they would soon be wrong.
+# "@@" comes before another place in the same file.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ sub write_file {
 	close $f or die "$path: $!";
 }
 
-# A folder with copies of those files and folders of the tree.
+# Copies files and folders of the tree to a new folder and returns it.
 sub copy_tree {
 	my $dir = File::Temp->newdir;
 	my $run = run_command('cp', '-R', map({ in_tree($_) } @_), "$dir");
@@ -32,22 +32,24 @@ sub copy_tree {
 	return $dir;
 }
 
-# The user's own compiler, and for the rest what is quick.
+# Runs make in a folder with the user's compiler and options that build quickly.
 sub make_in {
 	my ($dir, @goals) = @_;
 	return run_make($dir, '-j2', 'OUT=.', 'CFLAGS=-O0', 'LDFLAGS=',
 	    'HARDENING=', @goals);
 }
 
+# The changes in a text, in order.
 sub changes { $_[0] =~ /^```diff\n(.*?)^```$/msg }
 
-# The files given in full: { path => content }.
+# The files that a text gives in full: { path => content }.
 sub new_files {
 	my ($text) = @_;
 	return { $text =~ /^\*\*(\S+)\*\*[^\n]*\n\n```\w*\n(.*?)^```$/msg };
 }
 
-# Applies a change; dies if a place is not there, or there twice.
+# Applies a change to the files in a folder. Dies if the lines of a place do not
+# occur exactly once.
 sub change {
 	my ($dir, $diff) = @_;
 	for my $of_file (split /^(?=--- )/m, $diff) {

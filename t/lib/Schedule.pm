@@ -1,8 +1,8 @@
 package Schedule;
 
-# Seeded schedules: clients whose sizes, pieces and manners follow from a seed,
-# against a server whose faults (t/shim.c) follow from the same. A schedule is
-# one connection; each server serves a block of them, several at a time.
+# Seeded schedules: a seed determines what a client sends, in which pieces and
+# how it ends, and also which faults (t/shim.c) its server meets. A schedule is
+# one connection. Each server serves a block of them, several at the same time.
 
 use strict;
 use warnings;
@@ -18,8 +18,8 @@ our @EXPORT = qw(BLOCK schedules);
 
 use constant { BLOCK => 100, AT_ONCE => 4 };
 
-# How the server of a seed's block is set: what one read takes, what ends a
-# connection.
+# The options of the server of a seed's block: the size of one read, and what
+# ends a connection.
 sub _options {
 	my ($seed) = @_;
 	my $block = int($seed / BLOCK);
@@ -28,7 +28,7 @@ sub _options {
 	    $block % 2 ? '--message' : '--stream');
 }
 
-# A client that has all its choices made.
+# A client with all its random choices.
 sub _client {
 	my ($server, $most) = @_;
 	my $size = 1 + int($most ** rand);
@@ -42,7 +42,8 @@ sub _client {
 	};
 }
 
-# One step of it: false once it is done; dies if a byte is not as it should.
+# One step of a client. Returns false when it has finished; dies if a byte is
+# wrong.
 sub _step {
 	my ($c, $read, $write) = @_;
 	my ($sock, $size) = ($c->{sock}, length $c->{out});
@@ -71,7 +72,8 @@ sub _step {
 	return $c->{half_closes} || length $c->{in} < $size;
 }
 
-# Several clients side by side to their end; dies of the first that fails.
+# Runs several clients at the same time until all have finished. Dies when the
+# first of them fails.
 sub _drive {
 	my @clients = @_;
 	my $until = time + $DEADLINE;
@@ -99,9 +101,10 @@ sub _drive {
 	}
 }
 
-# The schedules from seed on, at most to the end of its block: how many went
-# well, and if not all did, what is wrong with the one after them. All choices
-# of a schedule are its seed's, so it fails alone as it failed among others.
+# Runs n schedules from a seed on, at most to the end of its block. Returns how
+# many succeeded and, if one failed, what is wrong with it. All choices of a
+# schedule depend on its seed alone, so that it fails alone as it failed beside
+# others.
 sub schedules {
 	my ($seed, $n, @way) = @_;
 	my ($chunk, @options) = _options($seed);
@@ -118,7 +121,7 @@ sub schedules {
 		next if eval { _drive(@clients); 1 };
 		return ($at - $seed, "$@" . $server->log);
 	}
-	return $server->stop ? $last - $seed : (0, 'it does not end well');
+	return $server->stop ? $last - $seed : (0, 'it ends with an error');
 }
 
 1;
