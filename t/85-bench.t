@@ -199,6 +199,14 @@ END
 		    @waiting);
 END
 
+	# It returns about 1.3 MB per second.
+	'slow' => <<'END',
+		serve(sub {
+			select undef, undef, undef, 0.05;
+			syswrite $_[0], $_[1];
+		}, sub { close $_[0] });
+END
+
 	'plain' => 'serve(sub { syswrite $_[0], $_[1] }, sub { close $_[0] });'
 );
 
@@ -623,6 +631,12 @@ subtest 'the closing of connections' => sub {
 	    'bytes received 1\.7 s after the measurement',
 	    'a server that sends a few bytes per second');
 	cmp_ok $run->{time}, '<', 30, 'it ends before the message is complete';
+
+	# The sockets contain some MB, which need longer than the timeout.
+	$server = start_peculiar('slow');
+	$run = bench($server, '--stream', '-d50ms', '-t1200ms');
+	is "$run->{status} $run->{err}", '0 ', 'a slow server is waited for';
+	cmp_ok $run->{time}, '>', 1.3, 'it needs longer than the timeout';
 
 	# The idle connection has received nothing for longer than the timeout
 	# before its FIN, and its server closes it a moment later.
