@@ -60,13 +60,14 @@ sub fails {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	subtest $name => sub {
 		is $run->{status}, $status, 'exit status';
-		like $run->{err}, error_line($server, $pattern), 'error message';
+		like $run->{err}, error_line($server, $pattern),
+		    'error message';
 		is $run->{out}, '', 'nothing on stdout';
 	};
 }
 
-# The JSON objects that a run printed. Asserts that there are at least so many,
-# one per line, and nothing else.
+# The JSON objects that a run printed. Asserts that there are at least n, one
+# per line, and nothing else.
 sub objects {
 	my ($run, $n) = (@_, 1);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -138,11 +139,12 @@ sub is_sound {
 	    'latencies are in order';
 }
 
-# Servers with peculiarities that WrongServers does not have, one per process.
-# Each is Perl code that gets a listening socket $l, and arguments in @ARGV.
-my %servers = (
-	# Each child uses 40 ms of processor time, and is waited for.
-	'child-per-client' => <<'END',
+# Servers for single tests of this file. Each is Perl code that finds a
+# listening socket in $l and its arguments in @ARGV.
+my %special = (
+	# Forks a child per client, which uses 40 ms of processor time, and
+	# waits for it.
+	'forks' => <<'END',
 		while (my $c = $l->accept) {
 			my $pid = fork // die;
 			if ($pid == 0) {
@@ -159,7 +161,7 @@ END
 	# Two faults that only many connections, or long ones, can show: the
 	# bytes of two connections are exchanged (crossed), or an old buffer is
 	# sent once more (stale).
-	'mixing' => <<'END',
+	'mixes-buffers' => <<'END',
 		my ($n, $last, $held) = 0;
 		serve(sub {
 			my ($c, $bytes) = @_;
@@ -175,8 +177,8 @@ END
 		}, sub { close $_[0] });
 END
 
-	# After the client's end of file it waits before it closes (a number of
-	# seconds, or 'never'), and logs it.
+	# Logs the client's end of file and closes the connection some seconds
+	# later, or never.
 	'closes-late' => <<'END',
 		my @open;
 		serve(sub { syswrite $_[0], $_[1] }, sub {
@@ -188,8 +190,8 @@ END
 		});
 END
 
-	# It answers no client before so many of them wait, then logs whether
-	# there are more, and serves all.
+	# Answers no client until a number of them wait, then logs whether more
+	# of them wait, and serves all.
 	'counts-waiting' => <<'END',
 		my ($limit, $probe) = ($ARGV[0], $l->accept);
 		my @waiting = map { $l->accept } 1 .. $limit;
@@ -199,11 +201,19 @@ END
 		    @waiting);
 END
 
-	'plain' => 'serve(sub { syswrite $_[0], $_[1] }, sub { close $_[0] });'
+	# Returns about 1.3 MB per second.
+	'sends-slowly' => <<'END',
+		serve(sub {
+			select undef, undef, undef, 0.05;
+			syswrite $_[0], $_[1];
+		}, sub { close $_[0] });
+END
+
+	'echoes' => 'serve(sub { syswrite $_[0], $_[1] }, sub { close $_[0] });'
 );
 
-# What these servers share: serve() calls a function for each piece of input,
-# and another one at a client's end of file.
+# The code that these servers share. serve() calls a function for each piece of
+# input, and another one at a client's end of file.
 my $library = <<'END';
 use strict;
 use warnings;
@@ -236,11 +246,11 @@ print 'listening on ', $path ? "unix:$path" : '127.0.0.1:' . $l->sockport, "\n";
 END
 
 # Starts one of them. Options: path (a Unix socket), backlog.
-sub start_peculiar {
+sub start_special {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my ($name, @args) = @_;
-	return start_command({ name => "server that is $name" }, $^X, '-e',
-	    "$library$servers{$name}", $how{path} // '',
+	return start_command({ name => "server that $name" }, $^X, '-e',
+	    "$library$special{$name}", $how{path} // '',
 	    $how{backlog} // SOMAXCONN, @args);
 }
 
@@ -361,7 +371,7 @@ subtest 'the processor time of the server' => sub {
 	cmp_ok $m->{cpu_us_per_message}, '>', 2, 'children are included';
 
 	# A child may use a part of its time before or after the measurement.
-	$server = start_peculiar('child-per-client');
+	$server = start_special('forks');
 	$m = counted(4, $server, '--connect', '--pid', $server->pid);
 	cmp_ok $m->{cpu_us_per_message}, '>', 25_000,
 	    'children that have ended are included';
@@ -378,7 +388,7 @@ subtest 'the processor time of the server' => sub {
 	$server->stop;
 };
 
-# Runs bench for people on several servers, and returns the rows of its table:
+# The rows of the table that bench prints for several servers:
 # { figure => [[address, median, least, most, ratio], ...] }.
 sub table_of {
 	my ($run) = @_;
@@ -485,7 +495,8 @@ my @wrong = (
 	['twice', [], 1, 'returned 1 byte too many after 1'],
 	['twice', ['--connect'], 1, 'returned 64 bytes too many after 64'],
 	['extra-later', ['--idle=1', '-d1'], 1,
-	    'returned 1 byte too many after .*|differs at byte 2: .*, got 0x21'],
+	    'returned 1 byte too many after .*|' .
+	    'differs at byte 2: .*, got 0x21'],
 	map({ ['extra-at-eof', $_, 1, 'returned 1 byte too many after \d+'] }
 	    [], ['--stream'], ['--connect']),
 	['mute', ['-tT'], 5,
@@ -533,7 +544,7 @@ for (@wrong) {
 }
 
 for my $fault ('crossed', 'stale') {
-	my $server = start_peculiar('mixing', $fault);
+	my $server = start_special('mixes-buffers', $fault);
 	my $run = bench_until(sub { $_[0]{status} == 1 }, $server, '-c2');
 	fails($run, 1, $server, 'ADDR connection [12] differs at byte \d+: .*',
 	    "server with a $fault buffer");
@@ -597,7 +608,7 @@ subtest 'thousands of connections' => sub {
 
 subtest 'a backlog that is full' => sub {
 	my %how = (path => "$tmp/backlog", backlog => 1);
-	my $server = start_peculiar(\%how, 'plain');
+	my $server = start_special(\%how, 'echoes');
 	for (['--connect', '-c100', '-d200ms'], ['-c100', '-d200ms']) {
 		my $run = bench($server, @$_);
 		is "$run->{status} $run->{err}", '0 ', "@$_";
@@ -605,12 +616,12 @@ subtest 'a backlog that is full' => sub {
 	my $l = IO::Socket::UNIX->new(Local => "$tmp/full", Listen => 1)
 	    or die "$tmp/full: $!";
 	listen $l, 0 or die "listen: $!";
-	fails(bench("unix:$tmp/full", '-t300ms'), 5, "unix:$tmp/full", 'cannot connect to ADDR: .* timed out',
-	    'until the timeout');
+	fails(bench("unix:$tmp/full", '-t300ms'), 5, "unix:$tmp/full",
+	    'cannot connect to ADDR: .* timed out', 'until the timeout');
 };
 
 subtest 'few connections wait for their first byte at a time' => sub {
-	my $server = start_peculiar('counts-waiting', 32);
+	my $server = start_special('counts-waiting', 32);
 	measured($server, '-c100', '-d10ms');
 	is $server->log, "no more than 32 wait\n", 'log of the server';
 };
@@ -624,16 +635,22 @@ subtest 'the closing of connections' => sub {
 	    'a server that sends a few bytes per second');
 	cmp_ok $run->{time}, '<', 30, 'it ends before the message is complete';
 
+	# The sockets contain some MB, which need longer than the timeout.
+	$server = start_special('sends-slowly');
+	$run = bench($server, '--stream', '-d50ms', '-t1200ms');
+	is "$run->{status} $run->{err}", '0 ', 'a slow server is waited for';
+	cmp_ok $run->{time}, '>', 1.3, 'it needs longer than the timeout';
+
 	# The idle connection has received nothing for longer than the timeout
 	# before its FIN, and its server closes it a moment later.
-	$server = start_peculiar('closes-late', 0.3);
+	$server = start_special('closes-late', 0.3);
 	$run = bench($server, '--stream', '--idle=1', '-d1600ms', '-t1500ms');
 	is "$run->{status} $run->{err}", '0 ',
 	    'the timeout begins with the FIN';
 };
 
-# A server is killed when so many connections were made, one of which checked
-# for the server.
+# The server is killed after a number of connections, one of which checked for
+# the server.
 for (['-c3', 4], ['--stream', 2], ['--connect', 20]) {
 	my ($option, $n) = @$_;
 	subtest "the server dies: $option" => sub {
@@ -704,7 +721,7 @@ subtest 'Ctrl-C during the measurement' => sub {
 	($pid, $out) = start_bench($server->address, '--rounds=900',
 	    '-d100ms', '-v');
 	ok defined wait_until(sub { stderr_of_bench() =~ /round 3:/ }),
-	    'three rounds for people';
+	    'three rounds without --json';
 	kill INT => $pid;
 	my @rows = grep { /^  / } readline $out;
 	is end_of($pid), 0, 'exit status';
@@ -723,7 +740,7 @@ subtest 'Ctrl-C before anything was measured' => sub {
 };
 
 subtest 'Ctrl-C while connections are closed' => sub {
-	my $server = start_peculiar('closes-late', 'never');
+	my $server = start_special('closes-late', 'never');
 	my ($pid, $out) = start_bench($server->address, '--stream', '-d200ms',
 	    '-t0');
 	# One connection checks for the server.
@@ -742,9 +759,10 @@ subtest 'the second Ctrl-C ends bench at once' => sub {
 	ok defined wait_until(sub { stderr_of_bench() =~ /round 1:/ }),
 	    'bench has measured';
 	kill INT => $pid;
-	ok defined wait_until(sub { !catches_int($pid) }), 'the first signal';
+	ok defined wait_until(sub { !catches_int($pid) }),
+	    'bench catches the first signal';
 	kill INT => $pid;
-	is end_of($pid), 'signal 2', 'the second signal';
+	is end_of($pid), 'signal 2', 'the second signal kills it';
 	$server->stop;
 };
 

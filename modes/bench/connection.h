@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "load.h"
+#include "plan.h"
 
 enum load_phase { OPENING, WARM_UP, MEASURING, CLOSING };
 

@@ -29,7 +29,8 @@
 enum {
 	MAX_STARTING = 32,	/* connections that wait for their first echo */
 	MAX_EVENTS = 512,	/* events from one epoll_wait(2) */
-	OTHER_FDS = 16		/* descriptors besides the connections */
+	OTHER_FDS = 16,		/* descriptors besides the connections */
+	CLOSING_RATE = 100000	/* least bytes per second while closing */
 };
 
 static const int64_t CHECK_INTERVAL = 100 * NET_MS;
@@ -127,22 +128,48 @@ load_close_gracefully(struct load *l, struct connection *c)
 		connection_send_fin(l, c);
 }
 
+static uint64_t
+load_outstanding(const struct load *l)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct connection *c = &l->connections[i];
+
+		if (c->fd >= 0 && c->state != FIN_SENT)
+			sum += c->send_limit - c->received;
+	}
+	return sum;
+}
+
 /*
- * The outstanding bytes get as much time as the load had, and the timeout.
- * Without this limit a server that sends a few bytes per second, and so never
- * reaches the timeout, could prolong the run for hours.
+ * How long the outstanding bytes may take. Without this limit a server that
+ * sends a few bytes per second, and so never reaches the timeout, could
+ * prolong the run for hours. A server that kept up with the load needs no
+ * longer for the last messages than the load lasted. With STREAM, the sockets
+ * may contain some MB more, for which the rate must be CLOSING_RATE.
  */
+static int64_t
+load_closing_limit(const struct load *l)
+{
+	uint64_t bytes = load_outstanding(l);
+
+	if (bytes > UINT32_MAX)		/* 12 hours */
+		bytes = UINT32_MAX;
+	return load_warm_up_time(l->plan) + l->plan->duration +
+	    l->plan->timeout + (int64_t)bytes * NET_SECOND / CLOSING_RATE;
+}
+
 static void
 load_begin_closing(struct load *l)
 {
 	load_end_measuring(l);
 	l->phase = CLOSING;
-	l->closing_limit = load_warm_up_time(l->plan) + l->plan->duration +
-	    l->plan->timeout;
-	l->phase_end = net_now() + l->closing_limit;
 	l->queue = NULL;
 	for (size_t i = 0; i < l->n; i++)
 		load_close_gracefully(l, &l->connections[i]);
+	l->closing_limit = load_closing_limit(l);
+	l->phase_end = net_now() + l->closing_limit;
 }
 
 /* Ends the run after Ctrl-C, without waiting for outstanding bytes. */

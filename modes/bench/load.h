@@ -5,49 +5,7 @@
 #ifndef LOAD_H
 #define LOAD_H
 
-#include <sys/types.h>
-
-#include <stddef.h>
-#include <stdint.h>
-
-#include "histogram.h"
-#include "modes/lib/dial.h"
-
-enum { LOAD_SEND_MAX = 65536 };	/* bytes in one send */
-
-enum load_mode {
-	ROUND_TRIPS,	/* a fixed number of messages in flight */
-	STREAM,		/* send and receive without pause */
-	CONNECT		/* one connection per message */
-};
-
-struct load_plan {
-	enum load_mode mode;
-	size_t connections, idle;	/* busy ones, and idle ones besides */
-	size_t size;			/* bytes per message, or per send */
-	size_t window;			/* messages in flight per connection */
-	int64_t duration, timeout;	/* ns; timeout 0: no limit */
-};
-
-struct load_target {
-	struct dial_server server;
-	pid_t pid;	/* the server's process, to measure; 0: unknown */
-};
-
-/* What was measured, without the warm-up and the closing of connections. */
-struct load_result {
-	int64_t time;			/* ns */
-	uint64_t bytes;			/* received */
-	struct histogram latency;	/* ns per message; not for STREAM */
-	int64_t processor, memory;	/* of the server: ns, bytes; or -1 */
-};
-
-/*
- * A function that is called ten times per second with the result so far, and
- * with NULL at the end of a run and before an error message.
- */
-typedef void load_progress(const struct load_target *,
-    const struct load_result *);
+#include "plan.h"
 
 /*
  * Loads the server as planned. A wrong, missing or late byte, and a local

@@ -151,12 +151,13 @@ static int
 process_select(struct process_table *t, pid_t pid)
 {
 	struct process *root = process_find(t, pid);
+	bool found = true;
 
 	if (root == NULL)
 		return -ESRCH;
 	root->selected = true;
-	while (process_select_children(t))
-		continue;
+	while (found)
+		found = process_select_children(t);
 	return 0;
 }
 

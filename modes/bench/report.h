@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "load.h"
+#include "plan.h"
 
 enum { REPORT_FIGURES = 13 };
 
