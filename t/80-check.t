@@ -141,7 +141,24 @@ my @wrong = (
 	[ [ 'short-write' ], [ qw(write-first no-stall bytes-1M? fin-1M?
 	    odd-pieces? bytes-64M?) ], { 'write-first' => qr/lost/ } ],
 	[ [ 'extra' ], [ all_but(qw(no-banner empty)) ],
-	    qr/^1 surplus byte came after the message$/ ]
+	    qr/^1 surplus byte came after the message$/ ],
+
+	# Sends one of 52 bytes every 0.1 s, so that no byte is late: one
+	# conversation takes at most 12 timeouts.
+	[ [ 'byte-by-byte', 0.1 ], [ 'bytes-52' ], undef,
+	    only => [ 'bytes-52' ], timeout => undef, more => [ '-t200ms' ] ],
+	# After one timeout, nine more would take 20 s.
+	[ [ 'stops-accepting' ], [ @homework[1 .. 10] ],
+	    qr/^cannot connect: Connection timed out$/, only => \@homework,
+	    seconds => 5 * $TIMEOUT ],
+	[ [ 'half' ], [ @homework[1 .. 10] ], qr/^stopped after 6 of 13 bytes$/,
+	    only => [ @homework[1 .. 10] ], seconds => 6 * $TIMEOUT ],
+	# After one timeout, bytes-64M still has 2 s, and not only 0.2 s.
+	[ [ 'collects-bulk', 1 ], [ 'odd-pieces' ], undef,
+	    only => [ qw(bytes-1 odd-pieces bytes-64M) ], timeout => undef,
+	    more => [ '-t2s' ] ],
+	# The last byte and the FIN are sent in one segment.
+	[ [ 'needs-fin-with-data' ], [], undef, only => [ qw(fin fin-100) ] ]
 );
 
 for (@wrong) {

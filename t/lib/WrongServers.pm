@@ -216,6 +216,45 @@ my %subtle = (
 		discard_input($c);
 	},
 
+	# Collects a message of more than 1 MiB until the client's end of file,
+	# and answers after some seconds.
+	'collects-bulk' => sub {
+		my ($c, $seconds) = (@_, 1);
+		my ($all, $bytes, $size) = ('', '', 0);
+		while (($bytes = receive($c)) ne '') {
+			$size += length $bytes;
+			$all .= $bytes;
+			next if $size > 1 << 20;
+			send_all($c, $all);
+			$all = '';
+		}
+		wait_seconds($seconds) if $all ne '';
+		send_all($c, $all);
+	},
+
+	# Does not answer if the FIN has come in a segment of its own, after the
+	# data. Linux counts segments: those without data are SYN, ACK and FIN.
+	'needs-fin-with-data' => sub {
+		my ($c) = @_;
+		my $bytes = receive($c);
+		my $info = getsockopt($c, IPPROTO_TCP, $TCP_INFO) // '';
+		my ($state, $segments, $with_data) =
+		    unpack 'C x139 L x8 L', $info if length $info >= 156;
+		return if $state && ($state != $CLOSE_WAIT ||
+		    $segments - $with_data > 2);
+		send_all($c, $bytes);
+		echo($c);
+	},
+
+	# Answers the first client, and accepts no other: its backlog is full.
+	'stops-accepting' => sub {
+		my ($c) = @_;
+		my @pending = fill_backlog($listener);
+		echo($c);
+		close $c;
+		wait_seconds();
+	},
+
 	'one-at-a-time' => \&echo,
 	'one-client-only' => sub {
 		echo($_[0]);
@@ -244,7 +283,8 @@ my %servers = (%right, %wrong, %subtle, %loops);
 
 # These servers serve one client after another; all others serve clients at the
 # same time.
-my %serial = map { $_ => 1 } qw(homework one-at-a-time one-client-only);
+my %serial = map { $_ => 1 } qw(homework one-at-a-time one-client-only
+    stops-accepting);
 
 sub right_servers { sort keys %right }
 sub wrong_servers { sort keys %wrong }
