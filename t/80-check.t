@@ -1,158 +1,113 @@
-# The judge: it passes every right server, and of each wrong one fails just the
-# tests that are about what is wrong, with a word on what it may be.
+# Tests of the mode check: it passes every correct server, and for each wrong
+# server it fails exactly the tests that are about the fault, with a message
+# that names the likely mistake.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use CheckRun;
 use EchoTest;
-use File::Temp ();
 use IO::Socket::INET ();
-use POSIX ();
-use Storable qw(nstore retrieve);
-use TAP::Parser;
 use Test::More;
 use WrongServers;
 
-my $TIMEOUT = 2;		# seconds, for those who do not answer
-my $AT_ONCE = 6;		# servers that are judged at the same time
-my $MORE = 20;			# seconds that all the rest may take, at worst
+my $TIMEOUT = 2;		# seconds, for servers that do not answer
 
-my $tmp = File::Temp->newdir;
-
-sub check {
-	my %how = ref $_[0] eq 'HASH' ? %{ +shift } : ();
-	my ($server, @args) = @_;
-	return run_echo({ deadline => 90, %how }, 'check', @args,
-	    ref $server ? $server->address : $server);
-}
-
-# What a run says, read as TAP: { plan, passed, failed, skipped, said, errors }
-# with the names of the tests, and for those that failed their YAML.
-sub verdict {
-	my ($run) = @_;
-	my %v = (failed => [], passed => [], skipped => []);
-	my $parser = TAP::Parser->new({ tap => $run->{out} });
-	while (my $result = $parser->next) {
-		if ($result->is_test) {
-			my $name = $result->description =~ s/^- //r;
-			push @{ $v{ !$result->is_ok ? 'failed' :
-			    $result->has_skip ? 'skipped' : 'passed' } }, $name;
-			$v{reason}{$name} = $result->explanation;
-			$v{last} = $name;
-		} elsif ($result->is_yaml) {
-			$v{said}{ $v{last} } = $result->data;
-		} elsif ($result->is_bailout) {
-			$v{bailout} = $result->explanation;
-		}
-	}
-	$v{plan} = $parser->tests_planned;
-	$v{version} = $parser->version;
-	$v{errors} = [ $parser->parse_errors ];
-	return \%v;
-}
-
-# Asserts the exit status and which tests failed; the rest has to pass.
-sub judged {
-	my ($run, $status, $failed, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $v = verdict($run);
-	my $well = $run->{status} == $status && $run->{err} eq '' &&
-	    "@{ $v->{failed} }" eq "@$failed" && !@{ $v->{errors} } &&
-	    !@{ $v->{skipped} } && $v->{version} == 13;
-	ok $well, $name or diag
-	    "exit status $run->{status}, signal $run->{signal}\n",
-	    "failed: @{ $v->{failed} }\nshould:  @$failed\n",
-	    map({ "TAP: $_\n" } @{ $v->{errors} }),
-	    "stderr: $run->{err}stdout: ", show($run->{out}, 6000);
-	return $v;
-}
-
-# The list, on which all that follows is based.
+# The tests by profile, as check itself lists them.
 my %profile;
 my @tests;
-{
+subtest '--list' => sub {
 	my $list = check(':1', '--list');
-	is $list->{status}, 0, '--list: exit status';
+	is $list->{status}, 0, 'exit status';
 	for (split /\n/, $list->{out}) {
 		like $_, qr/^[\w-]+ +(homework|rfc862|robust) +\S.*$/,
-		    "--list: $_";
+		    'name, profile and purpose';
 		my ($name, $profile) = split;
-		ok !$profile{$name}, "$name is there once";
+		ok !$profile{$name}, "$name is listed once";
 		$profile{$name} = $profile;
 		push @tests, $name;
 	}
-}
+};
 my @homework = grep { $profile{$_} eq 'homework' } @tests;
 my @rfc862 = grep { $profile{$_} ne 'robust' } @tests;
+my %tests_of = (homework => \@homework, rfc862 => \@rfc862,
+    robust => \@tests);
 
-# All tests but these.
-sub but {
-	my %left = map { $_ => 1 } @_;
+# All tests except these.
+sub all_but {
+	my %left_out = map { $_ => 1 } @_;
 	$profile{$_} or die "no test $_" for @_;
-	return grep { !$left{$_} } @tests;
+	return grep { !$left_out{$_} } @tests;
 }
 
-# Right servers.
+# The case of a correct server.
+sub correct_server {
+	my ($profile, %case) = @_;
+	return { name => "$case{server}: $profile", timeout => undef,
+	    args => [ "--profile=$profile" ], tests => $tests_of{$profile},
+	    fails => [], %case };
+}
+
+my @cases;
 for my $engine (engines()) {
-	my $server = start_server($engine);
-	my @profiles = $engine eq '--blocking' ? 'homework' :
-	    qw(homework rfc862 robust);
-	for my $profile (@profiles) {
-		my $run = check($server, "--profile=$profile");
-		my $v = judged($run, 0, [], "$engine: $profile");
-		my %its = (homework => \@homework, rfc862 => \@rfc862,
-		    robust => \@tests);
-		is "@{ $v->{passed} }", "@{ $its{$profile} }",
-		    "$engine: $profile: the tests of this profile";
-		cmp_ok $run->{time}, '<', 10, "$engine: $profile: in time";
-	}
-	is verdict(check($server))->{plan}, scalar @rfc862,
-	    "$engine: rfc862 is the default" if $engine ne '--blocking';
-	$server->stop;
+	push @cases, correct_server($_, server => $engine, seconds => 10,
+	    start => sub { start_server($engine) },
+	    stop => sub { $_[0]->stop }) for $engine eq '--blocking' ?
+	    'homework' : qw(homework rfc862 robust);
 }
 my %arguments = ('starts-slowly' => 0.2);	# seconds
-judged(check(start_wrong($_, $arguments{$_} // ()), '--profile=homework'), 0,
-    [], "server that $_: homework") for right_servers();
+for my $name (right_servers()) {
+	push @cases, correct_server('homework', server => "server that $name",
+	    start => sub { start_wrong($name, $arguments{$name} // ()) },
+	    stop => sub { is $_[0]->log, '', 'no error in the server' });
+}
 
-# Wrong servers: how each is started, what fails (with a question mark: what
-# may fail, as the machine is busy or not), and what is said of it: a
-# pattern for the message of the first that fails, or for those of some.
-my @stream = but(@homework, qw(no-banner empty));
+# Wrong servers: the arguments of start_wrong, the tests that fail (with a
+# question mark: that may fail, depending on the kernel's buffers), and patterns
+# for messages: for the first test that fails, or by name. At the end may come
+# options: only (the tests to run), more (arguments of check), and those of a
+# case (see CheckRun).
+my @stream = all_but(@homework, qw(no-banner empty));
 my @bulk = qw(bytes-65536 bytes-1M fin-1M write-first no-stall odd-pieces
     bytes-64M);
 my @megabytes = grep { $_ ne 'bytes-65536' } @bulk;
 my @ends = qw(fin fin-1M empty fin-100 bytes-64M);
 my @wrong = (
 	[ [ 'plain' ], [] ],
-	[ [ 'flip', 11 ], [ but(qw(bytes-1 no-banner empty)) ],
+	[ [ 'flip', 11 ], [ all_but(qw(bytes-1 no-banner empty)) ],
 	    { 'every-byte' =>
 	    qr/^one byte changed: 0x0a became 0x09 at offset 10$/ } ],
 	[ [ 'flip', 70_001 ], \@megabytes,
 	    qr/^one byte changed: 0x\w\w became 0x\w\w at offset 70000$/ ],
 	[ [ 'flip', 40_000_001 ], [ 'bytes-64M' ], qr/at offset 40000000$/ ],
-	[ [ 'twice' ], [ but(qw(no-banner empty)) ],
-	    qr/^the whole message came twice$/,
-	    { 'two-bursts' => qr/^70 bytes were doubled at offset 0$/ } ],
-	[ [ 'upper' ], [ but(qw(no-banner empty)) ],
+	[ [ 'twice' ], [ all_but(qw(no-banner empty)) ],
+	    { 'bytes-1' => qr/^the whole message came twice$/,
+	    'two-bursts' => qr/^70 bytes were doubled at offset 0$/ } ],
+	[ [ 'upper' ], [ all_but(qw(no-banner empty)) ],
 	    qr/^lower case became upper case$/ ],
-	[ [ 'banner' ], \@tests, qr/^11 unexpected bytes came before the echo: a banner\?$/,
-	    { 'no-banner' => qr/^11 bytes came before the client had sent any/ } ],
+	[ [ 'banner' ], \@tests, { 'bytes-1' =>
+	    qr/^11 unexpected bytes came before the echo: a banner\?$/,
+	    'no-banner' => qr/^11 bytes came before the client had sent any/ },
+	    timed => { 'no-banner' => 1 } ],
 	[ [ 'one-recv', 100 ], \@stream,
 	    qr/^(closed|reset .*) after 100 of 256 bytes: one recv per conn/ ],
-	[ [ 'one-recv', 4096 ], [ but(@homework, qw(no-banner every-byte
+	[ [ 'one-recv', 4096 ], [ all_but(@homework, qw(no-banner every-byte
 	    bytes-4096 fin empty one-by-one second-client resets)) ],
 	    qr/^(closed|reset .*) after 4096 of 65536 bytes: one recv per / ],
-	[ [ 'lines' ], [ but(qw(line no-banner fin fin-1M empty fin-100
-	    bytes-64M)) ], qr/: does the server read lines\?$/ ],
+	[ [ 'lines' ], [ all_but(qw(line no-banner fin fin-1M empty fin-100
+	    bytes-64M)) ], qr/: does the server read lines\?$/,
+	    seconds => 11 * $TIMEOUT ],
 	[ [ 'ascii' ], [ qw(utf8 every-byte) ],
 	    qr/^bytes above 127 were dropped/ ],
 	[ [ 'utf8' ], [ 'every-byte' ], qr/does the server decode text\?$/ ],
 	[ [ 'strip' ], [ 'line' ], qr/^a newline was dropped$/ ],
 	[ [ 'nul' ], [ 'every-byte' ], qr/^a NUL byte was dropped/ ],
-	[ [ 'c-string' ], [ 'every-byte' ], qr/^the bytes from a NUL byte on/ ],
-	[ [ 'crlf' ], [ qw(line every-byte) ], qr/^a CR was inserted before a new/ ],
+	[ [ 'c-string' ], [ 'every-byte' ],
+	    qr/^the bytes from a NUL byte on were dropped/ ],
+	[ [ 'crlf' ], [ qw(line every-byte) ],
+	    qr/^a CR was inserted before a newline/ ],
 	[ [ 'loses', 4096, 16 ], [ qw(bytes-65536 bytes-1M fin-1M fin-100
 	    50-at-once write-first no-stall odd-pieces bytes-64M) ],
 	    qr/^16 bytes were lost at offset 4096$/ ],
@@ -161,139 +116,127 @@ my @wrong = (
 	[ [ 'swaps' ], \@bulk, { 'bytes-1M' =>
 	    qr/^blocks of 32768 and 32768 bytes were swapped at offset 0$/ } ],
 	[ [ 'reverses' ], \@bulk, { 'bytes-1M' =>
-	    qr/^a block of 65536 bytes came back in reverse order at offset 0$/ } ],
+	    qr/^a block of 65536 bytes came back in reverse order at / } ],
 	[ [ 'forgets-at-eof' ], [ qw(fin fin-1M fin-100 bytes-64M) ],
-	    qr/does the server drop pending output at end of file\?$/ ],
+	    qr/does the server drop pending output at end of file\?$/,
+	    timed => { map { $_ => 1 } @ends } ],
 	[ [ 'stays-open' ], \@ends, qr/^did not close after the client's end/ ],
-	[ [ 'resets-at-eof' ], \@ends, qr/^reset the connection instead of closing it/ ],
-	[ [ 'mute' ], [ but('no-banner') ], qr/^did not answer$/,
-	    { 'bytes-13' => qr/^not tried: .*did not answer bytes-1$/ } ],
-	[ [ 'never-reads' ], [ but('no-banner') ], qr/^did not answer$/ ],
-	[ [ 'answers-at-eof' ], [ but(qw(no-banner fin fin-1M empty fin-100
+	[ [ 'resets-at-eof' ], \@ends,
+	    qr/^reset the connection instead of closing it$/ ],
+	[ [ 'mute' ], [ all_but('no-banner') ],
+	    { 'bytes-1' => qr/^did not answer$/,
+	    'bytes-13' => qr/^not tried: .*did not answer bytes-1$/ },
+	    seconds => 11 * $TIMEOUT ],
+	[ [ 'never-reads' ], [ all_but('no-banner') ], qr/^did not answer$/,
+	    seconds => 11 * $TIMEOUT ],
+	[ [ 'answers-at-eof' ], [ all_but(qw(no-banner fin fin-1M empty fin-100
 	    bytes-64M)) ], qr/: does the server read until then/ ],
-	[ [ 'closes-at-once' ], [ but('empty') ], qr/without an answer$/ ],
+	[ [ 'closes-at-once' ], [ all_but('empty') ], qr/without an answer$/ ],
 	[ [ 'one-at-a-time' ], [ qw(second-client 50-at-once no-stall) ],
 	    qr/: one client at a time\?$/ ],
-	[ [ 'one-client-only' ], [ but('bytes-1') ],
+	[ [ 'one-client-only' ], [ all_but('bytes-1') ],
 	    { 'no-banner' => qr/^connection refused: has the server ended/ } ],
 	[ [ 'stops-at-pause' ], [ 'two-bursts' ], qr/ after a pause$/ ],
 	[ [ 'blocking-write' ], [ 'no-stall' ], qr/does it wait for each\?$/ ],
-	# How much fits without waiting is up to the kernel.
 	[ [ 'short-write' ], [ qw(write-first no-stall bytes-1M? fin-1M?
 	    odd-pieces? bytes-64M?) ], { 'write-first' => qr/lost/ } ],
-	[ [ 'extra' ], [ but(qw(no-banner empty)) ],
-	    qr/^1 surplus byte came after the message$/ ]
+	[ [ 'extra' ], [ all_but(qw(no-banner empty)) ],
+	    qr/^1 surplus byte came after the message$/ ],
+
+	# Sends one of 52 bytes every 0.1 s, so that no byte is late: one
+	# conversation takes at most 12 timeouts.
+	[ [ 'byte-by-byte', 0.1 ], [ 'bytes-52' ], undef,
+	    only => [ 'bytes-52' ], timeout => undef, more => [ '-t200ms' ] ],
+	# After one timeout, nine more would take 20 s.
+	[ [ 'stops-accepting' ], [ @homework[1 .. 10] ],
+	    qr/^cannot connect: Connection timed out$/, only => \@homework,
+	    seconds => 5 * $TIMEOUT ],
+	[ [ 'half' ], [ @homework[1 .. 10] ], qr/^stopped after 6 of 13 bytes$/,
+	    only => [ @homework[1 .. 10] ], seconds => 6 * $TIMEOUT ],
+	# After one timeout, bytes-64M still has 2 s, and not only 0.2 s.
+	[ [ 'collects-bulk', 1 ], [ 'odd-pieces' ], undef,
+	    only => [ qw(bytes-1 odd-pieces bytes-64M) ], timeout => undef,
+	    more => [ '-t2s' ] ],
+	# The last byte and the FIN are sent in one segment.
+	[ [ 'needs-fin-with-data' ], [], undef, only => [ qw(fin fin-100) ] ]
 );
 
-# One judgement in the background, and its result.
-sub begin {
-	my ($case, $n) = @_;
-	my $server = start_wrong(@{ $case->[0] });
-	my $result = "$tmp/$n";
-	my $pid = spawn(sub {
-		nstore(check($server, '--profile=robust', "-t$TIMEOUT"),
-		    $result);
-	});
-	return { case => $case, server => $server, pid => $pid,
-	    result => $result };
+for (@wrong) {
+	my ($start, $fails, $says, %options) = @$_;
+	my %may_fail = map { /^(.*)\?$/ ? ($1 => 1) : () } @$fails;
+	my @fails = grep { !/\?$/ } @$fails;
+	my $only = $options{only} // \@tests;
+	push @cases, { name => "server that @$start", timeout => $TIMEOUT,
+	    start => sub { start_wrong(@$start) },
+	    stop => sub { is $_[0]->log, '', 'no error in the server' },
+	    args => [ '--only=' . join(',', @$only),
+	    @{ $options{more} // [] } ],
+	    tests => $only, fails => \@fails, may_fail => \%may_fail,
+	    says => !$says ? {} : ref $says eq 'HASH' ? $says :
+	    { $fails[0] => $says }, %options };
 }
 
-sub finish {
-	my ($begun) = @_;
-	my ($command, $failed, @says) = @{ $begun->{case} };
-	waitpid $begun->{pid}, 0;
-	my $run = retrieve($begun->{result});
-	my %did = map { $_ => 1 } @{ verdict($run)->{failed} };
-	my %may = map { s/\?\z//r => scalar(/\?\z/) } @$failed;
-	my @failed = grep { exists $may{$_} && ($did{$_} || !$may{$_}) } @tests;
-	my $name = "server that @$command";
-	my $v = judged($run, @failed ? 1 : 0, \@failed, $name);
-	for my $says (@says) {
-		my %says = ref $says eq 'HASH' ? %$says : ($failed[0] => $says);
-		like $v->{said}{$_}{message}, $says{$_}, "$name: $_"
-		    for sort keys %says;
-	}
-	is $begun->{server}->log, '', "$name: works as it should";
-	return ($run, $v);
-}
+run_cases(@cases);
 
-my %took;
-{
-	my ($n, @running) = 0;
-	for my $case (@wrong, (undef) x $AT_ONCE) {
-		if (@running == $AT_ONCE || !defined $case && @running) {
-			my $done = shift @running;
-			my ($run, $v) = finish($done);
-			$took{ $done->{case}[0][0] } = $run->{time};
-		}
-		push @running, begin($case, $n++) if $case;
-	}
-}
-cmp_ok $took{$_}, '<', $TIMEOUT + $MORE, "server that $_: one deadline"
-    for qw(mute never-reads lines);	# of whom 20 tests and more wait
-
-# What is under a failure.
-{
+subtest 'YAML below a failed test' => sub {
 	my $server = start_wrong('flip', 11);
 	my $run = check($server, '--only=bytes-13');
-	my $said = verdict($run)->{said}{'bytes-13'};
-	is_deeply [ sort keys %$said ],
-	    [ qw(after ended expected got message offset sent) ],
-	    'YAML under a failure';
-	is $said->{sent}, '13 of 13 bytes, then end of file', 'sent';
-	is $said->{expected}, 'cdefghijklm', 'expected';
-	is $said->{got}, 'cdefghijhlm', 'got';
-	is $said->{offset}, 10, 'offset';
-	like $said->{after}, qr/^\d+\.\d m?s$/, 'after';
-	like $run->{out}, qr/^# \S+: 1 of 1 test failed$/m, 'the sum of it';
-}
-{
-	my $server = start_wrong('crlf');
-	my $run = check($server, '--only=every-byte');
-	like $run->{out}, qr/^  got: "[^"]*\\x09\\x0d\\x0a[^"]*"$/m,
-	    'bytes that are no text are escaped';
-}
+	my $yaml = parse_tap($run)->{yaml}{'bytes-13'};
+	is_deeply [ sort keys %$yaml ],
+	    [ qw(after ended expected got message offset sent) ], 'keys';
+	is $yaml->{sent}, '13 of 13 bytes, then end of file', 'sent';
+	is $yaml->{expected}, 'cdefghijklm', 'expected';
+	is $yaml->{got}, 'cdefghijhlm', 'got';
+	is $yaml->{offset}, 10, 'offset';
+	like $yaml->{after}, qr/^\d+\.\d m?s$/, 'after';
+	like $run->{out}, qr/^# \S+: 1 of 1 test failed$/m, 'the last line';
 
-# Which tests are made.
+	$server = start_wrong('crlf');
+	$run = check($server, '--only=every-byte');
+	like $run->{out}, qr/^  got: "[^"]*\\x09\\x0d\\x0a[^"]*"$/m,
+	    'control bytes are escaped';
+};
+
 my $server = start_server('--select');
 my $address = $server->address;
-{
-	my $run = check($server, '--only=line,bytes-64M', '--only', 'bytes-1');
-	is "@{ verdict($run)->{passed} }", 'bytes-1 line bytes-64M',
-	    '--only: of all profiles, in order';
-	my $v = verdict(check($server, '--profile=homework',
-	    '--skip=utf8,line', '--skip=again'));
-	is "@{ $v->{skipped} }", 'utf8 line again', '--skip';
-	is $v->{plan}, scalar @homework, '--skip: the plan counts them';
-	like $v->{reason}{utf8}, qr/--skip/, '--skip: it is said why';
-}
 
-# Where the server is, and what is said of the work.
-{
+subtest 'selection of tests' => sub {
+	is_result(check($server), \@rfc862, [], 'rfc862 is the default');
+	is_result(check($server, '--only=line,bytes-64M', '--only', 'bytes-1'),
+	    [ qw(bytes-1 line bytes-64M) ], [],
+	    '--only: tests of all profiles, in the order of the list');
+	my $tap = parse_tap(check($server, '--profile=homework',
+	    '--skip=utf8,line', '--skip=again'));
+	is "@{ $tap->{skipped} }", 'utf8 line again', '--skip';
+	is $tap->{plan}, scalar @homework, '--skip: the plan counts them';
+	like $tap->{reason}{utf8}, qr/--skip/, '--skip: the reason';
+};
+
+subtest 'address and verbosity' => sub {
 	my $port = $server->port;
-	my $only = '--only=bytes-1';
-	judged(run_echo('check', $only, @$_), 0, [], "address: @$_")
+	my ($only, @results) = ('--only=bytes-1', [ 'bytes-1' ], []);
+	is_result(run_echo('check', $only, @$_), @results, "address: @$_")
 	    for [ $address ], [ "localhost:$port" ], [ ":$port" ],
 	    [ '-p', $port ], [ '127.0.0.1', "--port=$port" ],
 	    [ '-a', $address ], [ "--address=$address" ];
-	judged(run_echo({ program => 'echo_check' }, $only, $address), 0, [],
-	    'echo_check');
+	is_result(run_echo({ program => 'echo_check' }, $only, $address),
+	    @results, 'echo_check');
 	like check($server, $only, '-v')->{err}, qr/\Abytes-1 took \S+ m?s\n\z/,
-	    '-v: how long it took';
-	judged(check($server, $only, '-q'), 0, [], '-q: not a word');
-}
+	    '-v prints the duration';
+	is_result(check($server, $only, '-q'), @results,
+	    '-q prints nothing on stderr');
+};
 
-# A descriptor less than it takes.
-{
+subtest 'fewer descriptors than a test needs' => sub {
 	my @few = ('sh', '-c', 'ulimit -n 20 && exec "$@"', 'sh');
-	my $v = verdict(check({ wrap => \@few }, $server,
+	my $tap = parse_tap(check({ wrap => \@few }, $server,
 	    '--only=50-at-once,second-client'));
-	is "@{ $v->{passed} } - @{ $v->{skipped} }",
-	    'second-client - 50-at-once', 'no descriptors: skipped';
-	like $v->{reason}{'50-at-once'}, qr/open files/, 'and why';
-}
+	is "@{ $tap->{passed} }", 'second-client', 'passed';
+	is "@{ $tap->{skipped} }", '50-at-once', 'skipped';
+	like $tap->{reason}{'50-at-once'}, qr/open files/, 'reason';
+};
 
-# As prove runs it.
+# Runs check under prove.
 sub prove {
 	my ($address) = @_;
 	my $program = program();
@@ -302,72 +245,70 @@ sub prove {
 	    'exit($p->run ? 0 : 1)', '--', '--norc', '-e',
 	    "$program check --profile=homework", $address);
 }
-{
+
+subtest 'prove' => sub {
 	my $run = prove($address);
-	is $run->{status}, 0, 'prove: exit status';
+	is $run->{status}, 0, 'correct server: exit status';
 	my $n = @homework;
 	like $run->{out}, qr/^Files=1, Tests=$n,.*^Result: PASS$/ms,
-	    'prove: passed' or diag show($run->{out} . $run->{err}, 2000);
-	my $wrong = start_wrong('strip');
+	    'correct server: output';
+	my $wrong = start_wrong('crlf');
 	$run = prove($wrong->address);
-	is $run->{status}, 1, 'prove: exit status for a wrong server';
+	is $run->{status}, 1, 'wrong server: exit status';
 	like $run->{out}, qr/Failed test: +10\n.*^Result: FAIL$/ms,
-	    'prove: failed' or diag show($run->{out} . $run->{err}, 2000);
-}
+	    'wrong server: output';
+};
 
-# What cannot be written is not a success.
-SKIP: {
-	skip 'no /dev/full', 2 unless -c '/dev/full';
+subtest 'standard output that cannot be written' => sub {
+	plan skip_all => 'no /dev/full' unless -c '/dev/full';
 	for my $args ([], [ '--list' ]) {
 		my $run = run_echo({ out => '/dev/full' }, 'check', @$args,
 		    $address);
-		ok $run->{status} == 7 &&
-		    $run->{err} =~ /\Aecho check: cannot write [^\n]+\n\z/,
-		    "/dev/full @$args" or
-		    diag "status $run->{status}: $run->{err}";
+		is $run->{status}, 7, "exit status @$args";
+		like $run->{err}, qr/\Aecho check: cannot write [^\n]+\n\z/,
+		    "stderr @$args";
 	}
-}
+};
 $server->stop;
 
-# The servers of the README, in another language: a wrong one, and how it is
-# put right.
-SKIP: {
-	skip 'no python3', 2 if system('python3 -c "" 2>/dev/null') != 0;
+# The two Python servers of the README: the wrong one, and its correction.
+subtest 'servers of the README' => sub {
+	plan skip_all => 'no python3'
+	    if system('python3 -c "" 2>/dev/null') != 0;
 	my ($code, $fixed) = slurp(in_tree('README')) =~
 	    /^```python\n(.*?)^```$/gms;
 	my ($wrong, $right) = ($code, $code);
-	# What is to be replaced has one line more than what it is replaced by.
+	# The correction replaces the last lines of the server.
 	my ($from) = $code =~ /^(        data = .*)\z/ms;
 	substr $right, index($right, $from), length $from, $fixed;
-	for my $server ([ $wrong, [ 'bytes-4096', 'two-bursts' ] ],
-	    [ $right, [] ]) {
-		my ($source, $failed) = @$server;
+	for ([ 'wrong', $wrong, [ 'bytes-4096', 'two-bursts' ] ],
+	    [ 'correct', $right, [] ]) {
+		my ($name, $source, $fails) = @$_;
 		$source =~ s/, 10000\)\)$/, 0))
 print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)/m
 		    or die 'no server in the README';
 		my $python = start_command('python3', '-c', $source);
-		judged(check($python, '--only=line,bytes-4096,two-bursts'),
-		    @$failed ? 1 : 0, $failed, @$failed ?
-		    'the wrong server of the README' : 'the right one');
+		my @only = qw(line bytes-4096 two-bursts);
+		is_result(check($python, '--only=' . join ',', @only), \@only,
+		    $fails, "the $name server");
 	}
-}
+};
 
-# Nobody there.
+# Asserts that check runs no test and explains why on stdout and stderr.
 sub bails_out {
 	my ($to, $status, $why, @args) = @_;
 	my $run = check(ref $args[0] ? shift @args : {}, $to, @args);
-	my $v = verdict($run);
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok $run->{status} == $status && $v->{plan} == @rfc862 &&
-	    ($v->{bailout} // '') =~ $why &&
-	    $run->{err} eq "echo check: $v->{bailout}\n",
-	    "bails out: $why" or diag
-	    "status $run->{status}, should be $status\n",
-	    show($run->{out}, 500), show($run->{err}, 500);
+	my $tap = parse_tap($run);
+	subtest "no connection: $why" => sub {
+		is $run->{status}, $status, 'exit status';
+		is $tap->{plan}, scalar @rfc862, 'plan';
+		like $tap->{bailout}, $why, 'Bail out!';
+		is $run->{err}, "echo check: $tap->{bailout}\n", 'stderr';
+	};
 }
 {
 	my $free = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
-	    LocalPort => 0, Proto => 'tcp') or die $@;	# no listen: refused
+	    LocalPort => 0, Proto => 'tcp') or die $@;	# does not listen
 	my $port = $free->sockport;
 	local $ENV{RES_OPTIONS} = 'timeout:1 attempts:1';
 	bails_out("127.0.0.1:$port", 4,
@@ -378,17 +319,16 @@ sub bails_out {
 		skip 'the backlog cannot be filled here', 1 if !$full;
 		bails_out($full->{address}, 5, qr/timed out/, '-t300ms');
 	}
-	# In a network of our own, which leads nowhere.
+	# A network namespace without a route.
 	my @nowhere = ('unshare', '-rn');
 	SKIP: {
-		skip 'no network of our own here', 1
+		skip 'no network namespaces here', 1
 		    if system("@nowhere true >/dev/null 2>&1") != 0;
 		bails_out('192.0.2.1:7', 6, qr/unreachable/,
 		    { wrap => \@nowhere });
 	}
 }
 
-# Usage.
 for my $case ([ qr/--profile: "rfc" .*homework, rfc862 or robust/,
     '--profile=rfc' ], [ qr/--only: .*"byte-1".*--list/, '--only=byte-1' ],
     [ qr/--skip: .*"nope"/, '--skip=line,nope' ],
@@ -396,10 +336,13 @@ for my $case ([ qr/--profile: "rfc" .*homework, rfc862 or robust/,
     [ qr/two addresses/, '-a', ':1', ':2' ], [ qr/":3"/, ':2', ':3' ],
     [ qr/cannot connect to \*/, '*' ]) {
 	my ($says, @args) = @$case;
-	my $run = run_echo('check', @args);
-	ok $run->{status} == 2 && $run->{out} eq '' &&
-	    $run->{err} =~ /\Aecho check: [^\n]*$says[^\n]*\n\z/,
-	    "usage: @args" or diag "status $run->{status}: $run->{err}";
+	subtest "usage error: @args" => sub {
+		my $run = run_echo('check', @args);
+		is $run->{status}, 2, 'exit status';
+		is $run->{out}, '', 'stdout';
+		like $run->{err}, qr/\Aecho check: [^\n]*$says[^\n]*\n\z/,
+		    'stderr';
+	};
 }
 
 done_testing;

@@ -1,11 +1,12 @@
 package WrongServers;
 
-# Echo servers that are not ours: right ones that do it another way, and wrong
-# ones with one fault each. For the tests of whatever has to judge a server.
+# Echo servers that do not use the program: correct ones that work in another
+# way, and wrong ones with one fault each. They test the modes that judge a
+# server.
 #
 #	my $server = start_wrong('flip', 17);	# ->address, ->log
 #
-# The same file is the server, when it is run: WrongServers.pm NAME [ARG]...
+# This file is also the program that serves: WrongServers.pm NAME [ARG]...
 
 use strict;
 use warnings;
@@ -16,209 +17,262 @@ use IO::Select ();
 use IO::Socket::INET ();
 use POSIX ();
 use Socket qw(:all);
+use Time::HiRes qw(time);
 
 our @EXPORT = qw(full_backlog right_servers start_wrong subtle_servers
     wrong_servers);
 
 my $file = abs_path(__FILE__);
 
-# Each takes an accepted connection, then the arguments of start_wrong; the
-# connection is closed when it returns.
-my %right = (
-	'plain' => answering(sub { $_[0] }),
+my ($listener, $parent);	# in a server: its listener, and the pipe below
 
-	# The homework's: after 16, 32, ... bytes it waits for more.
+my $TCP_INFO = 11;		# the socket option of Linux
+my $CLOSE_WAIT = 8;		# tcpi_state after the client's FIN
+
+# Each server is a function. It is called with an accepted connection and the
+# arguments of start_wrong, and the connection is closed when it returns.
+my %right = (
+	'plain' => echo_changed_by(sub { $_[0] }),
+
+	# The server of the homework: after 16, 32, ... bytes it waits for more.
 	'homework' => sub {
 		my ($c) = @_;
 		my $bytes;
 		do {
-			$bytes = take($c, 16);
-			give($c, $bytes);
+			$bytes = receive($c, 16);
+			send_all($c, $bytes);
 		} while (length $bytes == 16);
 	},
 
-	# It never closes, not even when the client has finished.
+	# Does not close, not even after the client's end of file.
 	'stays-open' => sub {
 		my ($c) = @_;
-		answering(sub { $_[0] })->($c);
-		stay();
+		echo($c);
+		wait_seconds();
 	},
 
-	# Half-closed before it has answered, it forgets the answer, as select
+	# Drops the answer if the client has already sent its FIN, as select
 	# servers do that close at the first end of file.
-	'forgets-at-eof' => answering(sub {
+	'forgets-at-eof' => echo_changed_by(sub {
 		my ($bytes, undef, $c) = @_;
-		return $bytes unless ready($c, 0, 0.05);
+		return $bytes unless wait_ready($c, 0, 0.05);
 		recv $c, my $next, 1, MSG_PEEK;
 		return defined $next && $next eq '' ? '' : $bytes;
 	}),
 
-	# With a pause of so many seconds before each byte.
-	'byte-by-byte' => answering(sub {
+	# Sends single bytes, with a pause in seconds before each.
+	'byte-by-byte' => echo_changed_by(sub {
 		my ($bytes, undef, $c, $pause) = @_;
 		for (split //, $bytes) {
-			stay($pause) if $pause;
-			give($c, $_);
+			wait_seconds($pause) if $pause;
+			send_all($c, $_);
 		}
 		return '';
 	}),
 
-	# It answers after so many seconds, and then without delay.
+	# Waits some seconds, and then answers without delay.
 	'starts-slowly' => sub {
 		my ($c, $seconds) = (@_, 1);
-		stay($seconds);
-		answering(sub { $_[0] })->($c);
+		wait_seconds($seconds);
+		echo($c);
 	}
 );
 
 my %wrong = (
-	# What comes back is not what was sent. "A" (0x41) becomes "B".
-	'flip' => answering(sub {
-		my ($bytes, $from, undef, $at) = (@_, 17);
-		my $i = $at - 1 - $from;
-		substr($bytes, $i, 1) ^= "\x03" if $i >= 0 && $i < length $bytes;
+	# Other bytes come back than were sent. "A" (0x41) becomes "B".
+	'flip' => echo_changed_by(sub {
+		my ($bytes, $offset, undef, $number) = (@_, 17);
+		my $i = $number - 1 - $offset;
+		substr($bytes, $i, 1) ^= "\x03"
+		    if $i >= 0 && $i < length $bytes;
 		return $bytes;
 	}),
-	'upper' => answering(sub { uc $_[0] }),
-	'crlf' => answering(sub { $_[0] =~ s/\n/\r\n/gr }),
-	'swap' => answering(sub { $_[0] =~ s/^(.)(.)/$2$1/sr }),
+	'upper' => echo_changed_by(sub { uc $_[0] }),
+	'crlf' => echo_changed_by(sub { $_[0] =~ s/\n/\r\n/gr }),
+	'swap' => echo_changed_by(sub { $_[0] =~ s/^(.)(.)/$2$1/sr }),
 
-	# Too much.
-	'twice' => answering(sub { $_[0] x 2 }),
+	# More bytes come back than were sent.
+	'twice' => echo_changed_by(sub { $_[0] x 2 }),
 	'banner' => sub {
 		my ($c) = @_;
-		give($c, "220 ready\r\n");
-		answering(sub { $_[0] })->($c);
+		send_all($c, "220 ready\r\n");
+		echo($c);
 	},
-	'extra' => answering(sub { "$_[0]!" }),
+	'extra' => echo_changed_by(sub { "$_[0]!" }),
 	'extra-later' => sub {
 		my ($c) = @_;
-		my $bytes = take($c);
-		give($c, $bytes);
-		stay(0.05);
-		give($c, '!');
-		drain($c);
+		my $bytes = receive($c);
+		send_all($c, $bytes);
+		wait_seconds(0.05);
+		send_all($c, '!');
+		discard_input($c);
 	},
 	'extra-at-eof' => sub {
 		my ($c) = @_;
-		answering(sub { $_[0] })->($c);
-		give($c, '!');
+		echo($c);
+		send_all($c, '!');
 	},
 
-	# Too little, and then silence. Of more than one segment the halves of
-	# what each read took, which is not half of it all, but less than all.
-	'mute' => sub { drain($_[0]); stay() },
-	'never-reads' => sub { stay() },
+	# Fewer bytes come back than were sent, and then nothing.
+	'mute' => sub { discard_input($_[0]); wait_seconds() },
+	'never-reads' => sub { wait_seconds() },
 	'answers-at-eof' => sub {
 		my ($c) = @_;
 		my ($all, $bytes) = ('');
-		$all .= $bytes while ($bytes = take($c)) ne '';
-		give($c, $all);
+		$all .= $bytes while ($bytes = receive($c)) ne '';
+		send_all($c, $all);
 	},
-	'half' => answering(sub { substr $_[0], 0, length($_[0]) / 2 }),
-	'c-string' => answering(sub { $_[0] =~ s/\0.*//sr }),
-	'strip' => answering(sub { $_[0] =~ s/\s+\z//r }),
+	# Half of each read. Of a message that needs several reads, that is less
+	# than the message but not exactly half of it.
+	'half' => echo_changed_by(sub { substr $_[0], 0, length($_[0]) / 2 }),
+	'c-string' => echo_changed_by(sub { $_[0] =~ s/\0.*//sr }),
+	'strip' => echo_changed_by(sub { $_[0] =~ s/\s+\z//r }),
 
-	# Too little, and then the end: by FIN, after so many bytes, ...
+	# Fewer bytes come back than were sent, and then FIN, ...
 	'closes' => sub {
-		my ($c, $most) = (@_, 12);
-		some($c, $most);
+		my ($c, $limit) = (@_, 12);
+		echo_at_most($c, $limit);
 	},
 	'half-closes' => sub {
-		my ($c, $most) = (@_, 12);
-		some($c, $most);
+		my ($c, $limit) = (@_, 12);
+		echo_at_most($c, $limit);
 		shutdown $c, SHUT_WR;
-		drain($c);
+		discard_input($c);
 	},
 	'closes-at-once' => sub { },
-	# ... or by RST.
+	# ... or RST.
 	'resets' => sub {
-		my ($c, $most) = (@_, 12);
-		some($c, $most);
-		setsockopt $c, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
+		my ($c, $limit) = (@_, 12);
+		echo_at_most($c, $limit);
+		reset_at_close($c);
 	},
-	'resets-at-once' => sub {
-		setsockopt $_[0], SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
-	}
+	'resets-at-once' => sub { reset_at_close($_[0]) }
 );
 
-# Wrong in ways that one short message need not show.
+# Faults that a single short message may not show.
 my %subtle = (
 	'resets-at-eof' => sub {
 		my ($c) = @_;
-		answering(sub { $_[0] })->($c);
-		setsockopt $c, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
+		echo($c);
+		reset_at_close($c);
 	},
 
-	# One recv per connection, and a close with input unread.
+	# One recv per connection, and a close with unread input.
 	'one-recv' => sub {
-		my ($c, $most) = (@_, 100);
-		give($c, take($c, $most));
+		my ($c, $limit) = (@_, 100);
+		send_all($c, receive($c, $limit));
 	},
 
-	# Bytes that it has no use for.
-	'ascii' => answering(sub { $_[0] =~ tr/\x80-\xff//dr }),
-	'nul' => answering(sub { $_[0] =~ tr/\0//dr }),
-	'utf8' => answering(sub {
+	# Some byte values do not come back.
+	'ascii' => echo_changed_by(sub { $_[0] =~ tr/\x80-\xff//dr }),
+	'nul' => echo_changed_by(sub { $_[0] =~ tr/\0//dr }),
+	'utf8' => echo_changed_by(sub {
 		utf8::decode(my $text = $_[0]) and return $_[0];
 		return $_[0] =~ s/[\x80-\xff]/\xef\xbf\xbd/gr;
 	}),
 
-	# Lines, and the last one when the client has finished.
+	# Complete lines, and the rest at the client's end of file.
 	'lines' => sub {
 		my ($c) = @_;
 		my ($line, $bytes) = ('');
-		while (($bytes = take($c)) ne '') {
+		while (($bytes = receive($c)) ne '') {
 			$line .= $bytes;
 			next unless $bytes =~ /\n/;
-			give($c, $1) if $line =~ s/\A(.*\n)//s;
+			send_all($c, $1) if $line =~ s/\A(.*\n)//s;
 		}
-		give($c, $line);
+		send_all($c, $line);
 	},
 
-	# In blocks; what is left of one comes as it is, after a moment.
-	'loses' => answering(sub {
-		my ($bytes, $from, undef, $at, $n) = (@_, 4096, 16);
-		my $i = $at - $from;
+	# Blocks are lost, repeated or changed.
+	'loses' => echo_changed_by(sub {
+		my ($bytes, $offset, undef, $at, $n) = (@_, 4096, 16);
+		my $i = $at - $offset;
 		substr $bytes, $i, $n, '' if $i >= 0 && $i < length $bytes;
 		return $bytes;
 	}),
-	'doubles' => in_blocks(sub { $_[1] == 1 ? $_[0] x 2 : $_[0] }),
-	'reverses' => in_blocks(sub { scalar reverse $_[0] }),
-	'swaps' => in_blocks(sub {
+	'doubles' => echo_blocks_changed_by(sub {
+		$_[1] == 1 ? $_[0] x 2 : $_[0]
+	}),
+	'reverses' => echo_blocks_changed_by(sub { scalar reverse $_[0] }),
+	'swaps' => echo_blocks_changed_by(sub {
 		my $half = length($_[0]) / 2;
 		return substr($_[0], $half) . substr $_[0], 0, $half;
 	}),
 
-	# It does not answer any more once nothing has come for a while.
+	# Stops answering when 0.35 s have passed between an answer and the next
+	# input. The time is measured, not waited for, so that the pause of the
+	# client is noticed however late this process runs. After 1000 bytes the
+	# time may have another reason: the client does not read.
 	'stops-at-pause' => sub {
 		my ($c) = @_;
-		my $bytes;
-		while (($bytes = take($c)) ne '') {
-			give($c, $bytes);
-			last unless ready($c, 0, 0.35);
+		my ($bytes, $size, $answered) = ('', 0);
+		while (($bytes = receive($c)) ne '') {
+			last if $answered && $size < 1000 &&
+			    time - $answered > 0.35;
+			$answered = time;
+			$size += length $bytes;
+			send_all($c, $bytes);
 		}
-		drain($c);
+		discard_input($c);
 	},
 
-	'one-at-a-time' => answering(sub { $_[0] }),
+	# Collects a message of more than 1 MiB until the client's end of file,
+	# and answers after some seconds.
+	'collects-bulk' => sub {
+		my ($c, $seconds) = (@_, 1);
+		my ($all, $bytes, $size) = ('', '', 0);
+		while (($bytes = receive($c)) ne '') {
+			$size += length $bytes;
+			$all .= $bytes;
+			next if $size > 1 << 20;
+			send_all($c, $all);
+			$all = '';
+		}
+		wait_seconds($seconds) if $all ne '';
+		send_all($c, $all);
+	},
+
+	# Does not answer if the FIN has come in a segment of its own, after the
+	# data. Linux counts segments: those without data are SYN, ACK and FIN.
+	'needs-fin-with-data' => sub {
+		my ($c) = @_;
+		my $bytes = receive($c);
+		my $info = getsockopt($c, IPPROTO_TCP, $TCP_INFO) // '';
+		my ($state, $segments, $with_data) =
+		    unpack 'C x139 L x8 L', $info if length $info >= 156;
+		return if $state && ($state != $CLOSE_WAIT ||
+		    $segments - $with_data > 2);
+		send_all($c, $bytes);
+		echo($c);
+	},
+
+	# Answers the first client, and accepts no other: its backlog is full.
+	'stops-accepting' => sub {
+		my ($c) = @_;
+		my @pending = fill_backlog($listener);
+		echo($c);
+		close $c;
+		wait_seconds();
+	},
+
+	'one-at-a-time' => \&echo,
 	'one-client-only' => sub {
-		answering(sub { $_[0] })->($_[0]);
+		echo($_[0]);
 		POSIX::_exit(0);
 	}
 );
 
-# One process for all clients, as an event loop: told a client and what it has
-# sent, these answer.
+# These servers use one process for all clients, with an event loop. They are
+# called with a connection and the bytes received from it.
 my %loops = (
-	# In a blocking way: who does not read keeps everybody waiting.
+	# Blocks until everything is sent, so that one client delays all others.
 	'blocking-write' => sub {
 		my ($c, $bytes) = @_;
 		$c->blocking(1);
-		give($c, $bytes);
+		send_all($c, $bytes);
 		$c->blocking(0);
 	},
-	# With one write, whatever became of it.
+	# Ignores the result of write and loses the rest of a short write.
 	'short-write' => sub {
 		my ($c, $bytes) = @_;
 		syswrite $c, $bytes;
@@ -227,14 +281,16 @@ my %loops = (
 
 my %servers = (%right, %wrong, %subtle, %loops);
 
-# These serve one client after the other; the rest serve all at once.
-my %serial = map { $_ => 1 } qw(homework one-at-a-time one-client-only);
+# These servers serve one client after another; all others serve clients at the
+# same time.
+my %serial = map { $_ => 1 } qw(homework one-at-a-time one-client-only
+    stops-accepting);
 
 sub right_servers { sort keys %right }
 sub wrong_servers { sort keys %wrong }
 sub subtle_servers { sort keys %subtle, keys %loops }
 
-# A running one, which ends with the test; ->address says where.
+# Starts a server, which ends with the test; ->address returns its address.
 sub start_wrong {
 	my ($name, @args) = @_;
 	require EchoTest;
@@ -242,125 +298,143 @@ sub start_wrong {
 	    $^X, $file, $name, @args);
 }
 
-# A listener whose backlog is full, so that the kernel drops every SYN:
-# ->{address}; undef where that cannot be had.
+# A listener that does not accept and whose backlog is full, so that the
+# kernel drops every SYN: { address }. Returns undef where it does not fill.
 sub full_backlog {
-	my $listener = listener(1);
-	listen $listener, 0 or die "listen: $!";
-	my $self = { listener => $listener, address => address($listener) };
-	for (1 .. 16) {
-		socket my $c, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
-		IO::Handle::blocking($c, 0);
-		connect $c, getsockname $listener;
-		push @{ $self->{clients} }, $c;
-		my $w = '';
-		vec($w, fileno $c, 1) = 1;
-		return $self unless select undef, $w, undef, 0.1;
-	}
-	return undef;
+	my $socket = new_listener(1);
+	my @pending = fill_backlog($socket);
+	my $w = '';
+	vec($w, fileno $pending[-1], 1) = 1;
+	return undef if select undef, $w, undef, 0.1;	# it is connected
+	return { listener => $socket, pending => \@pending,
+	    address => address_of($socket) };
 }
 
-# Below is the server's side. A process for each connection; it ends with its
-# parent, which alone holds the other end of this pipe.
-my $life;
+# Sets the smallest backlog, and starts more connections than fit into it.
+# Returns the connections.
+sub fill_backlog {
+	my ($socket) = @_;
+	listen $socket, 0 or die "listen: $!";
+	return map {
+		socket my $c, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+		IO::Handle::blocking($c, 0);
+		connect $c, getsockname $socket;
+		$c;
+	} 1 .. 16;
+}
 
-# A server that answers each piece it has read by what the sub makes of it,
-# told the piece, how many bytes came before it, the connection, arguments.
-sub answering {
-	my ($answer) = @_;
+# What follows runs in the server. Each connection has a process of its own,
+# which ends when the parent ends: only the parent holds the other end of the
+# pipe $parent.
+
+# A server that answers each piece of input with the result of a function. The
+# function is called with the piece, the number of bytes before it, the
+# connection, and the arguments of start_wrong.
+sub echo_changed_by {
+	my ($change) = @_;
 	return sub {
 		my ($c, @args) = @_;
-		my $from = 0;
-		while ((my $bytes = take($c)) ne '') {
-			give($c, $answer->($bytes, $from, $c, @args));
-			$from += length $bytes;
+		my $offset = 0;
+		while ((my $bytes = receive($c)) ne '') {
+			send_all($c, $change->($bytes, $offset, $c, @args));
+			$offset += length $bytes;
 		}
 	};
 }
 
-# One that answers whole blocks of $size bytes by what the sub makes of them,
-# told the block and its number, and what comes in less as it is.
-sub in_blocks {
-	my ($answer) = @_;
+# A server that answers each whole block of $size bytes with the result of a
+# function, which is called with the block and its number. A shorter rest is
+# echoed unchanged after a second without input, if it is long, or at once.
+sub echo_blocks_changed_by {
+	my ($change) = @_;
 	return sub {
 		my ($c, $size) = (@_, 65536);
 		my ($n, $bytes) = (0);
-		while (($bytes = take($c, $size)) ne '') {
+		while (($bytes = receive($c, $size)) ne '') {
 			while (length $bytes < $size &&
-			    length $bytes > $size / 4 && ready($c, 0, 0.1)) {
-				my $more = take($c, $size - length $bytes);
+			    length $bytes > $size / 4 && wait_ready($c, 0, 1)) {
+				my $more = receive($c, $size - length $bytes);
 				last if $more eq '';
 				$bytes .= $more;
 			}
-			$bytes = $answer->($bytes, ++$n)
+			$bytes = $change->($bytes, ++$n)
 			    if length $bytes == $size;
-			give($c, $bytes);
+			send_all($c, $bytes);
 		}
 	};
 }
 
-# Echoes so many bytes and no more.
-sub some {
-	my ($c, $most) = @_;
-	while ($most > 0 && (my $bytes = take($c)) ne '') {
-		give($c, substr $bytes, 0, $most);
-		$most -= length $bytes;
+sub echo {
+	my ($c) = @_;
+	while ((my $bytes = receive($c)) ne '') {
+		send_all($c, $bytes);
 	}
 }
 
-# Waits until the connection can be read or, if $write, written; false after
-# so many seconds.
-sub ready {
+# Echoes up to $limit bytes.
+sub echo_at_most {
+	my ($c, $limit) = @_;
+	while ($limit > 0 && (my $bytes = receive($c)) ne '') {
+		send_all($c, substr $bytes, 0, $limit);
+		$limit -= length $bytes;
+	}
+}
+
+sub reset_at_close { setsockopt $_[0], SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 }
+
+# Waits until the connection can be read or, if $write, written. Returns false
+# after some seconds. Exits when the parent has ended.
+sub wait_ready {
 	my ($c, $write, $seconds) = @_;
 	my ($r, $w) = ('', '');
-	vec($r, fileno $life, 1) = 1;
+	vec($r, fileno $parent, 1) = 1;
 	vec($write ? $w : $r, fileno $c, 1) = 1 if $c;
 	select $r, $w, undef, $seconds;
-	POSIX::_exit(0) if vec $r, fileno $life, 1;
+	POSIX::_exit(0) if vec $r, fileno $parent, 1;
 	return $c && vec $write ? $w : $r, fileno $c, 1;
 }
 
-# Does nothing for so many seconds; for ever if none are told.
-sub stay { ready(undef, 0, $_[0]) }
+# Does nothing for some seconds, or until the parent has ended.
+sub wait_seconds { wait_ready(undef, 0, $_[0]) }
 
-# What has come; '' at the end of file and after a reset.
-sub take {
-	my ($c, $most) = (@_, 65536);
-	ready($c, 0);
-	sysread $c, my $bytes, $most or return '';
+# Returns the next bytes; '' at end of file and after a reset.
+sub receive {
+	my ($c, $limit) = (@_, 65536);
+	wait_ready($c, 0);
+	sysread $c, my $bytes, $limit or return '';
 	return $bytes;
 }
 
-sub drain {
+sub discard_input {
 	my ($c) = @_;
-	1 while take($c) ne '';
+	1 while receive($c) ne '';
 }
 
-sub give {
+sub send_all {
 	my ($c, $bytes) = @_;
 	while ($bytes ne '') {
-		ready($c, 1);
+		wait_ready($c, 1);
 		my $n = syswrite $c, $bytes;
 		return unless defined $n || $!{EAGAIN};
 		substr $bytes, 0, $n // 0, '';
 	}
 }
 
-sub listener {
+sub new_listener {
 	my ($backlog) = @_;
 	return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0,
 	    Listen => $backlog) // die "cannot listen: $@\n";
 }
 
-sub address { $_[0]->sockhost . ':' . $_[0]->sockport }
+sub address_of { $_[0]->sockhost . ':' . $_[0]->sockport }
 
-# Serves all clients of the listener in one loop.
-sub loop {
-	my ($listener, $answer) = @_;
-	my $all = IO::Select->new($life, $listener);
+# Serves all clients in one loop.
+sub serve_in_loop {
+	my ($answer) = @_;
+	my $all = IO::Select->new($parent, $listener);
 	while (1) {
 		for my $c ($all->can_read) {
-			POSIX::_exit(0) if $c == $life;
+			POSIX::_exit(0) if $c == $parent;
 			if ($c == $listener) {
 				my $new = $listener->accept or next;
 				$new->blocking(0);
@@ -378,21 +452,12 @@ sub loop {
 	}
 }
 
-sub run {
-	my ($name, @args) = @_;
-	my $serve = $servers{$name // ''} // die
-	    "usage: $0 NAME [ARG]..., with NAME one of\n",
-	    map { "  $_\n" } right_servers(), wrong_servers(),
-	    subtle_servers();
-	$SIG{$_} = 'IGNORE' for qw(CHLD PIPE);
-	pipe $life, my $alive or die "pipe: $!";
-	my $listener = listener(SOMAXCONN);
-	$| = 1;
-	print 'listening on ', address($listener), "\n";
-	loop($listener, $loops{$name}) if $loops{$name};
+# Serves the clients one after another, or each in a process of its own.
+sub serve_each_client {
+	my ($serve, $serial, $alive, @args) = @_;
 	while (1) {
 		my $c = $listener->accept or next;
-		my $pid = $serial{$name} ? undef : fork // die "fork: $!";
+		my $pid = $serial ? undef : fork // die "fork: $!";
 		next if $pid;
 		close $alive if defined $pid;
 		$c->blocking(0);
@@ -403,6 +468,21 @@ sub run {
 	}
 }
 
-run(@ARGV) unless caller;
+sub run_server {
+	my ($name, @args) = @_;
+	my $serve = $servers{$name // ''} // die
+	    "usage: $0 NAME [ARG]..., with NAME one of\n",
+	    map { "  $_\n" } right_servers(), wrong_servers(),
+	    subtle_servers();
+	$SIG{$_} = 'IGNORE' for qw(CHLD PIPE);
+	pipe $parent, my $alive or die "pipe: $!";
+	$listener = new_listener(SOMAXCONN);
+	$| = 1;
+	print 'listening on ', address_of($listener), "\n";
+	serve_in_loop($serve) if $loops{$name};
+	serve_each_client($serve, $serial{$name}, $alive, @args);
+}
+
+run_server(@ARGV) unless caller;
 
 1;
