@@ -31,6 +31,8 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 # What this compiler lacks for this machine is left out.
 can = $(shell $(CC) $(1) -Werror -S -o /dev/null -x c /dev/null \
 	>/dev/null 2>&1 && echo '$(1)')
+# gcc prints a note about its own ABI for 64-bit atomics on 32 bits.
+NO_ABI_NOTE := $(call can,-Wno-psabi)
 HARDENING := -fstack-protector-strong $(call can,-fstack-clash-protection) \
 	$(call can,-fcf-protection)
 # It needs -O, and a packager's own level goes before ours.
@@ -41,7 +43,7 @@ endif
 endif
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fPIE $(WARNINGS) \
-	$(HARDENING) $(CPPFLAGS) $(CFLAGS)
+	$(NO_ABI_NOTE) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = echo.c $(wildcard modes/*.c modes/*/*.c)

@@ -48,6 +48,9 @@ sub record {
 SKIP: {
 	my $run = run_command('strace', '-e', 'trace=none', 'true');
 	skip 'no strace(1) here that may trace', 1 if $run->{status} != 0;
+	# The fifth byte of an ELF file is 1 for 32 bits.
+	skip 'system calls have other names on 32 bits', 1
+	    if ord substr(slurp(program()), 4, 1) == 1;
 	subtest 'the system calls are those of the text' => sub {
 		my $scenes = scenes($text);
 		my %expected = map { $_ => calls($scenes->{$_}) } keys %$scenes;
