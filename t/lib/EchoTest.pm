@@ -126,7 +126,8 @@ sub exec_form {
 # The modes, and the link of each: ( serve => 'echo_server', ... ).
 sub modes {
 	my %link_of =
-	    run_echo({ forget => 1 }, 'help')->{out} =~ /^  (\w+) .* \(or (\w+)\)$/mg
+	    run_echo({ forget => 1 }, 'help')->{out} =~
+	    /^  (\w+) .* \(or (\w+)\)$/mg
 	    or die 'no modes in help';
 	return %link_of;
 }
@@ -302,7 +303,8 @@ sub let_go {
 sub _close_except {
 	my %keep = map { fileno $_ => 1 } @_;
 	opendir my $d, '/dev/fd' or return let_go();
-	POSIX::close($_) for grep { /^\d+$/ && $_ > 2 && !$keep{$_} } readdir $d;
+	POSIX::close($_) for grep { /^\d+$/ && $_ > 2 && !$keep{$_} }
+	    readdir $d;
 }
 
 sub _keep {
