@@ -26,7 +26,7 @@ my @layers = (
 	[qw(watch)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(sandbox signals systemd)]
+	[qw(sandbox signals socket_path systemd)]
 );
 # A header that belongs to a mode of one file.
 my %part_of = (services => 'ports');
