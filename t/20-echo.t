@@ -26,7 +26,8 @@ my %kinds = (
 		my $back = '';
 		my $flags = flags_for($sock, $message);
 		while (1) {
-			my $chunk = recv_once($sock, 16, $flags) // return 'late';
+			my $chunk = recv_once($sock, 16, $flags) //
+			    return 'late';
 			$back .= $chunk;
 			return $back if length $chunk < 16;
 		}

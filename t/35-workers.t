@@ -25,7 +25,9 @@ sub count_served {
 
 sub all_gone {
 	my @pids = @_;
-	return defined wait_until(sub { @pids == grep { process_gone($_) } @pids });
+	return defined wait_until(sub {
+		@pids == grep { process_gone($_) } @pids
+	});
 }
 
 sub has_workers {
@@ -88,7 +90,8 @@ sub test_replaced_soon {
 			kill KILL => $victim;
 			wait_until(sub {
 				my @now = $server->workers;
-				return @now == 2 && !grep { $_ == $victim } @now;
+				return @now == 2 &&
+				    !grep { $_ == $victim } @now;
 			});
 		});
 	}, 'a killed worker is replaced within a second');

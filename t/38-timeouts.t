@@ -77,7 +77,8 @@ for my $engine (@engines) {
 		my $result = measure_again(sub {
 			my $sock = dial($server);
 			my $back = exchange($sock, 'x' x 100, undef);
-			my $taken = put($sock, 'more') && put($sock, 'and more');
+			my $taken = put($sock, 'more') &&
+			    put($sock, 'and more');
 			my $n = sysread $sock, my $rest, 1;
 			return "$back, " . ($taken ? 'taken, ' : 'refused, ') .
 			    (!defined $n ? "$!" : $n == 0 ? 'eof' : 'data');

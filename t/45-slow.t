@@ -32,7 +32,7 @@ for my $engine (sort keys %clients) {
 		my ($sock, $sent, $back, $server) =
 		    @{ $clients{$engine} }{qw(sock sent back server)};
 		cmp_ok length $back, '<', $sent / 2,
-		    "after 6 s the client has read less than half of $sent bytes";
+		    "after 6 s less than half of $sent bytes is read";
 		my ($rest, $end) = exchange($sock, '', $sent - length $back);
 		is_bytes "$back$rest", pattern_at($block, 0, $sent),
 		    'it is kept until it has read all';

@@ -43,17 +43,18 @@ for my $engine (engines()) {
 sub test_byte_by_byte {
 	my ($engine, $chunk) = @_;
 	my $server = start_server($engine, '--stream', "--chunk=$chunk");
-	# An idle machine shows a p99 below 5 ms in three tries, a busy one below
-	# 30 ms in ten.
+	# On an idle machine the p99 is below 5 ms in one of three tries. On a
+	# busy one only the median tells something of the server.
 	my @runs;
 	measure_again(sub {
 		push @runs, byte_by_byte($server);
 		return $runs[-1];
-	}, sub { !$_[0]{exact} ||
-	    $_[0]{p99} < (@runs < 3 ? 0.005 : 0.03) });
+	}, sub { !$_[0]{exact} || $_[0]{p99} < 0.005 ||
+	    @runs >= 3 && $_[0]{p50} < 0.03 });
 	is scalar(grep { !$_->{exact} } @runs), 0, 'all bytes come back';
-	cmp_ok min(map { $_->{p99} } @runs), '<', 0.03,
-	    'the p99 of ten bytes is shorter than a delayed ACK';
+	cmp_ok min(map { $_->{p50} } @runs), '<', 0.03,
+	    sprintf 'ten bytes do not wait for a delayed ACK (p99 %.1f ms)',
+	    1000 * min(map { $_->{p99} } @runs);
 	SKIP: {
 		my $sock = dial($server);
 		exchange($sock, 'x', 1);
@@ -77,7 +78,8 @@ sub byte_by_byte {
 			    take => 1);
 		});
 	} 1 .. 300;
-	return { exact => $back eq $sent, p99 => $took[297] };
+	return { exact => $back eq $sent, p50 => $took[150],
+	    p99 => $took[297] };
 }
 
 # A copy of the server's socket that is connected to a port of ours.

@@ -26,7 +26,7 @@ my @layers = (
 	[qw(watch)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(sandbox signals systemd)]
+	[qw(sandbox signals socket_path systemd)]
 );
 # A header that belongs to a mode of one file.
 my %part_of = (services => 'ports');
@@ -102,7 +102,8 @@ sub part {
 sub layer {
 	my ($module) = @_;
 	my ($name) = $module =~ m{(\w+)$};
-	my ($layer) = grep { grep { $_ eq $name } @{ $layers[$_] } } 0 .. $#layers;
+	my ($layer) = grep { grep { $_ eq $name } @{ $layers[$_] } }
+	    0 .. $#layers;
 	return $layer;
 }
 
@@ -113,7 +114,8 @@ sub objection {
 	return "$from may not use $to" if $from ne $to;
 	return '' if $from ne 'serve';
 	my ($upper, $lower) = map { layer($_) } @_;
-	return 'has no layer in this test' unless defined $upper && defined $lower;
+	return 'has no layer in this test'
+	    unless defined $upper && defined $lower;
 	return $upper <= $lower ? '' : 'a layer above';
 }
 
@@ -145,8 +147,8 @@ subtest 'files depend on each other downwards only' => sub {
 	my (@circles, %seen, @wrong, @absent);
 	for my $module (sort keys %$includes) {
 		my @circle = circle_from($includes, $module);
-		push @circles, join ' -> ', @circle
-		    unless !@circle || $seen{join ' ', sort @circle[1 .. $#circle]}++;
+		push @circles, join ' -> ', @circle unless !@circle ||
+		    $seen{join ' ', sort @circle[1 .. $#circle]}++;
 		for my $other (sort keys %{ $includes->{$module} }) {
 			my $objection = objection($module, $other);
 			push @wrong, "$module includes $other ($objection)"
@@ -205,8 +207,8 @@ sub plain {
 }
 
 subtest 'the words are plain' => sub {
-	plain('comments', map { my $file = $_; map { ["$file:$_->[0]", $_->[1]] }
-	    comments(slurp(in_tree($file))) } files(qw(echo.c modes/*.[ch]
+	plain('comments', map { my $file = $_; map { ["$file:$_->[0]",
+	    $_->[1]] } comments(slurp(in_tree($file))) } files(qw(echo.c modes/*.[ch]
 	    modes/*/*.[ch] t/*.[ch] t/fuzz/*.[ch] doc/*.[ch])));
 	my %modes = modes();
 	for my $mode (sort keys %modes) {

@@ -63,7 +63,7 @@ SKIP: {
 		$wrong .= "$File::Find::name\n"
 		    if !-l && $_ ne 'other' && (stat)[2] % 01000 != $mode;
 	}, "$dest/usr");
-	is $wrong, '', 'all users can read the files and only the owner can write';
+	is $wrong, '', 'all users can read the files, only the owner can write';
 
 	my $link = "$dest/usr/bin/echo_client";
 	is readlink $link, '../libexec/echo/echo', 'the links are relative';
@@ -74,7 +74,7 @@ SKIP: {
 	is "@absolute", '', 'no file contains DESTDIR';
 
 	is make('uninstall', @to)->{status}, 0, 'make uninstall succeeds';
-	is tree_of($dest), join("\n", @others), 'it removes all files that were installed';
+	is tree_of($dest), join("\n", @others), 'it removes what was installed';
 	ok !-e "$dest/usr/libexec/echo" && -e "$dest/usr/share/doc/echo",
 	    'it removes folders unless they contain other files';
 }
@@ -90,7 +90,8 @@ SKIP: {
 	is make('dist', "OUT=$tmp")->{status}, 0, 'make dist succeeds';
 	my $first = slurp($tarball);
 	my @extract = ('tar', '-xzf', $tarball, '-C', "$tmp");
-	is run_command(@extract)->{status}, 0, 'the tarball has the name of this version';
+	is run_command(@extract)->{status}, 0,
+	    'the tarball has the name of this version';
 	my $own = "$tmp/echo-$version";
 	my $built = run_make($own, '-j2');
 	is $built->{status} . $built->{err}, '0',
@@ -100,7 +101,8 @@ SKIP: {
 		my $umask = umask 027;
 		chmod 0600, "$own/README" and utime 1, 1, "$own/README" or
 		    die $!;
-		is run_make($own, 'dist')->{status}, 0, 'make dist succeeds there';
+		is run_make($own, 'dist')->{status}, 0,
+		    'make dist succeeds there';
 		umask $umask;
 	}
 	is_bytes slurp("$own/echo-$version.tar.gz"), $first,

@@ -92,8 +92,8 @@ SKIP: {
 			my @port = ('-p', $server->port);
 			is alone('send', @port, 'all alone')->{out},
 			    "all alone\n", 'send and serve work';
-			is alone('check', '--profile=homework', @port)->{status},
-			    0, 'check works';
+			is alone('check', '--profile=homework',
+			    @port)->{status}, 0, 'check works';
 			like alone('bench', '-d100ms', @port)->{out},
 			    qr/^  round trips\/s +\d/m, 'bench works';
 			$server->stop;

@@ -48,8 +48,8 @@ sub _step {
 	my ($c, $read, $write) = @_;
 	my ($sock, $size) = ($c->{sock}, length $c->{out});
 	if ($write && $c->{sent} < $size) {
-		my $n = syswrite $sock, $c->{out}, 1 + int rand(1 + $c->{pieces}),
-		    $c->{sent};
+		my $n = syswrite $sock, $c->{out},
+		    1 + int rand(1 + $c->{pieces}), $c->{sent};
 		die "write after $c->{sent} of $size: $!\n"
 		    unless defined $n || $! == EAGAIN;
 		$c->{sent} += $n // 0;
