@@ -1,6 +1,6 @@
 /*
  * The tests of mode `check`, in order: first what every echo server can do,
- * then RFC 862 to the letter, then what a server on the Internet meets.
+ * then all of RFC 862, then what a server on the Internet must withstand.
  *
  * Each test opens its own connections and closes them, so that a server that
  * serves one client at a time reaches the next test. A test avoids everything
@@ -38,7 +38,7 @@ enum {
 /* How long a connection without input is watched for a banner. */
 static const int64_t BANNER_WAIT = 200 * NET_MS;
 
-/* The pause between two bursts; recv loops with a timeout end in it. */
+/* The pause between two bursts; some servers stop after such a pause. */
 static const int64_t BURST_PAUSE = 400 * NET_MS;
 
 /* Without room to write for this long, the buffers are taken to be full. */
