@@ -1,9 +1,9 @@
 /*
  * Applies the usual mistakes to the bytes that were sent, and compares the
- * result with the bytes that came back. First come mistakes that change
- * single bytes (case, line ends, NUL, encodings), then those that lose, repeat
- * or move whole blocks. Blocks can be found again because no two places of a
- * message are alike.
+ * result with the bytes that came back. Mistakes that change single bytes
+ * (case, line ends, NUL, encodings) are tried first, then mistakes that lose,
+ * repeat or move whole blocks. A block is found again by its first bytes,
+ * because no two places of a message are alike.
  */
 #include "diagnose.h"
 
@@ -290,7 +290,7 @@ count_reversed(const struct context *c, const struct talk *t)
 	return found == NULL ? 0 : (size_t)(found - right) + n;
 }
 
-/* A few bytes have other values, in their places, between many right ones. */
+/* A few bytes have changed, and the many others are in their places. */
 static bool
 diagnose_damage(char *out, const struct context *c, const struct talk *t)
 {

@@ -376,7 +376,7 @@ handle_poll_result(struct talk *t, int revents)
 	start_reading_if_due(t);
 }
 
-/* The time that passed in vain is subtracted from what later tests have. */
+/* The time spent waiting is subtracted from the time of later tests. */
 static void
 time_out(struct talk *t)
 {

@@ -1,6 +1,6 @@
 /*
  * The tests of mode `check`, in order: first what every echo server can do,
- * then RFC 862 to the letter, then what a server on the Internet meets.
+ * then all of RFC 862, then what a server on the Internet must withstand.
  *
  * Each test opens its own connections and closes them, so that a server that
  * serves one client at a time reaches the next test. A test avoids everything
@@ -38,7 +38,7 @@ enum {
 /* How long a connection without input is watched for a banner. */
 static const int64_t BANNER_WAIT = 200 * NET_MS;
 
-/* The pause between two bursts; recv loops with a timeout end in it. */
+/* The pause between two bursts; some servers stop after such a pause. */
 static const int64_t BURST_PAUSE = 400 * NET_MS;
 
 /* Without room to write for this long, the buffers are taken to be full. */
@@ -65,7 +65,7 @@ set_message(struct test_run *run, enum outcome outcome, const char *fmt, ...)
 
 /* Fails the test, unless it is this system that lacks resources to connect. */
 static enum outcome
-report_no_connection(struct test_run *run, int error)
+report_failed_connect(struct test_run *run, int error)
 {
 	struct dial_error reason;
 
@@ -221,7 +221,7 @@ test_once(struct test_run *run)
 	enum outcome outcome = PASS;
 
 	if (error < 0)
-		return report_no_connection(run, -error);
+		return report_failed_connect(run, -error);
 	if (!talk_is_correct(&t))
 		outcome = report_fault(run, &t, "%s", "");
 	talk_close(&t);
@@ -246,7 +246,7 @@ test_repeatedly(struct test_run *run)
 		plan.message.size = 1 + plan.message.size * i / REPEATS;
 		error = talk_open(&t, &plan, &run->target);
 		if (error < 0)
-			return report_no_connection(run, -error);
+			return report_failed_connect(run, -error);
 		talk_run(&t, 1);
 		if (plan.flags & SEND_FIN || t.differs)
 			talk_finish(&t);
@@ -268,7 +268,7 @@ test_no_banner(struct test_run *run)
 	int error = talk_open(&t, &plan, &run->target);
 
 	if (error < 0)
-		return report_no_connection(run, -error);
+		return report_failed_connect(run, -error);
 	talk_receive(&t, BANNER_WAIT);
 	if (t.end != TALK_OPEN)
 		outcome = report_fault(run, &t, ", although the client had not "
@@ -294,7 +294,7 @@ serve_second_client(struct test_run *run, const char *meanwhile)
 	plan.message.size = 1000;
 	plan.flags = 0;
 	if ((error = talk_open(&t, &plan, &run->target)) < 0)
-		return report_no_connection(run, -error);
+		return report_failed_connect(run, -error);
 	t.max_wait = SECOND_CLIENT_WAIT;
 	talk_run(&t, 1);
 	if (t.differs)
@@ -326,7 +326,7 @@ test_beside_silent_client(struct test_run *run)
 	int error = talk_open(&first, &plan, &run->target);
 
 	if (error < 0)
-		return report_no_connection(run, -error);
+		return report_failed_connect(run, -error);
 	outcome = serve_second_client(run, " while another client was silent: "
 	    "one client at a time?");
 	if (outcome == PASS)
@@ -344,7 +344,7 @@ test_beside_client_without_read(struct test_run *run)
 	int error = talk_open(&first, &plan, &run->target);
 
 	if (error < 0)
-		return report_no_connection(run, -error);
+		return report_failed_connect(run, -error);
 	talk_fill_buffers(&first, FULL_WAIT);
 	outcome = serve_second_client(run, " while another client did not "
 	    "read: does it wait for each?");
@@ -401,7 +401,7 @@ test_many_clients(struct test_run *run)
 		error = talk_open(&talks[n], &plan, &run->target);
 	}
 	if (error < 0) {
-		outcome = report_no_connection(run, -error);
+		outcome = report_failed_connect(run, -error);
 		n--;
 	} else {
 		talk_run(talks, (size_t)n);
@@ -428,7 +428,7 @@ test_after_resets(struct test_run *run)
 
 		plan.message.size = UINT64_C(3000) * i;
 		if ((error = talk_open(&t, &plan, &run->target)) < 0)
-			return report_no_connection(run, -error);
+			return report_failed_connect(run, -error);
 		talk_fill_buffers(&t, 0);
 		if (i % 2 == 1 && answers) {
 			struct pollfd server = { t.fd, POLLIN, 0 };
