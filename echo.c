@@ -187,6 +187,7 @@ main(int argc, char **argv)
 
 	fill_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);	/* write(2) then returns EPIPE */
+	signal(SIGXFSZ, SIG_IGN);	/* write(2) then returns EFBIG */
 	if (argc < 1)
 		argv = no_arguments;
 	argv[0] = base_name(argv[0]);

@@ -18,11 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mode.h"
 #include "modes/lib/args.h"
 #include "modes/lib/options.h"
-#include "mode.h"
-#include "services.h"
 #include "modes/lib/text.h"
+#include "services.h"
 
 #define SERVICES_FILE "/etc/services"
 

@@ -1,4 +1,4 @@
-# Completion in a real bash and a real zsh: what the keys leave on the line.
+# Completion in a real bash and a real zsh: the line after the keys.
 use strict;
 use warnings;
 
@@ -27,7 +27,7 @@ for (split /\n/, run_echo(qw(check --list))->{out}) {
 my @profiles = sort keys %{ $column{profile} };
 my @fins = sort grep { /^fin/ } keys %{ $column{name} };
 
-# Words typed, and all that they may become.
+# The words typed, and their completions.
 my @cases = (
 	(map { ["$modes{$_} --", $options{$_}] } sort keys %modes),
 	['echo_check --profile=', [map { "--profile=$_" } @profiles]],
@@ -42,9 +42,9 @@ my @cases = (
 	['echo se', ['se']]
 );
 
-# What a line was completed with, sorted: of "--only=line,fin" the "fin". zsh
-# adds a comma where one may follow, and leaves out an "=" that it would take
-# back; bash repeats of several values the value only.
+# The completions in a line, sorted; of "--only=line,fin" that is "fin". zsh adds
+# a comma where one may follow, and omits an "=" that it would remove again; of
+# several values bash repeats only the value.
 sub completed {
 	my ($line) = @_;
 	my (undef, @words) = split ' ', $line;
@@ -59,16 +59,18 @@ sub check_all {
 		my $line = shift @$lines // '';
 		my $stays = @$wanted > 1 ? $typed :
 		    $typed =~ s/\S+$/$wanted->[0]/r;
-		like $line, qr/^\Q$stays\E/, "$shell: $typed stays";
-		is completed($line), completed("x @$wanted"),
-		    "$shell: $typed is completed";
+		subtest "$shell: $typed" => sub {
+			like $line, qr/^\Q$stays\E/, 'what was typed';
+			is completed($line), completed("x @$wanted"),
+			    'the completions';
+		};
 	}
 }
 
-# Readline needs no terminal: keys come through a pipe. M-* inserts all that is
-# possible, C-a goes to the front, where "got" makes the line an argument.
+# Readline reads the keys from a pipe. M-* inserts all completions, and C-a goes
+# to the beginning, where "got" turns the line into an argument.
 SKIP: {
-	skip 'no bash here', 2 * @cases
+	skip 'no bash', scalar @cases
 	    if run_command('bash', '--version')->{status} != 0;
 	my $file = in_tree('contrib/completions/bash');
 	my $keys = join '', "source $file\n",
@@ -80,9 +82,10 @@ SKIP: {
 	check_all('bash', [$run->{out} =~ /^GOT (.*)/mg]);
 }
 
-# A terminal of zsh's own; a widget writes the line to a pipe with a name.
+# zsh runs on a pseudo-terminal of zpty; a widget writes the line to a FIFO. Every
+# wait has a deadline that leaves a busy machine time.
 SKIP: {
-	skip 'no zsh with zpty here', 2 * @cases if run_command('zsh', '-fc',
+	skip 'no zsh with zpty', scalar @cases if run_command('zsh', '-fc',
 	    'zmodload zsh/zpty && autoload -Uz compinit')->{status} != 0;
 	my $tmp = File::Temp->newdir;
 	mkfifo "$tmp/lines", 0600 or die $!;
@@ -93,11 +96,11 @@ SKIP: {
 		exec 3<>$1/lines
 		zpty shell zsh -f -i
 		zpty -w shell "source $1/setup; print ready >$1/lines"
-		read -t 15 line <&3 || exit 1
+		read -t 30 line <&3 || exit 1
 		shift
 		for typed; do
 			zpty -w -n shell "$typed"$'\C-a\C-t'
-			read -t 15 line <&3 || exit 1
+			read -t 30 line <&3 || exit 1
 			print -r -- "GOT $line"
 		done
 		zpty -d shell

@@ -11,6 +11,9 @@
  *	ECHO_SHIM=fail=12	the 12th of the calls below that start-up makes
  *				fails; start-up ends at the first wait or accept
  *	ECHO_SHIM=noipv6	a kernel without IPv6
+ *	ECHO_SHIM=late-input	after the first read of standard input, a ppoll
+ *				of several descriptors does not report it, as if
+ *				its end arrived just after the call
  *
  * The same seed gives the same faults. The random numbers of the nth connection
  * depend only on seed + n - 1, so that one server tries many seeds, and the one
@@ -54,6 +57,7 @@ static struct {
 	long accept_times;	/* failures left; -1: always fail */
 	long fail;		/* number of the call that fails, 0: none */
 	bool no_ipv6;
+	bool late_input;
 } plan;
 
 static bool pipes[FDS];			/* from pipe2(2) */
@@ -61,6 +65,7 @@ static bool pipes[FDS];			/* from pipe2(2) */
 static uint64_t streams[FDS];
 static uint64_t accepted;		/* number of connections */
 static uint64_t common;			/* the stream of all other calls */
+static bool input_was_read;		/* standard input */
 static bool starting = true;
 static long *calls;			/* of all processes together */
 
@@ -198,6 +203,8 @@ make_plan(void)
 		plan.fail = strtol(value, NULL, 10);
 	} else if (strcmp(what, "noipv6") == 0)
 		plan.no_ipv6 = true;
+	else if (strcmp(what, "late-input") == 0)
+		plan.late_input = true;
 	else
 		abort();
 }
@@ -468,6 +475,7 @@ ssize_t
 read(int fd, void *buf, size_t size)
 {
 	REAL(read);
+	input_was_read = input_was_read || fd == STDIN_FILENO;
 	return real(fd, buf, plan.random && is_pipe(fd) ? fewer(fd, size) :
 	    size);
 }
@@ -526,11 +534,22 @@ pselect(int n, fd_set *readers, fd_set *writers, fd_set *others,
 	return real(n, readers, writers, others, time, mask);
 }
 
+/* Removes standard input from a set of several; poll(2) ignores -1. */
+static void
+leave_out_input(struct pollfd *fds, nfds_t n)
+{
+	for (nfds_t i = 0; i < n && n > 1; i++)
+		if (fds[i].fd == STDIN_FILENO)
+			fds[i].fd = -1;
+}
+
 int
 ppoll(struct pollfd *fds, nfds_t n, const struct timespec *time,
     const sigset_t *mask)
 {
 	REAL(ppoll);
+	if (plan.late_input && input_was_read)
+		leave_out_input(fds, n);
 	if (interrupted(!is_zero(time)))
 		return -1;
 	if (n == 0 || is_zero(time) || !one_in(6, &common))

@@ -128,7 +128,7 @@ options_parse(int argc, char **argv, const struct mode *mode,
 {
 	const struct option_row *given[MAX_GROUPS] = { NULL };
 	const struct option_row *row = mode->options;
-	struct getopt_tables tables;
+	struct getopt_tables tables = { .letters = "" };
 
 	for (; !is_last_row(row); row++)
 		if (row->initial != NULL)
