@@ -160,7 +160,7 @@ print_reply(struct exchange *x, const unsigned char *data, size_t size)
 		struct pollfd out = { STDOUT_FILENO, POLLOUT, 0 };
 
 		if (n < 0 && errno == EAGAIN)
-			net_poll(&out, 1, NET_FOREVER, NULL);
+			net_poll(&out, 1, NET_FOREVER);
 		else if (n < 0 && errno != EINTR)
 			err(STATUS_LOCAL, "cannot write to standard output");
 		else if (n > 0) {
@@ -269,7 +269,7 @@ exchange_some(struct exchange *x, int64_t timeout)
 
 	if (x->sent < x->filled && !x->cannot_send)
 		fds[0].events |= POLLOUT;
-	if (net_poll(fds, 2, timeout_left(x, timeout), NULL) <= 0)
+	if (net_poll(fds, 2, timeout_left(x, timeout)) <= 0)
 		return timeout_left(x, timeout) != 0;
 	if (fds[0].revents & POLLOUT)
 		send_from_window(x);
@@ -312,7 +312,7 @@ receive_surplus(struct exchange *x)
 	while (!x->ended && (now = net_now()) < until) {
 		struct pollfd server = { x->fd, POLLIN, 0 };
 
-		if (net_poll(&server, 1, until - now, NULL) > 0)
+		if (net_poll(&server, 1, until - now) > 0)
 			receive_reply(x);
 	}
 }

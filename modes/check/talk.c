@@ -405,7 +405,7 @@ poll_talks(struct talk *talks, size_t n)
 		until = min_time(until, poll_until(t));
 	}
 	if (any)
-		net_poll(fds, n, max_time(until - now, 0), NULL);
+		net_poll(fds, n, max_time(until - now, 0));
 	for (size_t i = 0; any && i < n; i++) {
 		if (fds[i].fd < 0)
 			continue;
@@ -436,7 +436,7 @@ talk_receive(struct talk *t, int64_t ns)
 	    (now = net_now()) < until) {
 		struct pollfd server = { t->fd, POLLIN, 0 };
 
-		if (net_poll(&server, 1, until - now, NULL) > 0)
+		if (net_poll(&server, 1, until - now) > 0)
 			receive_piece(t);
 	}
 }
@@ -463,7 +463,7 @@ talk_fill_buffers(struct talk *t, int64_t ns)
 	struct pollfd server = { t->fd, POLLOUT, 0 };
 
 	while (t->sent < message_size(t) && !t->write_failed &&
-	    net_poll(&server, 1, ns, NULL) > 0)
+	    net_poll(&server, 1, ns) > 0)
 		send_piece(t);
 }
 
@@ -478,7 +478,7 @@ probe_answer(struct talk *t, enum probe cause)
 	unsigned char missing = 0;
 	ssize_t n;
 
-	if (net_poll(&server, 1, talk_short_timeout(t->target), NULL) == 0 ||
+	if (net_poll(&server, 1, talk_short_timeout(t->target)) == 0 ||
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
 		return PROBE_NOTHING;
 	talk_message_bytes(&t->plan.message, t->received, &missing, 1);

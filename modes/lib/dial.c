@@ -69,7 +69,7 @@ dial_start(const struct dial_server *server, int64_t until)
 
 	while ((fd = net_connect(&server->peer.address.any,
 	    server->peer.size)) == -EAGAIN && net_now() < until)
-		net_poll(NULL, 0, 10 * NET_MS, NULL);
+		net_poll(NULL, 0, 10 * NET_MS);
 	return fd == -EAGAIN ? -ETIMEDOUT : fd;
 }
 
@@ -85,7 +85,7 @@ dial_wait(int fd, int64_t until)
 
 		if (left <= 0)
 			return -ETIMEDOUT;
-		ready = net_poll(&writable, 1, left, NULL);
+		ready = net_poll(&writable, 1, left);
 	} while (ready == 0);
 	return ready < 0 ? ready : net_error(fd);
 }

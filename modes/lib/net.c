@@ -387,10 +387,10 @@ net_milliseconds(int64_t ns)
 }
 
 int
-net_poll(struct pollfd *fds, nfds_t n, int64_t ns, const sigset_t *mask)
+net_poll(struct pollfd *fds, nfds_t n, int64_t ns)
 {
 	struct timespec time;
-	int ready = ppoll(fds, n, net_timespec(&time, ns), mask);
+	int ready = ppoll(fds, n, net_timespec(&time, ns), NULL);
 
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
@@ -402,5 +402,5 @@ net_is_ready(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
 
-	return net_poll(&p, 1, 0, NULL) > 0;
+	return net_poll(&p, 1, 0) > 0;
 }

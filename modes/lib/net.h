@@ -17,7 +17,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -177,11 +176,11 @@ void net_reset(int fd);
 int64_t net_now(void);
 
 /*
- * ppoll(2) for at most ns (NET_FOREVER: no limit) with a signal mask (NULL:
- * the current one). Returns the number of ready descriptors, 0 after the
- * timeout or a signal, or -errno.
+ * ppoll(2) for at most ns (NET_FOREVER: no limit), with the signal mask as it
+ * is. Returns the number of ready descriptors, 0 after the timeout or a
+ * signal, or -errno.
  */
-int net_poll(struct pollfd *, nfds_t, int64_t ns, const sigset_t *);
+int net_poll(struct pollfd *, nfds_t, int64_t ns);
 
 /*
  * Returns whether poll(2) reports one of these events (POLLIN, POLLOUT), an

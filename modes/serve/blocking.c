@@ -36,7 +36,7 @@ wait_for(struct server *s, struct pollfd *fds, nfds_t n)
 	int ready;
 
 	fds[0] = (struct pollfd){ .fd = s->signals.fd, .events = POLLIN };
-	ready = net_poll(fds, n, server_wait_time(s), NULL);
+	ready = net_poll(fds, n, server_wait_time(s));
 	if (ready < 0)
 		errx(STATUS_LOCAL, "cannot wait: %s", strerror(-ready));
 }

@@ -59,7 +59,7 @@ write_some(const char *data, size_t size)
 {
 	struct pollfd log = { log_fd, POLLOUT, 0 };
 
-	if (net_poll(&log, 1, 0, NULL) == 0)
+	if (net_poll(&log, 1, 0) == 0)
 		return -1;
 	return is_socket ? send(log_fd, data, size, MSG_DONTWAIT) :
 	    write(log_fd, data, size);
@@ -239,7 +239,7 @@ log_close(void)
 	close(log_fd);
 	log_fd = STDERR_FILENO;
 	while (waitpid(copier, NULL, WNOHANG) == 0 && net_now() < until)
-		net_poll(NULL, 0, 10 * NET_MS, NULL);
+		net_poll(NULL, 0, 10 * NET_MS);
 	copier = 0;
 }
 

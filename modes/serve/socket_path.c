@@ -35,7 +35,7 @@ lock_directory(const char *path)
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 			return fd;
-		net_poll(NULL, 0, LOCK_INTERVAL, NULL);
+		net_poll(NULL, 0, LOCK_INTERVAL);
 	}
 	close(fd);
 	return -EBUSY;

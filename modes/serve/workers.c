@@ -297,7 +297,7 @@ supervisor_wait(struct server *s)
 {
 	struct pollfd signals = { .fd = s->signals.fd, .events = POLLIN };
 
-	net_poll(&signals, 1, supervisor_wait_time(s), NULL);
+	net_poll(&signals, 1, supervisor_wait_time(s));
 	supervisor.now = net_now();
 	supervisor_read_signals(s);
 	reap_workers(s);
