@@ -157,6 +157,9 @@ my @wrong = (
 	[ [ 'collects-bulk', 1 ], [ 'odd-pieces' ], undef,
 	    only => [ qw(bytes-1 odd-pieces bytes-64M) ], timeout => undef,
 	    more => [ '-t2s' ] ],
+	# A second client waits for at most 1 s.
+	[ [ 'starts-slowly', 1.5 ], [ 'second-client' ], undef,
+	    only => [ 'second-client' ], timeout => undef, more => [ '-t5s' ] ],
 	# The last byte and the FIN are sent in one segment.
 	[ [ 'needs-fin-with-data' ], [], undef, only => [ qw(fin fin-100) ] ]
 );
