@@ -76,7 +76,7 @@ my %statuses = run_echo('serve', '--help')->{out} =~ /^  (\d)  (.*)$/mg;
 
 # What --help and every page must say of a status.
 my %meaning = (2 => qr/usage|wrong/i, 3 => qr/resolved/, 4 => qr/refused/,
-    5 => qr/timeout|timed out/i, 6 => qr/unreachable/,
+    5 => qr/\btime/i, 6 => qr/unreachable/,
     7 => qr/local failure/i);
 
 subtest 'exit statuses in --help and the README' => sub {
