@@ -90,7 +90,7 @@ my %modes = modes();
 for my $mode (sort keys %modes) {
 	my $link = $modes{$mode};
 	my $file = in_tree("man/$link.1");
-	ok -e $file, "$link: the page exists" or next;
+	ok -e $file, "mode $mode has a page, $link" or next;
 	my $page = slurp($file);
 
 	subtest "$link: options" => sub {

@@ -29,6 +29,7 @@ static const int64_t COPIER_TIME = 500 * NET_MS;	/* to write the end */
 
 enum {
 	LINE_MAX_SIZE = 1024,
+	REASON_MAX = 96,	/* bytes of why a connection ended */
 	FDS_CLOSED = 256	/* in the copier: those below are closed */
 };
 
@@ -266,13 +267,22 @@ peer_name(const union net_address *peer)
 	return net_peer_name(name, peer);
 }
 
+static const char *
+peer_json(const union net_address *peer)
+{
+	static char json[TEXT_JSON(NET_NAME_MAX)];
+	const char *name = peer_name(peer);
+
+	return text_json(json, name, strlen(name), NET_NAME_MAX);
+}
+
 void
 log_connected(const union net_address *peer)
 {
 	if (!log_has(LOG_CONNECTIONS))
 		return;
 	if (is_json)
-		print_event("connected", ",\"peer\":\"%s\"", peer_name(peer));
+		print_event("connected", ",\"peer\":%s", peer_json(peer));
 	else
 		print_line("%s connected", peer_name(peer));
 }
@@ -284,8 +294,8 @@ log_bytes(const union net_address *peer, const char *event, const char *data,
 	char quoted[TEXT_QUOTED], json[TEXT_JSON(TEXT_SHOWN)];
 
 	if (is_json)
-		print_event(event, ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
-		    ",\"text\":%s", peer_name(peer), size, text_json(json,
+		print_event(event, ",\"peer\":%s,\"bytes_in\":%" PRIu64
+		    ",\"text\":%s", peer_json(peer), size, text_json(json,
 		    data, size, TEXT_SHOWN));
 	else
 		print_line("%s %s %" PRIu64 " byte%s %s", peer_name(peer),
@@ -310,15 +320,16 @@ void
 log_closed(const union net_address *peer, uint64_t in, uint64_t out,
     int64_t ns, const char *reason)
 {
-	char lost[64] = "", time[TEXT_TIME];
+	char lost[64] = "", time[TEXT_TIME], json[TEXT_JSON(REASON_MAX)];
 
 	if (!log_has(LOG_CONNECTIONS))
 		return;
 	if (is_json) {
-		print_event("closed", ",\"peer\":\"%s\",\"bytes_in\":%" PRIu64
-		    ",\"bytes_out\":%" PRIu64 ",\"duration_ms\":%.3f,"
-		    "\"reason\":\"%s\"", peer_name(peer), in, out,
-		    (double)ns / 1e6, reason);
+		print_event("closed", ",\"peer\":%s,\"bytes_in\":%" PRIu64
+		    ",\"bytes_out\":%" PRIu64 ",\"duration_ms\":%s,"
+		    "\"reason\":%s", peer_json(peer), in, out,
+		    text_milliseconds(time, ns), text_json(json, reason,
+		    strlen(reason), REASON_MAX));
 		return;
 	}
 	if (in > out)
@@ -338,7 +349,8 @@ log_stopping(uint64_t clients, int64_t drain)
 		return;
 	if (is_json)
 		print_event("stopping", ",\"clients\":%" PRIu64
-		    ",\"duration_ms\":%.3f", clients, (double)drain / 1e6);
+		    ",\"duration_ms\":%s", clients,
+		    text_milliseconds(time, drain));
 	else
 		print_line("stopping: %" PRIu64 " client%s under way, for at "
 		    "most %s; a second signal stops at once", clients,
