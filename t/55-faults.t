@@ -161,9 +161,11 @@ for my $engine (engines()) {
 	for (@all) {
 		$_->{sock} = dial($_->{server});
 		$_->{server}->wait_log(qr/connected/);
-		# The connection is in use when its end comes.
-		exchange($_->{sock}, substr($block, 0, 4), 4);
-		$_->{sent} = $_->{back} = 4;
+		# The connection is in use when its end comes, except on a
+		# busy machine, where --idle may have ended it before.
+		$_->{sent} = 4;
+		$_->{back} = length exchange($_->{sock},
+		    substr($block, 0, 4), 4);
 	}
 	my $until = time + 2 * $DEADLINE;
 	while (time < $until && (my @going = grep { !$_->{end} } @all)) {

@@ -37,7 +37,7 @@ our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
 our $DEADLINE = 30;		# seconds for each single step
-my $FILE_DEADLINE = 600;	# seconds for a test file
+my $FILE_DEADLINE = 900;	# seconds for a test file
 my $TRIES = 10;			# how often a measurement is made at most
 my $LOG_SHOWN = 3000;		# bytes of a log that a failure prints
 my $CONTEXT_SHOWN = 20_000;	# bytes that a failure prints in all
