@@ -82,7 +82,7 @@ accept_client(struct server *s)
 		for (int i = 0; i < n; i++)
 			fds[1 + i] = (struct pollfd){ .events = POLLIN,
 			    .fd = s->listeners.list[i].watch.fd };
-		wait_for(s, fds, (nfds_t)(1 + n));
+		wait_for(s, fds, 1 + (nfds_t)n);
 		check_clock_and_signals(s);
 		for (int i = 0; i < n && n == s->listeners.n; i++) {
 			struct client *c = NULL;

@@ -208,11 +208,14 @@ client_free(struct clients *cs, struct client *c)
 size_t
 client_free_ended(struct clients *cs)
 {
-	struct client *c;
+	struct link *next;
 	size_t n = 0;
 
-	for (; (c = first_client(&cs->ended)) != NULL; n++)
-		client_free(cs, c);
+	for (struct link *l = cs->ended.next; l != &cs->ended; l = next) {
+		next = l->next;
+		client_free(cs, (struct client *)l);
+		n++;
+	}
 	return n;
 }
 
