@@ -35,7 +35,7 @@ sub read_all {
 }
 
 my $LINE = qr/127\.0\.0\.1:\d+ (?:connected|received 5 bytes "hello"|closed after 5 bytes, \S+ ms: end of \w+)/;
-my $NOTICE = qr/\S+: \d+ lines? of the log lost/;
+my $NOTICE = qr/echo serve: \d+ lines? of the log lost/;
 
 sub is_whole {
 	my ($text, $name) = @_;
@@ -49,9 +49,21 @@ for my $engine (engines()) {
 		my ($master, $slave) = open_terminal();
 		my $server = start_server({ log => $slave }, $engine);
 		is served($server), CLIENTS, 'every client is served';
+		my $before = '';
+		$master->blocking(0);
+		wait_until(sub {
+			while (sysread $master, my $piece, 65536) {
+				$before .= $piece;
+			}
+			exchange(dial($server), 'hello', undef,
+			    half_close => 1);
+			$before =~ $NOTICE;
+		});
+		like $before, $NOTICE,
+		    'read again, the terminal shows that lines were lost';
 		$server->signal('TERM');
 		is $server->wait, 0, 'SIGTERM ends the server';
-		my $text = read_all($master);
+		my $text = $before =~ s/\r\n/\n/gr . read_all($master);
 		like $text, qr/ connected$/m, 'the log is on the terminal';
 		is_whole($text, 'every line is whole')
 		    unless $engine =~ /workers/;

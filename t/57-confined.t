@@ -13,7 +13,7 @@ use Test::More;
 # A field of /proc/PID/status, for each process of a server.
 sub status {
 	my ($server, $field) = @_;
-	return map { slurp("/proc/$_/status") =~ /^$field:\s*(.*)/m ? $1 : '' }
+	return map { slurp("/proc/$_/status") =~ /^$field:\s*(.*?)\s*$/m ? $1 : '' }
 	    $server->processes;
 }
 
@@ -88,6 +88,28 @@ SKIP: {
 			    'no process has a capability of root');
 			$server->stop;
 		};
+	}
+	# Groups that the one who starts the server has besides.
+	my @with_groups = ('setpriv', '--groups=4,20,24');
+	SKIP: {
+		skip 'no setpriv(1) here', 1
+		    if run_command(@with_groups, 'true')->{status} != 0;
+		my $server = start_server({ wrap => \@with_groups },
+		    "--user=$name");
+		is exchange(dial($server), 'x', 1), 'x', 'a client is served';
+		all_have($server, 'Groups', $gid,
+		    'no process keeps another group');
+		$server->stop;
+	}
+	# A process that could become root again must not go on.
+	my @keeps = ('setpriv', '--securebits=+no_setuid_fixup');
+	SKIP: {
+		skip 'no setpriv(1) here that sets securebits', 1
+		    if run_command(@keeps, 'true')->{status} != 0;
+		my $run = run_echo({ wrap => \@keeps, deadline => 20 },
+		    'serve', '-p0', '--count=1', "--user=$name");
+		is $run->{status}, 7,
+		    'a server that could become root again exits 7';
 	}
 	my $server = start_on_low_port("--user=$name");
 	skip 'no port below 1024 was free', 1 unless $server;

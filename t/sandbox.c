@@ -140,6 +140,43 @@ test_arguments(void)
 	ok(kills(no_more, 0x40000000 | SYS_read, -1, 0, 0), "a call of x32 is killed");
 }
 
+/*
+ * A call by the numbers of i386, as int 0x80 makes it: 20 is getpid(2) there,
+ * and writev(2), which is allowed, on x86-64. Returns the signal that killed a
+ * child for it, or 0.
+ */
+static int
+signal_of_i386_call(bool is_confined)
+{
+#ifdef __x86_64__
+	pid_t pid = fork();
+	int how = 0;
+
+	if (pid == 0) {
+		long result = 20;
+
+		setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+		if (is_confined && sandbox_enter() < 0)
+			_exit(1);
+		__asm__ volatile ("int $0x80" : "+a" (result) : : "memory");
+		_exit(0);
+	}
+	waitpid(pid, &how, 0);
+	return WIFSIGNALED(how) ? WTERMSIG(how) : 0;
+#else
+	return is_confined ? SIGSYS : 0;
+#endif
+}
+
+static void
+test_other_architecture(void)
+{
+	/* A kernel without the calls of i386 sends SIGSEGV by itself. */
+	if (signal_of_i386_call(false) == 0)
+		ok(signal_of_i386_call(true) == SIGSYS,
+		    "a call of i386 is killed");
+}
+
 static void
 test_more(void)
 {
@@ -173,6 +210,7 @@ main(void)
 	}
 	test_every_call();
 	test_arguments();
+	test_other_architecture();
 	test_more();
 	return done();
 }
