@@ -116,6 +116,8 @@ SKIP: {
 my $demo = run_echo({ command => in_tree('contrib/demo') }, program());
 is $demo->{status}, 0, 'make demo succeeds';
 like $demo->{out}, qr/^server: listening on /m, 'it shows the server';
+like $demo->{out}, qr/^client: sending .*^server: \S+ connected\n.*^server: \S+ closed .*^client: received /ms,
+    'and both sides in chronological order';
 like $demo->{out}, qr/^client: received "This is a test message\."$/m,
     'it shows the client';
 like $demo->{out}, qr/^server: served 1 client, 23 bytes$/m, 'it shows the totals';
