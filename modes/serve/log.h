@@ -57,10 +57,10 @@ void log_received(const union net_address *peer, const char *data,
 void log_closed(const union net_address *peer, uint64_t in, uint64_t out,
     int64_t ns, const char *reason);
 
-/* The server stops, and waits at most drain ns for so many clients. */
+/* The server stops, and waits at most drain ns for the clients (a number). */
 void log_stopping(uint64_t clients, int64_t drain);
 
-/* So many connections have been accepted, and so many bytes sent back. */
+/* The numbers of connections accepted and of bytes sent back so far. */
 void log_totals(uint64_t connections, uint64_t bytes);
 
 /* A worker has ended with the status of waitpid(2), and with it its clients. */
