@@ -153,6 +153,12 @@ my @wrong = (
 	    seconds => 5 * $TIMEOUT ],
 	[ [ 'half' ], [ @homework[1 .. 10] ], qr/^stopped after 6 of 13 bytes$/,
 	    only => [ @homework[1 .. 10] ], seconds => 6 * $TIMEOUT ],
+	# After two tests without an answer, no other is tried.
+	[ [ 'answers-first' ], [ @homework[1 .. 10] ],
+	    { 'bytes-13' => qr/^did not answer$/,
+	    'bytes-15' => qr/^did not answer$/,
+	    'bytes-16' => qr/^not tried: .* did not answer bytes-15$/ },
+	    only => \@homework ],
 	# After one timeout, bytes-64M still has 2 s, and not only 0.2 s.
 	[ [ 'collects-bulk', 1 ], [ 'odd-pieces' ], undef,
 	    only => [ qw(bytes-1 odd-pieces bytes-64M) ], timeout => undef,

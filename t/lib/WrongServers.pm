@@ -25,6 +25,7 @@ our @EXPORT = qw(full_backlog right_servers start_wrong subtle_servers
 my $file = abs_path(__FILE__);
 
 my ($listener, $parent);	# in a server: its listener, and the pipe below
+my $first_port;			# in a server: the port of its first client
 
 my $TCP_INFO = 11;		# the socket option of Linux
 my $CLOSE_WAIT = 8;		# tcpi_state after the client's FIN
@@ -271,6 +272,12 @@ my %loops = (
 		$c->blocking(1);
 		send_all($c, $bytes);
 		$c->blocking(0);
+	},
+	# Answers only the first client, and reads from the others.
+	'answers-first' => sub {
+		my ($c, $bytes) = @_;
+		$first_port //= $c->peerport;
+		syswrite $c, $bytes if $c->peerport == $first_port;
 	},
 	# Ignores the result of write and loses the rest of a short write.
 	'short-write' => sub {
