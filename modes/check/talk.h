@@ -41,6 +41,7 @@ size_t talk_message_bytes(const struct message *, uint64_t offset,
 struct target {
 	struct dial_server server;
 	int fd;			/* the first connection until used, then -1 */
+	bool is_started;	/* by check, so the server is known to run */
 	int64_t timeout;	/* ns */
 	int64_t answer_left;	/* ns of the timeout left for answers */
 	int64_t eof_left;	/* ns of the timeout left for ends of file */

@@ -72,6 +72,9 @@ report_failed_connect(struct test_run *run, int error)
 	dial_explain(&reason, &run->target.server, error);
 	if (reason.status == STATUS_LOCAL)
 		return set_message(run, SKIP, "%s", reason.text);
+	if (error == ECONNREFUSED && run->target.is_started)
+		return set_message(run, FAIL, "connection refused, although "
+		    "the server is running");
 	if (error == ECONNREFUSED)
 		return set_message(run, FAIL, "connection refused: has the "
 		    "server ended after a client?");

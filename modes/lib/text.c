@@ -115,6 +115,29 @@ text_json(char *out, const void *data, uint64_t size, size_t max)
 	return out;
 }
 
+const char *
+text_safe_line(char *out, const void *data, size_t size)
+{
+	const unsigned char *p = data;
+	char *end = out;
+	uint32_t code = 0;
+
+	while (size > 0 && strchr(" \t\r", p[size - 1]) != NULL)
+		size--;
+	for (size_t i = 0; i < size;) {
+		size_t n = utf8_decode(p + i, size - i, &code);
+
+		if (n > 0 && (is_safe_character(code) || code == '\t' ||
+		    code == '"' || code == '\\'))
+			end = mempcpy(end, p + i, n);
+		else
+			*end++ = '?';
+		i += n > 0 ? n : 1;
+	}
+	*end = '\0';
+	return out;
+}
+
 char *
 text_join(const char *first, char *const *rest)
 {

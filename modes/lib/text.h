@@ -39,6 +39,13 @@ const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 const char *text_json(char *out, const void *data, uint64_t size, size_t max);
 
 /*
+ * Copies the size bytes of a line to out, which has size + 1 bytes, and replaces
+ * by ? what text_quote() shows as \xHH; tabs, quotes and backslashes remain.
+ * Blanks at the end are left out. Returns out.
+ */
+const char *text_safe_line(char *out, const void *data, size_t size);
+
+/*
  * Joins first and the words of the NULL-terminated list with spaces, as echo(1)
  * does. Returns a string for free(3), or NULL if there is no memory.
  */
