@@ -112,7 +112,8 @@ my %mistyped = (
 	send => [qw(sned sen sendd snd Send)],
 	ports => [qw(prots port pots portss Ports)],
 	check => [qw(chekc chek)],
-	bench => [qw(bnech benhc)]
+	bench => [qw(bnech benhc)],
+	faulty => [qw(fautly fauly Faulty)]
 );
 for my $mode (@modes) {
 	subtest "mistyped names of $mode" => sub {

@@ -63,12 +63,20 @@ my %options = (
 		port => ['port', '10000', '0'],
 		timeout => ['duration', '5s']
 	},
-	ports => {}
+	ports => {},
+	faulty => {
+		address => ['address', '127.0.0.1'],
+		port => ['port', '10000'],
+		every => ['number', '1', '0'],
+		seed => ['number', ''],
+		count => ['number', '', '0']
+	}
 );
 
 # Options that keep a run away from port 10000 if a wrong value is accepted.
 my %harmless = (serve => ['--port=0'], send => ['--port=1'],
-    check => ['--port=1'], bench => ['--port=1']);
+    check => ['--port=1'], bench => ['--port=1'],
+    faulty => ['mute', '--port=0']);
 
 my $huge = '9' x 100_000;
 my @no_number = ('', '-1', '+1', ' 7', '7 ', '7x', '0x10', '1e9', "7\n",

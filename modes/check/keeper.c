@@ -123,7 +123,7 @@ read_rest(struct kept *k)
  * becomes a daemon, the status is that of the last process.
  */
 static void
-reap_children(struct kept *k)
+reap_descendants(struct kept *k)
 {
 	char bytes[64];
 	int status;
@@ -161,7 +161,7 @@ is_asked_to_stop(struct kept *k, bool look, int64_t ns)
 		read_output(&k->out, &k->report.out);
 	if (fds[3].revents != 0)
 		read_output(&k->err, &k->report.err);
-	reap_children(k);
+	reap_descendants(k);
 	return fds[0].revents != 0;
 }
 
@@ -226,7 +226,7 @@ end_all(struct kept *k)
 {
 	int64_t until = net_now() + TERM_WAIT;
 
-	reap_children(k);
+	reap_descendants(k);
 	if (k->none_left)
 		return;
 	signal_all(k, SIGTERM);

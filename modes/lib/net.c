@@ -160,6 +160,14 @@ net_set_echo_options(int fd)
 	enable_option(fd, IPPROTO_TCP, TCP_NODELAY);
 }
 
+void
+net_set_keepalive(int fd, int seconds)
+{
+	enable_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+}
+
 int
 net_listen(const struct sockaddr *sa, socklen_t size)
 {

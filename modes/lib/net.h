@@ -98,6 +98,12 @@ int net_adopt(int fd);
 void net_set_echo_options(int fd);
 
 /*
+ * Probes the peer after each period in which it has sent nothing, in seconds
+ * (SO_KEEPALIVE, tcp(7)), so that the connection ends if the peer has vanished.
+ */
+void net_set_keepalive(int fd, int seconds);
+
+/*
  * Returns whether the descriptor is a connected stream socket with a local
  * address, as inetd(8) passes it. The socket pairs that some programs use as
  * pipes have no address.

@@ -1,6 +1,5 @@
 #include "text.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +37,19 @@ utf8_decode(const unsigned char *p, size_t size, uint32_t *code)
 	    (*code >= 0xd800 && *code <= 0xdfff))
 		return 0;
 	return n;
+}
+
+bool
+text_is_utf8(const void *data, size_t size)
+{
+	const unsigned char *p = data;
+	uint32_t code;
+	size_t n;
+
+	for (; size > 0; p += n, size -= n)
+		if ((n = utf8_decode(p, size, &code)) == 0)
+			return false;
+	return true;
 }
 
 /* Returns whether a character may be shown as it is (see text_quote()). */

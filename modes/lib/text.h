@@ -6,6 +6,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,9 @@ const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
  */
 #define TEXT_JSON(max) (6 * (max) + 3)
 const char *text_json(char *out, const void *data, uint64_t size, size_t max);
+
+/* Returns whether the size bytes at data are UTF-8 (RFC 3629). */
+bool text_is_utf8(const void *data, size_t size);
 
 /*
  * Copies the size bytes of a line to out, which has size + 1 bytes, and replaces
