@@ -38,6 +38,7 @@ my %options = (
 		timeout => ['duration', '5s', '0'],
 		profile => ['name', 'rfc862', 'rfc', 'Robust',
 		    'homework,rfc862'],
+		client => ['command', ''],
 		only => ['name', '', 'line,', 'line,,text'],
 		skip => ['name', '', 'line,nosuch', ' line']
 	},
@@ -88,7 +89,8 @@ my %bad = (
 	    ':0x10', ":$huge", "[$huge", 'x' x 100_000, "[\e[31m]",
 	    ":7\e[31m\n", 'unix:', 'unix:name', 'unix:rel.sock', 'unix:./a',
 	    'unix:@', 'unix:/' . 'x' x 107, 'unix:@' . 'x' x 107],
-	name => ['', 'nosuch', '-1', "line\e[31m", $huge]
+	name => ['', 'nosuch', '-1', "line\e[31m", $huge],
+	command => ['']
 );
 my %good = (
 	number => [1, 7],
@@ -195,7 +197,7 @@ for my $mode (@modes) {
 				push @patterns,
 				    $value =~ /^[\x20-\x7e]{0,64}\z/ ?
 				    qr/"\Q$value\E"/ : (), qr/ \d+\S* to \d+/
-				    unless $kind =~ /address|name/;
+				    unless $kind =~ /address|name|command/;
 				refused($mode, ["--$name=$value"],
 				    \@patterns);
 				refused($mode, ["-$short", $value],

@@ -387,6 +387,23 @@ sub arguments_of {
 	    $case->{only} ? "--only=$case->{only}" : ());
 }
 
+# The sentences that depend on how much a client has read before the next piece
+# of a reply comes. On a busy machine it may read two at once, and check then
+# states only what it observed. Such a case is run again before it fails.
+my $paced = qr/^(?:prints only what|stops |does not print the last)/;
+
+sub run_until_right {
+	my ($case) = @_;
+	return measure_again(sub {
+		run_echo({ deadline => 300 }, arguments_of($case))
+	}, sub {
+		my @says = values %{ results_of($_[0])->{failed} };
+		!$case->{says} || $case->{says} !~ $paced ||
+		    @says == @{ $case->{failed} } &&
+		    !grep { $_ ne $case->{says} } @says;
+	});
+}
+
 # Runs the cases, six at once because most of them wait. Each result is in a
 # file.
 sub run_cases {
@@ -394,8 +411,7 @@ sub run_cases {
 	for my $i (0 .. $#cases) {
 		delete $pids{waitpid -1, 0} while keys %pids >= 6;
 		$pids{spawn(sub {
-			my $run = run_echo({ deadline => 300 },
-			    arguments_of($cases[$i]));
+			my $run = run_until_right($cases[$i]);
 			open my $out, '>', "$tmp/$i" or die $!;
 			print $out encode_json($run);
 			close $out or die $!;

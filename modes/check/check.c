@@ -147,6 +147,8 @@ check_set(void *to, const struct option_row *row, char *value)
 		mark_tests("--skip", value, set->skip, set->client.skip);
 		break;
 	case OPTION_CLIENT:
+		if (*value == '\0')
+			args_usage("--client: the command is empty");
 		set->client.command = value;
 		break;
 	case OPTION_LIST:
@@ -364,7 +366,7 @@ check_run(int argc, char **argv)
 const struct mode mode_check = {
 	.name = "check",
 	.link = "echo_check",
-	.summary = "test a server or a client and explain its faults",
+	.summary = "test a server or a client, and explain its faults",
 	.synopsis = "[ADDRESS] [-p PORT] [OPTION]...",
 	.options = check_options,
 	.run = check_run

@@ -1,5 +1,6 @@
 #include "client_run.h"
 
+#include <err.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +105,7 @@ start_client(struct session *s, int port)
 }
 
 static void
-accept_client(struct session *s)
+accept_from_client(struct session *s)
 {
 	union net_address peer;
 
@@ -202,7 +203,7 @@ close_when_silent(struct session *s)
 static void
 serve_session(struct session *s)
 {
-	accept_client(s);
+	accept_from_client(s);
 	if (s->fd >= 0 && !s->has_eof)
 		receive_message(s);
 	if (s->fd >= 0 && !s->run->server_closed)
@@ -277,8 +278,8 @@ run_client(struct session *s, struct command *faulty)
 	serve_session(s);
 }
 
-int
-client_run_start(struct client_run *run, const struct client_plan *plan,
+static int
+try_plan(struct client_run *run, const struct client_plan *plan,
     struct client_target *target)
 {
 	struct session s = { .run = run, .target = target, .listener = -1,
@@ -305,6 +306,30 @@ client_run_start(struct client_run *run, const struct client_plan *plan,
 	command_stop(&faulty, NET_SECOND);
 	command_free(&faulty);
 	return error;
+}
+
+void
+client_run_bail_out(const char *what, const char *why, enum status status)
+{
+	printf("Bail out! %s: %s\n", what, why);
+	args_flush();
+	errx((int)status, "%s: %s", what, why);
+}
+
+void
+client_run_plan(struct client_run *run, const struct client_plan *plan,
+    struct client_target *target)
+{
+	int error = try_plan(run, plan, target);
+	char name[NET_NAME_MAX], what[NET_NAME_MAX + 32];
+
+	if (error == 0)
+		return;
+	snprintf(what, sizeof(what), "cannot listen on %s",
+	    net_name(name, &target->listen.address.any));
+	client_run_bail_out(error == -EADDRINUSE || error == -EADDRNOTAVAIL ||
+	    error == -EACCES ? what : "cannot run a command",
+	    strerror(-error), STATUS_LOCAL);
 }
 
 void

@@ -12,6 +12,7 @@
 
 #include "command.h"
 #include "modes/lib/net.h"
+#include "modes/mode.h"
 
 /* The client under test. */
 struct client_target {
@@ -59,10 +60,17 @@ enum { CLIENT_RUN_SURPLUS = 256 };
 #define CLIENT_RUN_GAP (500 * NET_MS)
 
 /*
- * Runs the client. Returns 0, or -errno if check cannot listen or start a
- * process. The run must be freed in either case.
+ * Prints why no test can be run as TAP and as an error message, and exits with
+ * that status.
  */
-int client_run_start(struct client_run *, const struct client_plan *,
+void client_run_bail_out(const char *what, const char *why, enum status)
+    __attribute__((noreturn));
+
+/*
+ * Runs the client. The run must be freed. Exits if check cannot listen or
+ * cannot start a process.
+ */
+void client_run_plan(struct client_run *, const struct client_plan *,
     struct client_target *);
 void client_run_free(struct client_run *);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "client_diagnose.h"
+#include "client_evidence.h"
 #include "client_output.h"
 #include "client_run.h"
 #include "modes/lib/dial.h"
@@ -86,16 +87,6 @@ static const struct client_test {
 	{ HOMEWORK, NULL, NULL, CAPITALS, { .size = 0 }, NULL }
 };
 
-/* The sizes of first pieces with which probes look for the client's buffer. */
-static const size_t probe_sizes[] = { 8192, 16, 32, 64, 128, 256, 512, 1024,
-	2048, 4096, 8000, 8184 };
-
-enum {
-	PROBES = sizeof(probe_sizes) / sizeof(probe_sizes[0]),
-	LONGEST = 2 * 8192,	/* bytes of the longest message, of a probe */
-	LAST_LINE = 120		/* bytes of standard error in a report */
-};
-
 /* The state of the tests. Each test and probe is run at most once. */
 struct client_check {
 	const struct client_options *options;
@@ -105,16 +96,8 @@ struct client_check {
 	struct client_run runs[CLIENT_TESTS_MAX];
 	struct client_result results[CLIENT_TESTS_MAX];
 	bool has_run[CLIENT_TESTS_MAX];
-	struct client_plan probes[PROBES];
-	struct client_result evidence[CLIENT_TESTS_MAX + PROBES + 1];
-	size_t evidence_size;
-	bool is_probed;
-	/* From a run with a reply that differs from the message. */
-	size_t own_out, own_err;	/* how often the client itself prints
-					   the message */
-	bool prints_message;	/* and not the reply */
-	char other[64];		/* what it sent */
-	size_t other_size;
+	struct client_evidence evidence;
+	bool has_evidence;	/* evidence has the results of tests */
 	bool uses_stderr;	/* a reply was only on standard error */
 	bool is_wrapped;	/* among other words, or in several parts */
 	bool waits_always;	/* in all right runs, the server closed first */
@@ -141,21 +124,6 @@ client_tests_list(const char *const profile_names[])
 	args_flush();
 }
 
-/*
- * Writes letters in an order that depends on the seed. Words of other output
- * seldom contain several of them, so that parts of a reply are recognised.
- */
-static void
-write_capitals(char *out, size_t size, uint32_t seed)
-{
-	static const char letters[] = "BDFGHJKLQVWXYZ";
-
-	for (size_t i = 0; i < size; i++) {
-		seed = seed * 1664525 + 1013904223;
-		out[i] = letters[(seed >> 16) % (sizeof(letters) - 1)];
-	}
-}
-
 /* Characters of two bytes, U+00C0 and so on, and a last byte if one is left. */
 static void
 write_characters(char *out, size_t size)
@@ -174,13 +142,13 @@ write_message(char *out, size_t size, enum client_content content,
 {
 	switch (content) {
 	case CAPITALS:
-		write_capitals(out, size, seed);
+		client_evidence_letters(out, size, seed);
 		break;
 	case WHOLE_CHARACTERS:
 		write_characters(out, size);
 		break;
 	case SPLIT_CHARACTERS:
-		write_capitals(out, 15, seed);
+		client_evidence_letters(out, 15, seed);
 		write_characters(out + 15, size - 15);
 		break;
 	case SPACES:
@@ -191,128 +159,6 @@ write_message(char *out, size_t size, enum client_content content,
 			out[i] = (char)i;
 		break;
 	}
-}
-
-static void client_bail_out(const char *, const char *, enum status)
-    __attribute__((noreturn));
-
-/* Exits when no test can be run. */
-static void
-client_bail_out(const char *what, const char *why, enum status status)
-{
-	printf("Bail out! %s: %s\n", what, why);
-	args_flush();
-	errx((int)status, "%s: %s", what, why);
-}
-
-static void
-run_plan(struct client_check *check, struct client_run *run,
-    const struct client_plan *plan)
-{
-	int error = client_run_start(run, plan, &check->target);
-	char name[NET_NAME_MAX], what[NET_NAME_MAX + 32];
-
-	if (error == 0)
-		return;
-	snprintf(what, sizeof(what), "cannot listen on %s",
-	    net_name(name, &check->target.listen.address.any));
-	client_bail_out(error == -EADDRINUSE || error == -EADDRNOTAVAIL ||
-	    error == -EACCES ? what : "cannot run a command",
-	    strerror(-error), STATUS_LOCAL);
-}
-
-static bool
-output_has(const struct client_run *run, const char *text)
-{
-	return client_output_count(&run->command.err, text,
-	    strlen(text)) > 0 || client_output_count(&run->command.out, text,
-	    strlen(text)) > 0;
-}
-
-/* The first words are of Python 3, the others of Python 2 as well. */
-static void
-find_decode_error(struct client_result *r, const struct client_run *run)
-{
-	r->decodes_ascii = output_has(run, "UnicodeDecodeError: 'ascii'") ||
-	    output_has(run, "'ascii' codec can't decode");
-	r->decodes_parts = output_has(run, "codec can't decode") &&
-	    (output_has(run, "unexpected end of data") ||
-	    output_has(run, "invalid start byte") ||
-	    output_has(run, "invalid continuation byte"));
-}
-
-/* Whether the message arrived complete and unchanged. */
-static bool
-has_arrived(const struct client_run *run)
-{
-	return run->arrived_size == run->plan->size &&
-	    memcmp(run->arrived, run->plan->message, run->plan->size) == 0;
-}
-
-static struct client_result
-judge_run(const struct client_check *check, const struct client_run *run)
-{
-	const struct client_plan *plan = run->plan;
-	size_t part = plan->first == 1 ? 1 : 4;
-	struct client_result r = {
-		.plan = plan,
-		.has_timed_out = run->has_timed_out,
-		.server_closed = run->server_closed,
-		.arrived = has_arrived(run),
-		.status = run->status,
-		.is_silent = run->command.out.total + run->command.err.total ==
-		    0,
-		.on_out = client_output_find(&run->command.out, plan->message,
-		    plan->size, part, check->own_out),
-		.on_err = client_output_find(&run->command.err, plan->message,
-		    plan->size, part, check->own_err),
-		.out_is_plain = client_output_is_plain(&run->command.out,
-		    plan->message, plan->size)
-	};
-
-	r.printed = r.on_out > r.on_err ? r.on_out : r.on_err;
-	r.is_right = r.arrived && r.printed == plan->size &&
-	    !r.has_timed_out && r.status == 0;
-	find_decode_error(&r, run);
-	return r;
-}
-
-/*
- * Runs the client with a reply that differs from its message. Then it is known
- * how often the client prints the message itself, without any reply.
- */
-static void
-look_at_output(struct client_check *check)
-{
-	static char message[12], reply[12];
-	const struct client_plan plan = { .message = message,
-	    .size = sizeof(message), .reply = reply };
-	struct client_run run;
-	const char *line;
-	char text[TEXT_QUOTED];
-
-	write_capitals(message, sizeof(message), 71);
-	write_capitals(reply, sizeof(reply), 72);
-	run_plan(check, &run, &plan);
-	if (!run.is_connected && !run.has_timed_out &&
-	    (run.status == 126 || run.status == 127)) {
-		size_t size = command_last_line(&run.command.err, &line);
-
-		client_bail_out("cannot run the client",
-		    text_quote(text, line, size), STATUS_NO);
-	}
-	check->own_out = client_output_count(&run.command.out, message,
-	    sizeof(message));
-	check->own_err = client_output_count(&run.command.err, message,
-	    sizeof(message));
-	check->prints_message = check->own_out > 0 && run.status == 0 &&
-	    !run.has_timed_out && run.replied == sizeof(reply) &&
-	    client_output_count(&run.command.out, reply, sizeof(reply)) == 0 &&
-	    client_output_count(&run.command.err, reply, sizeof(reply)) == 0;
-	check->other_size = run.arrived_size < sizeof(check->other) ?
-	    run.arrived_size : sizeof(check->other);
-	memcpy(check->other, run.arrived, check->other_size);
-	client_run_free(&run);
 }
 
 /* Runs a test unless it has run. Its run and its result stay. */
@@ -328,60 +174,31 @@ run_client_test(struct client_check *check, int test)
 	plan->message = check->messages[test];
 	write_message(check->messages[test], plan->size, t->content,
 	    (uint32_t)test + 1);
-	run_plan(check, &check->runs[test], plan);
-	check->results[test] = judge_run(check, &check->runs[test]);
+	client_run_plan(&check->runs[test], plan, &check->target);
+	check->results[test] = client_evidence_judge(&check->evidence,
+	    &check->runs[test]);
 	check->has_run[test] = true;
 	return &check->results[test];
 }
 
 /*
- * Runs the client with a message whose reply comes in two pieces. Returns
- * whether it printed more than the first one.
- */
-static bool
-run_probe(struct client_check *check, size_t number)
-{
-	static char message[LONGEST];
-	struct client_plan *plan = &check->probes[number];
-	struct client_run run;
-	struct client_result *r = &check->evidence[check->evidence_size];
-
-	write_capitals(message, sizeof(message), 73);
-	*plan = (struct client_plan){ .message = message,
-	    .size = 2 * probe_sizes[number], .first = probe_sizes[number],
-	    .first_pause = FIRST_PAUSE };
-	run_plan(check, &run, plan);
-	*r = judge_run(check, &run);
-	client_run_free(&run);
-	if (r->arrived)
-		check->evidence_size++;
-	return r->printed > plan->first;
-}
-
-/*
  * Collects what the hypotheses about a reply have to predict: all tests with
- * ASCII letters, and as many probes as it takes to find a buffer that some
- * first piece fills, so that the client continues after it.
+ * ASCII letters, and probes.
  */
 static void
 collect_evidence(struct client_check *check)
 {
-	if (check->is_probed)
+	struct client_evidence *evidence = &check->evidence;
+
+	if (check->has_evidence)
 		return;
-	check->is_probed = true;
+	check->has_evidence = true;
 	for (int i = 0; client_tests[i].name != NULL; i++)
 		if (client_tests[i].profile == HOMEWORK &&
 		    client_tests[i].content == CAPITALS)
-			check->evidence[check->evidence_size++] =
+			evidence->results[evidence->size++] =
 			    *run_client_test(check, i);
-	if (!run_probe(check, 0)) {
-		run_probe(check, PROBES - 2);
-		run_probe(check, PROBES - 1);
-		return;
-	}
-	for (size_t i = 1; i < PROBES - 2; i++)
-		if (run_probe(check, i))
-			return;
+	client_evidence_probe(evidence, &check->target);
 }
 
 /* Whether the reply is printed, but without the spaces at its ends. */
@@ -399,8 +216,8 @@ changes_spaces(const struct client_check *check, int test)
 	while (size > 0 && text[size - 1] == ' ')
 		size--;
 	return client_output_count(&run->command.out, text, size) >
-	    check->own_out || client_output_count(&run->command.err, text,
-	    size) > check->own_err;
+	    check->evidence.own_out || client_output_count(&run->command.err, text,
+	    size) > check->evidence.own_err;
 }
 
 static void
@@ -409,10 +226,11 @@ explain_reply(struct client_check *check, int test, char out[DIAGNOSE_SIZE])
 	const struct client_result *r = &check->results[test];
 	const struct client_result *ascii = run_client_test(check,
 	    client_tests_find("client-late"));
+	struct client_evidence *evidence = &check->evidence;
 	bool is_text = client_tests[test].content == WHOLE_CHARACTERS ||
 	    client_tests[test].content == SPLIT_CHARACTERS;
 
-	if (check->prints_message) {
+	if (evidence->prints_message) {
 		strcpy(out, "prints the message that it sent, and not the "
 		    "reply");
 		return;
@@ -428,9 +246,8 @@ explain_reply(struct client_check *check, int test, char out[DIAGNOSE_SIZE])
 	}
 	collect_evidence(check);
 	/* What explains the other tests has to explain this one, too. */
-	check->evidence[check->evidence_size] = *r;
-	client_diagnose_reply(out, r, check->evidence,
-	    check->evidence_size + 1);
+	evidence->results[evidence->size] = *r;
+	client_diagnose_reply(out, r, evidence->results, evidence->size + 1);
 }
 
 /* Writes why a test of the profile homework failed, or returns false. */
@@ -441,8 +258,8 @@ explain_homework(struct client_check *check, int test, char out[DIAGNOSE_SIZE])
 
 	if (!r->arrived)
 		client_diagnose_message(out, &check->runs[test],
-		    check->other_size > 0 ? check->other : NULL,
-		    check->other_size);
+		    check->evidence.other_size > 0 ? check->evidence.other :
+		    NULL, check->evidence.other_size);
 	else if (r->printed < r->plan->size ||
 	    (r->has_timed_out && client_tests[test].content != CAPITALS))
 		explain_reply(check, test, out);
@@ -572,7 +389,7 @@ needs_close(struct client_check *check, int test)
 	plan.gap = check->options->timeout * 3 / 4;
 	if (plan.gap < CLIENT_RUN_GAP)
 		return true;
-	run_plan(check, &run, &plan);
+	client_run_plan(&run, &plan, &check->target);
 	waits = run.server_closed || run.has_timed_out;
 	client_run_free(&run);
 	return waits;
@@ -624,7 +441,7 @@ set_client_target(struct client_check *check)
 	    strstr(options->command, "{port}") != NULL)
 		address.port = 0;
 	if (dial_resolve(&address, &found, &error) < 0)
-		client_bail_out("cannot listen", error.text, error.status);
+		client_run_bail_out("cannot listen", error.text, error.status);
 	target->listen.size = found->ai_addrlen;
 	memcpy(&target->listen.address, found->ai_addr, found->ai_addrlen);
 	net_free_addresses(found);
@@ -644,7 +461,7 @@ client_tests_run(const struct client_options *options)
 	printf("TAP version 13\n"
 	    "1..%d\n", n);
 	args_flush();
-	look_at_output(&check);
+	client_evidence_prepare(&check.evidence, &check.target);
 	for (int i = 0; client_tests[i].name != NULL; i++)
 		if (is_client_test_selected(options, i))
 			failed += report_client_test(&check, i, ++number);
