@@ -370,7 +370,11 @@ my @robust = (
 	    'connection open' },
 	{ kind => 'endless', only => 'client-close',
 	    failed => ['client-close'], says => 'does not terminate although ' .
-	    'only 10 of 40 bytes came back' }
+	    'only 10 of 40 bytes came back' },
+	# This server does not close either.
+	{ kind => 'endless', only => 'client-corrupt',
+	    failed => ['client-corrupt'], says => 'does not terminate while ' .
+	    'the server keeps the connection open' }
 );
 push @cases, @robust if $modes{faulty};
 

@@ -36,7 +36,7 @@ struct client_plan {
 	int64_t first_pause, pause;	/* ns after the first and later ones */
 	int64_t gap;		/* ns of silence until the server closes; 0: as
 				   in the homework */
-	const char *fault;	/* the server is `echo faulty` with this fault */
+	const char *fault;	/* of `echo faulty`, the server then */
 };
 
 struct client_run {
