@@ -13,6 +13,8 @@
 static const int64_t START_TIMEOUT = 10 * NET_SECOND;
 /* How often the end of the command is looked for. */
 static const int64_t TICK = 10 * NET_MS;
+/* Ticks to wait for the log line of a client that has already ended. */
+enum { LOG_TICKS = 200 };
 /* A message that is not complete after this silence is answered as it is. */
 static const int64_t INCOMPLETE_GAP = 300 * NET_MS;
 
@@ -224,6 +226,19 @@ time_to_wait(const struct session *s)
 	return left > 0 && left < TICK ? left : TICK;
 }
 
+/* The wrong server logs each client. */
+static void
+look_for_connection(struct session *s, struct command *faulty)
+{
+	command_transfer(faulty);
+	if (!s->run->is_connected && memmem(faulty->err.data,
+	    faulty->err.size, " connected", 10) != NULL) {
+		s->run->is_connected = true;
+		s->progress = net_now();
+		s->run->connected = s->progress - s->started;
+	}
+}
+
 static void
 wait_session(struct session *s, struct command *faulty)
 {
@@ -240,15 +255,8 @@ wait_session(struct session *s, struct command *faulty)
 	}
 	net_poll(fds, n, time_to_wait(s));
 	command_transfer(&s->run->command);
-	if (faulty->pid == 0)
-		return;
-	command_transfer(faulty);
-	if (!s->run->is_connected && memmem(faulty->err.data,
-	    faulty->err.size, " connected", 10) != NULL) {
-		s->run->is_connected = true;
-		s->progress = net_now();
-		s->run->connected = s->progress - s->started;
-	}
+	if (faulty->pid > 0)
+		look_for_connection(s, faulty);
 }
 
 /* Whether the client has had all the time that it may take. */
@@ -276,6 +284,12 @@ run_client(struct session *s, struct command *faulty)
 	run->took = net_now() - s->started;
 	/* The last bytes may have come just before the client ended. */
 	serve_session(s);
+	/* The wrong server may log a client after that client has ended. */
+	for (int i = 0; i < LOG_TICKS && faulty->pid > 0 &&
+	    !run->is_connected; i++) {
+		net_poll(NULL, 0, TICK);
+		look_for_connection(s, faulty);
+	}
 }
 
 static int
