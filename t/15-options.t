@@ -38,6 +38,7 @@ my %options = (
 		timeout => ['duration', '5s', '0'],
 		profile => ['name', 'rfc862', 'rfc', 'Robust',
 		    'homework,rfc862'],
+		client => ['command', ''],
 		only => ['name', '', 'line,', 'line,,text'],
 		skip => ['name', '', 'line,nosuch', ' line'],
 		start => ['command', ''],

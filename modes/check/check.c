@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client_tests.h"
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
 #include "modes/lib/net.h"
@@ -23,7 +24,7 @@
 
 enum {
 	OPTION_PROFILE = OPTIONS_LONG, OPTION_ONLY, OPTION_SKIP, OPTION_LIST,
-	OPTION_START, OPTION_DIRECT
+	OPTION_START, OPTION_DIRECT, OPTION_CLIENT
 };
 
 static const struct option_row check_options[] = {
@@ -40,6 +41,11 @@ static const struct option_row check_options[] = {
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit for the connection, and then for each period in which "
 	    "no byte moves; after one timeout, later tests wait less"),
+	{ OPTION_CLIENT, "client", "COMMAND", NULL,
+	    "test an echo client: listen at ADDRESS and run COMMAND with "
+	    "/bin/sh once per test; {message}, {host} and {port} are replaced, "
+	    "and without {message} it is passed on standard input; the port "
+	    "is free if {port} is in COMMAND and no port is given", 2, NULL },
 	{ OPTION_PROFILE, "profile", "PROFILE", "rfc862",
 	    "homework, rfc862 or robust", 0, NULL },
 	{ OPTION_ONLY, "only", "NAME[,...]", NULL,
@@ -47,7 +53,8 @@ static const struct option_row check_options[] = {
 	{ OPTION_SKIP, "skip", "NAME[,...]", NULL, "skip these tests", 0,
 	    NULL },
 	{ OPTION_LIST, "list", NULL, NULL, "print the name, the profile and "
-	    "the purpose of each test", 0, NULL },
+	    "the purpose of each test; with --client, of the tests of clients",
+	    0, NULL },
 	{ OPTION_START, "start", "COMMAND", NULL, "start the server with a "
 	    "shell command, again after each crash, and stop it at the end; "
 	    "{host} and {port} (a free port unless -p is given) are replaced",
@@ -77,6 +84,7 @@ struct settings {
 	struct start start;	/* command is NULL without --start */
 	char *direct_value;	/* of --direct, or NULL */
 	struct address address, direct;
+	struct client_options client;	/* --client */
 };
 
 /* A run of check. */
@@ -101,25 +109,47 @@ parse_profile(const char *value)
 	    args_shown(value));
 }
 
-/* Returns the index of the test with that name; exits if there is none. */
+/* Returns the index of the test of servers with that name, or -1. */
 static int
-find_test(const char *option, const char *name)
+find_test(const char *name)
 {
 	for (int i = 0; tests_table[i].name != NULL; i++)
 		if (strcmp(tests_table[i].name, name) == 0)
 			return i;
-	args_usage("%s: there is no test %s; --list prints all names",
-	    option, args_shown(name));
+	return -1;
 }
 
-/* Marks the tests in NAME[,NAME]..., and writes NULs into that list. */
+/*
+ * Marks the tests in NAME[,NAME]..., of servers or of clients, and writes NULs
+ * into that list.
+ */
 static void
-mark_tests(const char *option, char *names, bool marks[MAX_TESTS])
+mark_tests(const char *option, char *names, bool marks[MAX_TESTS],
+    bool client_marks[CLIENT_TESTS_MAX])
 {
 	char *name;
 
-	while ((name = strsep(&names, ",")) != NULL)
-		marks[find_test(option, name)] = true;
+	while ((name = strsep(&names, ",")) != NULL) {
+		int test = find_test(name), of_client =
+		    client_tests_find(name);
+
+		if (test >= 0)
+			marks[test] = true;
+		else if (of_client >= 0)
+			client_marks[of_client] = true;
+		else
+			args_usage("%s: there is no test %s; --list prints "
+			    "all names", option, args_shown(name));
+	}
+}
+
+/* Exits if a test is marked that the run does not have. */
+static void
+refuse_marks(const bool *marks, int n, const char *what)
+{
+	for (int i = 0; i < n; i++)
+		if (marks[i])
+			args_usage("--only and --skip: %s", what);
 }
 
 static void
@@ -137,10 +167,15 @@ check_set(void *to, const struct option_row *row, char *value)
 		break;
 	case OPTION_ONLY:
 		set->has_only = true;
-		mark_tests("--only", value, set->only);
+		mark_tests("--only", value, set->only, set->client.only);
 		break;
 	case OPTION_SKIP:
-		mark_tests("--skip", value, set->skip);
+		mark_tests("--skip", value, set->skip, set->client.skip);
+		break;
+	case OPTION_CLIENT:
+		if (*value == '\0')
+			args_usage("--client: the command is empty");
+		set->client.command = value;
 		break;
 	case OPTION_LIST:
 		set->list = true;
@@ -467,6 +502,25 @@ set_address(struct settings *set, char *value, const char *what)
 	start_prepare(&set->start);
 }
 
+/* Runs the tests against a client (--client), and returns the exit status. */
+static enum status
+check_client(struct settings *set, const struct address *address)
+{
+	struct client_options *client = &set->client;
+
+	if (net_is_unix(address->host))
+		args_usage("--client: the address must have a port");
+	refuse_marks(set->only, MAX_TESTS, "a test of servers with --client");
+	refuse_marks(set->skip, MAX_TESTS, "a test of servers with --client");
+	client->address = address;
+	/* A port in the address is one that differs from the default. */
+	client->has_port = set->has_port || address->port != set->server.port;
+	client->profile = set->profile;
+	client->timeout = set->server.timeout;
+	client->has_only = set->has_only;
+	return client_tests_run(client);
+}
+
 static int
 check_run(int argc, char **argv)
 {
@@ -485,16 +539,25 @@ check_run(int argc, char **argv)
 		set.direct = dial_address("--direct", set.direct_value,
 		    set.server.port);
 	if (set.list) {
-		print_test_list();
+		if (set.client.command != NULL)
+			client_tests_list(profile_names);
+		else
+			print_test_list();
 		return STATUS_OK;
 	}
+	if (set.client.command != NULL)
+		return (int)check_client(&set, &set.address);
+	refuse_marks(set.client.only, CLIENT_TESTS_MAX,
+	    "a test of clients without --client");
+	refuse_marks(set.client.skip, CLIENT_TESTS_MAX,
+	    "a test of clients without --client");
 	return (int)check_server(&set);
 }
 
 const struct mode mode_check = {
 	.name = "check",
 	.link = "echo_check",
-	.summary = "test a server and explain its faults",
+	.summary = "test a server or a client, and explain its faults",
 	.synopsis = "[ADDRESS] [-p PORT] [OPTION]...",
 	.options = check_options,
 	.run = check_run

@@ -85,7 +85,7 @@ append_to_tail(struct keeper_tail *tail, const char *data, size_t n)
 
 /* Reads once from a pipe; at its end the pipe is closed and *fd becomes -1. */
 static bool
-read_output(int *fd, struct keeper_tail *tail)
+read_server_output(int *fd, struct keeper_tail *tail)
 {
 	static char buffer[65536];
 	ssize_t n;
@@ -111,9 +111,9 @@ read_rest(struct kept *k)
 {
 	int reads = 64;
 
-	while (reads-- > 0 && read_output(&k->err, &k->report.err))
+	while (reads-- > 0 && read_server_output(&k->err, &k->report.err))
 		;
-	while (reads-- > 0 && read_output(&k->out, &k->report.out))
+	while (reads-- > 0 && read_server_output(&k->out, &k->report.out))
 		;
 }
 
@@ -158,9 +158,9 @@ is_asked_to_stop(struct kept *k, bool look, int64_t ns)
 
 	net_poll(fds, sizeof(fds) / sizeof(*fds), ns);
 	if (fds[2].revents != 0)
-		read_output(&k->out, &k->report.out);
+		read_server_output(&k->out, &k->report.out);
 	if (fds[3].revents != 0)
-		read_output(&k->err, &k->report.err);
+		read_server_output(&k->err, &k->report.err);
 	reap_descendants(k);
 	return fds[0].revents != 0;
 }
