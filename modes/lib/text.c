@@ -40,6 +40,14 @@ utf8_decode(const unsigned char *p, size_t size, uint32_t *code)
 	return n;
 }
 
+size_t
+text_utf8_size(const unsigned char *p, size_t size)
+{
+	uint32_t code;
+
+	return size == 0 ? 0 : utf8_decode(p, size, &code);
+}
+
 /* Returns whether a character may be shown as it is (see text_quote()). */
 static bool
 is_safe_character(uint32_t code)
