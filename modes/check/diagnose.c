@@ -18,10 +18,10 @@
 
 /* " of 16 bytes", or nothing if the size is not known. */
 static const char *
-size_text(char out[40], const char *before, size_t size, const char *unknown)
+size_text(char out[64], const char *before, size_t size, const char *unknown)
 {
 	if (size > 0)
-		snprintf(out, 40, "%s%zu bytes", before, size);
+		snprintf(out, 64, "%s%zu bytes", before, size);
 	return size > 0 ? out : unknown;
 }
 
@@ -31,7 +31,7 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 {
 	const struct model *m = &v->model;
 	enum cause cause = v->cause;
-	char size[40];
+	char size[64];
 	size_t read_size = v->read_size;
 	unsigned char bytes[MODEL_MESSAGE];
 	size_t n = talk_message_bytes(&o->plan.message, 0, bytes,
@@ -39,9 +39,9 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 
 	switch ((unsigned)cause) {
 	case CAUSE_END + MODEL_SHORT_READ:
-		snprintf(out, DIAGNOSE_SIZE, "takes a recv of fewer %s for "
-		    "the end of the message", size_text(size, "than ",
-		    read_size, "bytes than it asked for"));
+		snprintf(out, DIAGNOSE_SIZE, "takes a %s for the end of the "
+		    "message", size_text(size, "recv of fewer than ",
+		    read_size, "short recv"));
 		break;
 	case CAUSE_END + MODEL_ONE_READ:
 		snprintf(out, DIAGNOSE_SIZE, "one recv%s per connection",
@@ -58,9 +58,9 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		    "waiting for the end of the message");
 		break;
 	case CAUSE_WAITS:
-		snprintf(out, DIAGNOSE_SIZE, "waits for a recv of fewer %s "
-		    "before it answers", size_text(size, "than ", read_size,
-		    "bytes than it asked for"));
+		snprintf(out, DIAGNOSE_SIZE, "waits for a %s before it "
+		    "answers", size_text(size, "recv of fewer than ",
+		    read_size, "short recv"));
 		break;
 	case CAUSE_AT_EOF:
 		snprintf(out, DIAGNOSE_SIZE, "keeps the answer until the end "

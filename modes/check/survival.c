@@ -46,14 +46,16 @@ survival_accepts(struct target *target)
 bool
 survival_serves(struct target *target)
 {
-	struct plan plan = { .message = { .content = LETTERS, .size = 1 } };
+	/* Servers that wait for a line or the end of file answer this too. */
+	struct plan plan = { .message = { .content = TEXT, .text = "a\n",
+	    .size = 2 }, .flags = SEND_FIN };
 	struct talk t;
 	bool serves;
 
 	if (talk_open(&t, &plan, target) < 0)
 		return false;
 	talk_run(&t, 1);
-	serves = t.end != TALK_TIMEOUT;
+	serves = t.received > 0 || t.end != TALK_TIMEOUT;
 	talk_close(&t);
 	return serves;
 }

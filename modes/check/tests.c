@@ -194,7 +194,7 @@ look_at_server(struct test_run *run, struct talk *t)
 		run->is_dead = !survival_accepts(&run->target);
 	if (is_first)
 		run->ends_first = t->ended_first && !run->is_dead;
-	if (!run->is_dead && is_open)
+	if (!run->is_dead && is_open && run->has_answered)
 		run->serves_next = survival_serves(&run->target);
 }
 
@@ -307,6 +307,11 @@ test_no_banner(struct test_run *run)
 		    "finished");
 	if (t.differs)
 		outcome = report_fault(run, &t, "");
+	talk_hang_up(&t);
+	run->is_dead = !survival_accepts(&run->target);
+	if (outcome == PASS && run->is_dead)
+		outcome = set_message(run, FAIL, "the server has accepted no "
+		    "connection since the client closed without a message");
 	talk_close(&t);
 	return outcome;
 }
