@@ -31,9 +31,9 @@ static const struct option_row check_options[] = {
 	OPTIONS_TEXT("\n"
 	    "Tests whether the server at ADDRESS is a correct echo server, "
 	    "and prints the\n"
-	    "results as TAP. A failed test shows which byte was wrong and "
-	    "what the mistake may\n"
-	    "be. Each profile includes the one before it: homework (one "
+	    "results as TAP. A failed test shows which byte was wrong and, if "
+	    "it is proven, the\n"
+	    "mistake. Each profile includes the one before it: homework (one "
 	    "short message per\n"
 	    "connection), rfc862 (every byte of a stream until its end), "
 	    "robust (many clients,\n"
@@ -329,8 +329,10 @@ ensure_started(struct session *s)
 	if (!s->given_up)
 		target->fd = start_server(&s->set->start, &target->server,
 		    error);
-	if (target->fd >= 0)
+	if (target->fd >= 0) {
+		tests_server_restarted(&s->run);
 		return PASS;
+	}
 	/* Where this system is the cause, another attempt may succeed. */
 	s->given_up = error->status != STATUS_LOCAL;
 	snprintf(s->run.report.message, sizeof(s->run.report.message),

@@ -160,7 +160,7 @@ client_diagnose_reply(char out[DIAGNOSE_SIZE], const struct client_result *r,
 
 /* The number of characters in UTF-8. */
 static size_t
-count_characters(const char *text, size_t size)
+count_whole_characters(const char *text, size_t size)
 {
 	size_t n = 0;
 
@@ -179,7 +179,7 @@ count_characters(const char *text, size_t size)
 static bool
 counts_characters(const struct client_result *r)
 {
-	size_t characters = count_characters(r->plan->message, r->plan->size);
+	size_t characters = count_whole_characters(r->plan->message, r->plan->size);
 
 	if (r->has_timed_out)
 		return r->printed == r->plan->size;
@@ -205,13 +205,12 @@ client_diagnose_text(char out[DIAGNOSE_SIZE], const struct client_result *r,
     const struct client_result *whole)
 {
 	if (r->decodes_ascii)
-		strcpy(out, "decodes the reply as ASCII");
-	else if (r->decodes_parts)
-		strcpy(out, "decodes parts of characters");
-	else if (fails_at_parts(r, whole))
-		strcpy(out, "decodes parts of characters");
+		snprintf(out, DIAGNOSE_SIZE, "decodes the reply as ASCII");
+	else if (r->decodes_parts || fails_at_parts(r, whole))
+		snprintf(out, DIAGNOSE_SIZE, "decodes parts of characters");
 	else if (counts_characters(whole))
-		strcpy(out, "counts characters instead of bytes");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "counts characters instead of bytes");
 	else {
 		describe_printed(out, r);
 		strncat(out, "; ASCII text of the same size was right",
@@ -226,10 +225,12 @@ client_diagnose_end(char out[DIAGNOSE_SIZE], const struct client_result *r)
 		snprintf(out, DIAGNOSE_SIZE, "exits %d although the whole "
 		    "reply came back", r->status);
 	else if (r->server_closed)
-		strcpy(out, "does not terminate after the server has closed "
+		snprintf(out, DIAGNOSE_SIZE,
+		    "does not terminate after the server has closed "
 		    "the connection");
 	else
-		strcpy(out, "does not terminate while the server keeps the "
+		snprintf(out, DIAGNOSE_SIZE,
+		    "does not terminate while the server keeps the "
 		    "connection open");
 }
 
@@ -266,7 +267,8 @@ describe_silence(char out[DIAGNOSE_SIZE], const struct client_run *run)
 		    run->is_connected ? "connects and sends nothing" :
 		    "does not connect");
 	else if (run->is_connected && run->status == 0)
-		strcpy(out, "connects and sends nothing, and exits 0 although "
+		snprintf(out, DIAGNOSE_SIZE,
+		    "connects and sends nothing, and exits 0 although "
 		    "nothing came back");
 	else
 		snprintf(out, DIAGNOSE_SIZE, "%s, and exits %d",
@@ -276,14 +278,17 @@ describe_silence(char out[DIAGNOSE_SIZE], const struct client_run *run)
 
 /* The message is followed by more bytes. */
 static void
-describe_surplus(char out[DIAGNOSE_SIZE], const char *surplus, size_t size)
+describe_surplus_output(char out[DIAGNOSE_SIZE], const char *surplus, size_t size)
 {
 	if (size == 1 && surplus[0] == '\n')
-		strcpy(out, "sends a newline that is not in the message");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "sends a newline that is not in the message");
 	else if (size == 2 && memcmp(surplus, "\r\n", 2) == 0)
-		strcpy(out, "sends CR LF, which is not in the message");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "sends CR LF, which is not in the message");
 	else if (size == 1 && surplus[0] == '\0')
-		strcpy(out, "sends a NUL byte that is not in the message");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "sends a NUL byte that is not in the message");
 	else
 		snprintf(out, DIAGNOSE_SIZE, "sends %zu%s byte%s after the "
 		    "message", size, size >= CLIENT_RUN_SURPLUS ? " or more" :
@@ -312,16 +317,18 @@ client_diagnose_message(char out[DIAGNOSE_SIZE], const struct client_run *run,
 	if (n == 0)
 		describe_silence(out, run);
 	else if (same == size)
-		describe_surplus(out, arrived + size, n - size);
+		describe_surplus_output(out, arrived + size, n - size);
 	else if (other != NULL && n == other_size &&
 	    memcmp(arrived, other, n) == 0)
-		strcpy(out, "sends the same bytes for two different messages");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "sends the same bytes for two different messages");
 	else if (same == n)
 		describe_missing(out, n, size, message[n]);
 	else if (same + 1 == n && arrived[same] == '\n')
 		describe_missing(out, same, size, message[same]);
 	else if (differ_in_space(message, size, arrived, n))
-		strcpy(out, "changes the white space of the message");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "changes the white space of the message");
 	else
 		snprintf(out, DIAGNOSE_SIZE, "sends %zu bytes that differ from "
 		    "the message at offset %zu", n, same);

@@ -30,6 +30,8 @@ enum client_content {
 #define FIRST_PAUSE (250 * NET_MS)
 #define LATER_PAUSE (60 * NET_MS)
 
+/* The order of the members is that of the columns of the table. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 static const struct client_test {
 	enum profile profile;
 	const char *name;	/* used in scripts: never renamed */
@@ -233,12 +235,14 @@ explain_reply(struct client_check *check, int test, char out[DIAGNOSE_SIZE])
 	    client_tests[test].content == SPLIT_CHARACTERS;
 
 	if (evidence->prints_message) {
-		strcpy(out, "prints the message that it sent, and not the "
+		snprintf(out, DIAGNOSE_SIZE,
+		    "prints the message that it sent, and not the "
 		    "reply");
 		return;
 	}
 	if (changes_spaces(check, test)) {
-		strcpy(out, "prints the reply without some of its spaces");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "prints the reply without some of its spaces");
 		return;
 	}
 	if (is_text && ascii->is_right) {
@@ -268,7 +272,8 @@ explain_homework(struct client_check *check, int test, char out[DIAGNOSE_SIZE])
 	else if (r->has_timed_out || r->status != 0)
 		client_diagnose_end(out, r);
 	else if (test == 0 && r->on_out < r->plan->size)
-		strcpy(out, "prints the reply only on standard error");
+		snprintf(out, DIAGNOSE_SIZE,
+		    "prints the reply only on standard error");
 	else
 		return false;
 	return true;

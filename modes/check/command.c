@@ -298,10 +298,10 @@ static void
 read_output(struct command_output *o)
 {
 	static char chunk[65536];
-	ssize_t n = 0;
 
 	for (int i = 0; i < 16 && o->fd >= 0; i++) {
-		n = read(o->fd, chunk, sizeof(chunk));
+		ssize_t n = read(o->fd, chunk, sizeof(chunk));
+
 		if (n > 0)
 			keep_output(o, chunk, (size_t)n);
 		else if (n < 0 && (errno == EAGAIN || errno == EINTR))

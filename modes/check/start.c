@@ -80,7 +80,7 @@ connect_to_address(const struct address *address, int64_t timeout,
 	struct address v4 = { ARGS_DEFAULT_HOST, address->port };
 	struct address v6 = { "::1", address->port };
 	struct dial_error ignored;
-	struct dial_server other;
+	struct dial_server other = { .name = "" };
 	int fd;
 
 	if (address->host != NULL)

@@ -352,6 +352,16 @@ net_unacknowledged(int fd)
 	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
+size_t
+net_segment_size(int fd)
+{
+	int bytes = 0;
+	socklen_t size = sizeof(bytes);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &bytes, &size);
+	return bytes > 0 ? (size_t)bytes : 0;
+}
+
 void
 net_fin(int fd)
 {

@@ -172,6 +172,9 @@ bool net_waiting(int fd);
 /* The number of bytes sent that the peer has not acknowledged (SIOCOUTQ). */
 int net_unacknowledged(int fd);
 
+/* The bytes that a segment of the connection can carry; 0 if unknown. */
+size_t net_segment_size(int fd);
+
 /* Sends FIN: shutdown(2) of the sending direction. */
 void net_fin(int fd);
 

@@ -52,6 +52,14 @@ text_is_utf8(const void *data, size_t size)
 	return true;
 }
 
+size_t
+text_utf8_size(const unsigned char *p, size_t size)
+{
+	uint32_t code;
+
+	return size == 0 ? 0 : utf8_decode(p, size, &code);
+}
+
 /* Returns whether a character may be shown as it is (see text_quote()). */
 static bool
 is_safe_character(uint32_t code)

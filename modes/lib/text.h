@@ -31,6 +31,12 @@ enum {
 const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
 /*
+ * The length of the UTF-8 character at p, of at most size bytes; 0 if the
+ * bytes are not a whole character (RFC 3629).
+ */
+size_t text_utf8_size(const unsigned char *p, size_t size);
+
+/*
  * The same as a JSON string (RFC 8259) of at most max bytes of data. out has
  * TEXT_JSON(max) bytes. An invalid byte becomes U+FFFD, because JSON strings
  * contain only characters. Every string in JSON output is written by this
