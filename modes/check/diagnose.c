@@ -86,7 +86,8 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		    change_sentence(m->change));
 	}
 	if (m->stays_open && cause < CAUSE_CHANGE)
-		strcat(out, ", and leaves the connection open");
+		strncat(out, ", and leaves the connection open",
+		    DIAGNOSE_SIZE - strlen(out) - 1);
 }
 
 /* Writes the cause, if it is proven, and returns whether it is. */

@@ -189,7 +189,7 @@ clear_connection(const struct connection *c, void *to)
 	if (fd < 0)
 		return;
 	if (bind_client(fd, &c->remote, c->remote_port) == 0)
-		connect(fd, &c->local.address.any, c->local.size);
+		(void)!connect(fd, &c->local.address.any, c->local.size);
 	close(fd);
 }
 

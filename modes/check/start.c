@@ -54,7 +54,7 @@ replace_all(const char *text, const char *from, const char *to)
 		end = stpcpy(mempcpy(end, text, (size_t)(at - text)), to);
 		text = at + n;
 	}
-	strcpy(end, text);
+	stpcpy(end, text);
 	return out;
 }
 
