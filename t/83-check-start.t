@@ -295,6 +295,8 @@ sub check_in_background {
 	new_mark();
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {
+		# A shell ignores SIGINT in what it runs in the background.
+		$SIG{$_} = 'DEFAULT' for qw(HUP INT TERM);
 		open STDOUT, '>', "$dir/out";
 		exec program(), 'check', '-t60s', '--start=' . command(@_);
 	}
