@@ -174,6 +174,21 @@ END
 	    [ 'text', 'answered only after a newline: answers only complete ' .
 	    'lines' ],
 	    [ 'empty', "did not close after the client's end of file" ] ],
+	# The server has not yet come to the empty connection, and to the one
+	# after it.
+	[ 'is busy with an earlier client', <<'END', [ '-t300ms', '--only=bytes-1,two-bursts,empty' ],
+def echo(connection):
+    size = 0
+    while data := connection.recv(65536):
+        size += len(data)
+        if size > 70:
+            time.sleep(4)
+            return
+        connection.sendall(data)
+serve(echo)
+END
+	    [ 'two-bursts', 'did not answer any more after a pause' ],
+	    [ 'empty', "did not close after the client's end of file" ] ],
 	[ 'waits for a marker', <<'END', [ '--only=bytes-1,text' ],
 def echo(connection):
     all = b""
