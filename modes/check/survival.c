@@ -64,6 +64,24 @@ survival_serves(struct target *target)
 }
 
 bool
+survival_answers_within(struct target *target, const struct plan *plan,
+    int64_t ns)
+{
+	int64_t started;
+	struct talk t;
+	bool is_quick;
+
+	if (talk_open(&t, plan, target) < 0)
+		return false;
+	started = net_now();
+	talk_run(&t, 1);
+	is_quick = talk_is_correct(&t) &&
+	    net_now() - started < ns;
+	talk_close(&t);
+	return is_quick;
+}
+
+bool
 survival_has_closed(int fd)
 {
 	struct pollfd server = { fd, POLLIN, 0 };

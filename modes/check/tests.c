@@ -177,7 +177,7 @@ open_watched(struct test_run *run, struct talk *t, const struct plan *plan)
 
 /*
  * Looks at what a conversation has done to the server: whether it has ended,
- * and whether it still serves other clients. Only if there is a reason, because
+ * and whether it still serves other clients. It looks only for a reason, because
  * either needs one more connection.
  */
 static void
@@ -325,27 +325,6 @@ test_no_banner(struct test_run *run)
 }
 
 /*
- * Whether a client that is alone is answered so quickly that another client
- * must be the reason why a client was not answered.
- */
-static bool
-answers_alone_quickly(struct test_run *run, const struct plan *plan)
-{
-	int64_t started;
-	struct talk t;
-	bool is_quick;
-
-	if (talk_open(&t, plan, &run->target) < 0)
-		return false;
-	started = net_now();
-	talk_run(&t, 1);
-	is_quick = talk_is_correct(&t) &&
-	    net_now() - started < SECOND_CLIENT_WAIT / 2;
-	talk_close(&t);
-	return is_quick;
-}
-
-/*
  * Another client, which must be served while the first client is connected.
  * The report of a timeout names what the first client does meanwhile. If the
  * server answers when the first client has closed, it names cause too.
@@ -373,7 +352,8 @@ serve_second_client(struct test_run *run, struct talk *first,
 
 		talk_hang_up(&t);
 		talk_hang_up(first);
-		if (is_silent && !answers_alone_quickly(run, &plan))
+		if (is_silent && !survival_answers_within(&run->target, &plan,
+		    SECOND_CLIENT_WAIT / 2))
 			cause = "";
 		snprintf(which, sizeof(which), "%s%s", is_silent ? meanwhile :
 		    " (second client)", is_silent ? cause : "");
