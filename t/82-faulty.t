@@ -1,6 +1,6 @@
 # Mode faulty: each fault as a client observes it, and a correct echo otherwise;
-# the options; what clients and signals can do to it; what send says about each
-# fault.
+# the options, misbehaving clients, limits and signals; the message of send for
+# each fault.
 use strict;
 use warnings;
 
@@ -599,6 +599,12 @@ subtest 'accept fails' => sub {
 	$server->stop;
 };
 
+SKIP: {
+	skip 'no /dev/full', 1 unless -c '/dev/full';
+	is run_echo({ out => '/dev/full' }, qw(faulty mute --port=0))->{status},
+	    7, 'the address cannot be printed: exit status';
+}
+
 # Where it listens.
 subtest 'addresses' => sub {
 	with_faulty('upper', sub {
@@ -767,8 +773,8 @@ subtest 'usage errors' => sub {
 	is run_echo(qw(faulty -u upper))->{status}, 2, 'there is no UDP yet';
 };
 
-# What send says about each fault. The message has 32 bytes, a character across
-# byte 16, a line and white space at its end.
+# The exit status and the message of send for each fault. The bytes sent are 32,
+# with a character across byte 16, a newline, and white space at the end.
 my $message = "fifteen letters\xc3\xa9\nfourteen here ";
 my %value = (OFFSET => 5, SIZE => 7, TIME => '200ms', BYTES => 100,
     TEXT => 'no');
@@ -801,7 +807,7 @@ my %said = (
 	'no-fin' => [0, $identical],
 	'one-client' => [0, $identical]
 );
-subtest 'what send says' => sub {
+subtest 'send with each fault' => sub {
 	is join(' ', sort keys %said), join(' ', sort keys %value_of),
 	    'the table has each fault of --list';
 	for my $fault (sort keys %value_of) {
