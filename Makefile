@@ -51,7 +51,7 @@ SHIM = $(OBJ)/t/shim.so
 UNITS = $(filter-out t/shim.c,$(wildcard t/*.c))
 OBJECTS = $(SOURCES:%.c=$(OBJ)/%.o)
 PROGRAM = $(OUT)/echo
-LINKS = echo_server echo_client echo_ports echo_check echo_bench
+LINKS = echo_server echo_client echo_ports echo_check echo_bench echo_faulty
 TESTS = $(UNITS:t/%.c=$(OBJ)/t/%)
 
 # A line a file, unless V=1 asks for the commands, or -s for nothing.

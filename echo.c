@@ -3,7 +3,6 @@
  * and runs it. The modes are in modes/; modes/serve/blocking.c is a good file
  * to read first.
  */
-#include <ctype.h>
 #include <err.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,7 +17,7 @@
 
 static const struct mode *const modes[] = {
 	&mode_serve, &mode_send, &mode_ports, &mode_check,
-	&mode_bench
+	&mode_bench, &mode_faulty
 };
 
 enum { MODES = sizeof(modes) / sizeof(*modes) };
@@ -35,47 +34,6 @@ print_modes(FILE *to)
 	fputs("\n"
 	    "Run echo MODE --help for the options of MODE, echo --version for "
 	    "the version.\n", to);
-}
-
-static int
-min_int(int a, int b)
-{
-	return a < b ? a : b;
-}
-
-/*
- * The number of letters to insert, delete or replace to turn a into b
- * (Levenshtein distance), ignoring case.
- */
-static int
-edit_distance(const char *a, const char *b)
-{
-	if (*a == '\0' || *b == '\0')
-		return (int)(strlen(a) + strlen(b));
-	if (tolower((unsigned char)*a) == tolower((unsigned char)*b))
-		return edit_distance(a + 1, b + 1);
-	return 1 + min_int(edit_distance(a + 1, b + 1),
-	    min_int(edit_distance(a + 1, b), edit_distance(a, b + 1)));
-}
-
-/* Returns the mode with the most similar name, or NULL if none is similar. */
-static const struct mode *
-find_similar_mode(const char *word)
-{
-	const struct mode *nearest = NULL;
-	int nearest_distance = 3;	/* more is not a typing error */
-
-	if (strlen(word) > 8)		/* edit_distance() is exponential */
-		return NULL;
-	for (int i = 0; i < MODES; i++) {
-		int d = edit_distance(word, modes[i]->name);
-
-		if (d < nearest_distance) {
-			nearest_distance = d;
-			nearest = modes[i];
-		}
-	}
-	return nearest;
 }
 
 static const struct mode *
@@ -99,11 +57,13 @@ find_mode_by_link(const char *link)
 static int
 report_unknown_mode(const char *word)
 {
-	const struct mode *similar = find_similar_mode(word);
+	const char *similar = NULL;
 
+	for (int i = 0; i < MODES; i++)
+		similar = args_nearer(word, similar, modes[i]->name);
 	if (similar != NULL)
 		warnx("unknown mode %s (did you mean %s?)", args_shown(word),
-		    similar->name);
+		    similar);
 	else
 		warnx("unknown mode %s", args_shown(word));
 	print_modes(stderr);

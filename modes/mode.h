@@ -53,7 +53,7 @@ struct mode {
 	int (*run)(int argc, char **argv);	/* returns an enum status */
 };
 
-extern const struct mode mode_bench, mode_check, mode_ports, mode_send,
-    mode_serve;
+extern const struct mode mode_bench, mode_check, mode_faulty, mode_ports,
+    mode_send, mode_serve;
 
 #endif

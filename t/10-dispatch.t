@@ -50,7 +50,7 @@ subtest 'the list of modes' => sub {
 		ok -x program($link{$mode}), "$mode: the link exists";
 		like $summary{$mode}, qr/^[a-z].{10,}/, "$mode: summary";
 	}
-	is $summary{check}, 'test a server and explain its faults',
+	is $summary{check}, 'test a server or a client, and explain its faults',
 	    'summary of check';
 	is $summary{bench}, 'measure how fast a server echoes',
 	    'summary of bench';
@@ -112,7 +112,8 @@ my %mistyped = (
 	send => [qw(sned sen sendd snd Send)],
 	ports => [qw(prots port pots portss Ports)],
 	check => [qw(chekc chek)],
-	bench => [qw(bnech benhc)]
+	bench => [qw(bnech benhc)],
+	faulty => [qw(fautly fauly Faulty)]
 );
 for my $mode (@modes) {
 	subtest "mistyped names of $mode" => sub {

@@ -38,8 +38,11 @@ my %options = (
 		timeout => ['duration', '5s', '0'],
 		profile => ['name', 'rfc862', 'rfc', 'Robust',
 		    'homework,rfc862'],
+		client => ['command', ''],
 		only => ['name', '', 'line,', 'line,,text'],
-		skip => ['name', '', 'line,nosuch', ' line']
+		skip => ['name', '', 'line,nosuch', ' line'],
+		start => ['command', ''],
+		direct => ['address', '', @not_for_clients]
 	},
 	serve => {
 		address => ['address', $host],
@@ -61,12 +64,20 @@ my %options = (
 		port => ['port', '10000', '0'],
 		timeout => ['duration', '5s']
 	},
-	ports => {}
+	ports => {},
+	faulty => {
+		address => ['address', '127.0.0.1'],
+		port => ['port', '10000'],
+		every => ['number', '1', '0'],
+		seed => ['number', ''],
+		count => ['number', '', '0']
+	}
 );
 
 # Options that keep a run away from port 10000 if a wrong value is accepted.
 my %harmless = (serve => ['--port=0'], send => ['--port=1'],
-    check => ['--port=1'], bench => ['--port=1']);
+    check => ['--port=1'], bench => ['--port=1'],
+    faulty => ['mute', '--port=0']);
 
 my $huge = '9' x 100_000;
 my @no_number = ('', '-1', '+1', ' 7', '7 ', '7x', '0x10', '1e9', "7\n",
@@ -88,7 +99,8 @@ my %bad = (
 	    ':0x10', ":$huge", "[$huge", 'x' x 100_000, "[\e[31m]",
 	    ":7\e[31m\n", 'unix:', 'unix:name', 'unix:rel.sock', 'unix:./a',
 	    'unix:@', 'unix:/' . 'x' x 107, 'unix:@' . 'x' x 107],
-	name => ['', 'nosuch', '-1', "line\e[31m", $huge]
+	name => ['', 'nosuch', '-1', "line\e[31m", $huge],
+	command => ['']
 );
 my %good = (
 	number => [1, 7],
@@ -195,7 +207,7 @@ for my $mode (@modes) {
 				push @patterns,
 				    $value =~ /^[\x20-\x7e]{0,64}\z/ ?
 				    qr/"\Q$value\E"/ : (), qr/ \d+\S* to \d+/
-				    unless $kind =~ /address|name/;
+				    unless $kind =~ /address|name|command/;
 				refused($mode, ["--$name=$value"],
 				    \@patterns);
 				refused($mode, ["-$short", $value],

@@ -37,6 +37,9 @@ my @cases = (
 	['echo_check --skip=line,fin', [map { "--skip=line,$_" } @fins]],
 	['echo_server --g', ['--gap=']],
 	['echo_ports --t', ['--tcp']],
+	['echo_faulty cor', ['corrupt']],
+	['echo_faulty cr', ['crlf']],
+	['echo_faulty upper,de', [map { "upper,$_" } qw(deaf delay)]],
 	['echo_server --nosuch', ['--nosuch']],
 	['echo --', ['--']],
 	['echo se', ['se']]

@@ -12,23 +12,28 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client_tests.h"
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
 #include "modes/lib/net.h"
 #include "modes/lib/options.h"
 #include "modes/lib/text.h"
 #include "modes/mode.h"
+#include "start.h"
 #include "tests.h"
 
-enum { OPTION_PROFILE = OPTIONS_LONG, OPTION_ONLY, OPTION_SKIP, OPTION_LIST };
+enum {
+	OPTION_PROFILE = OPTIONS_LONG, OPTION_ONLY, OPTION_SKIP, OPTION_LIST,
+	OPTION_START, OPTION_DIRECT, OPTION_CLIENT
+};
 
 static const struct option_row check_options[] = {
 	OPTIONS_TEXT("\n"
 	    "Tests whether the server at ADDRESS is a correct echo server, "
 	    "and prints the\n"
-	    "results as TAP. A failed test shows which byte was wrong and "
-	    "what the mistake may\n"
-	    "be. Each profile includes the one before it: homework (one "
+	    "results as TAP. A failed test shows which byte was wrong and, if "
+	    "it is proven, the\n"
+	    "mistake. Each profile includes the one before it: homework (one "
 	    "short message per\n"
 	    "connection), rfc862 (every byte of a stream until its end), "
 	    "robust (many clients,\n"
@@ -36,6 +41,11 @@ static const struct option_row check_options[] = {
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit for the connection, and then for each period in which "
 	    "no byte moves; after one timeout, later tests wait less"),
+	{ OPTION_CLIENT, "client", "COMMAND", NULL,
+	    "test an echo client: listen at ADDRESS and run COMMAND with "
+	    "/bin/sh once per test; {message}, {host} and {port} are replaced, "
+	    "and without {message} it is passed on standard input; the port "
+	    "is free if {port} is in COMMAND and no port is given", 2, NULL },
 	{ OPTION_PROFILE, "profile", "PROFILE", "rfc862",
 	    "homework, rfc862 or robust", 0, NULL },
 	{ OPTION_ONLY, "only", "NAME[,...]", NULL,
@@ -43,7 +53,15 @@ static const struct option_row check_options[] = {
 	{ OPTION_SKIP, "skip", "NAME[,...]", NULL, "skip these tests", 0,
 	    NULL },
 	{ OPTION_LIST, "list", NULL, NULL, "print the name, the profile and "
-	    "the purpose of each test", 0, NULL },
+	    "the purpose of each test; with --client, of the tests of clients",
+	    0, NULL },
+	{ OPTION_START, "start", "COMMAND", NULL, "start the server with a "
+	    "shell command, again after each crash, and stop it at the end; "
+	    "{host} and {port} (a free port unless -p is given) are replaced",
+	    2, NULL },
+	{ OPTION_DIRECT, "direct", "ADDRESS", NULL, "the same server without "
+	    "what is in between: a test that fails is repeated there", 2,
+	    NULL },
 	DIAL_VERBOSITY("also print how long each test took",
 	    "print no progress on a terminal"),
 	OPTIONS_COMMON,
@@ -62,7 +80,24 @@ struct settings {
 	bool has_only;		/* --only was given: run the tests in only */
 	bool only[MAX_TESTS], skip[MAX_TESTS];	/* by index in tests_table */
 	bool list;
+	bool has_port;		/* --port was given, not only its default */
+	struct start start;	/* command is NULL without --start */
+	char *direct_value;	/* of --direct, or NULL */
+	struct address address, direct;
+	struct client_options client;	/* --client */
 };
+
+/* A run of check. */
+struct session {
+	const struct settings *set;
+	struct test_run run;
+	struct test_run direct;		/* its timeout is 0 until connected */
+	struct dial_error start_error;	/* why the server is not started */
+	bool given_up;			/* no attempt to start it is left */
+};
+
+/* How long a server may take to die of the test that has just ended. */
+static const int64_t DEATH_WAIT = 100 * NET_MS;
 
 static enum profile
 parse_profile(const char *value)
@@ -74,25 +109,47 @@ parse_profile(const char *value)
 	    args_shown(value));
 }
 
-/* Returns the index of the test with that name; exits if there is none. */
+/* Returns the index of the test of servers with that name, or -1. */
 static int
-find_test(const char *option, const char *name)
+find_test(const char *name)
 {
 	for (int i = 0; tests_table[i].name != NULL; i++)
 		if (strcmp(tests_table[i].name, name) == 0)
 			return i;
-	args_usage("%s: there is no test %s; --list prints all names",
-	    option, args_shown(name));
+	return -1;
 }
 
-/* Marks the tests in NAME[,NAME]..., and writes NULs into that list. */
+/*
+ * Marks the tests in NAME[,NAME]..., of servers or of clients, and writes NULs
+ * into that list.
+ */
 static void
-mark_tests(const char *option, char *names, bool marks[MAX_TESTS])
+mark_tests(const char *option, char *names, bool marks[MAX_TESTS],
+    bool client_marks[CLIENT_TESTS_MAX])
 {
 	char *name;
 
-	while ((name = strsep(&names, ",")) != NULL)
-		marks[find_test(option, name)] = true;
+	while ((name = strsep(&names, ",")) != NULL) {
+		int test = find_test(name), of_client =
+		    client_tests_find(name);
+
+		if (test >= 0)
+			marks[test] = true;
+		else if (of_client >= 0)
+			client_marks[of_client] = true;
+		else
+			args_usage("%s: there is no test %s; --list prints "
+			    "all names", option, args_shown(name));
+	}
+}
+
+/* Exits if a test is marked that the run does not have. */
+static void
+refuse_marks(const bool *marks, int n, const char *what)
+{
+	for (int i = 0; i < n; i++)
+		if (marks[i])
+			args_usage("--only and --skip: %s", what);
 }
 
 static void
@@ -100,6 +157,8 @@ check_set(void *to, const struct option_row *row, char *value)
 {
 	struct settings *set = to;
 
+	if (row->key == 'p')	/* the default comes first */
+		set->has_port = set->server.port != 0;
 	if (dial_set_option(&set->server, row->key, value, NET_MS))
 		return;
 	switch (row->key) {
@@ -108,13 +167,26 @@ check_set(void *to, const struct option_row *row, char *value)
 		break;
 	case OPTION_ONLY:
 		set->has_only = true;
-		mark_tests("--only", value, set->only);
+		mark_tests("--only", value, set->only, set->client.only);
 		break;
 	case OPTION_SKIP:
-		mark_tests("--skip", value, set->skip);
+		mark_tests("--skip", value, set->skip, set->client.skip);
+		break;
+	case OPTION_CLIENT:
+		if (*value == '\0')
+			args_usage("--client: the command is empty");
+		set->client.command = value;
 		break;
 	case OPTION_LIST:
 		set->list = true;
+		break;
+	case OPTION_START:
+		if (*value == '\0')
+			args_usage("--start: the command is empty");
+		set->start.command = value;
+		break;
+	case OPTION_DIRECT:
+		set->direct_value = value;
 		break;
 	}
 }
@@ -147,6 +219,14 @@ count_selected(const struct settings *set)
 	return n;
 }
 
+/* A test that has been run. */
+struct result {
+	enum outcome outcome;
+	bool crashed;		/* the server has ended in this test */
+	/* What follows the message, at most that of another run. */
+	char more[NET_NAME_MAX + sizeof(((struct report *)0)->message) + 80];
+};
+
 static void bail_out(const struct dial_error *) __attribute__((noreturn));
 
 /* Exits when no test can be run; the reason goes to stdout and to stderr. */
@@ -158,26 +238,43 @@ bail_out(const struct dial_error *error)
 	errx((int)error->status, "%s", error->text);
 }
 
+static void
+init_target(struct target *target, const struct settings *set)
+{
+	target->fd = -1;
+	target->timeout = set->server.timeout;
+	target->answer_left = target->eof_left = target->timeout;
+}
+
 /* Opens the first connection, which the first test uses. */
 static void
-connect_to_target(struct target *target, const struct address *address)
+connect_to_target(struct target *target, const struct settings *set)
 {
 	struct dial_error error;
 
-	target->fd = dial_any(address, target->timeout, &target->server,
-	    &error);
-	if (target->fd < 0)
-		bail_out(&error);
+	init_target(target, set);
+	target->is_started = set->start.command != NULL;
+	if (target->is_started)
+		target->fd = start_server(&set->start, &target->server,
+		    &error);
+	else
+		target->fd = dial_any(&set->address, target->timeout,
+		    &target->server, &error);
+	if (target->fd >= 0)
+		return;
+	if (target->is_started)
+		start_print_comments();
+	bail_out(&error);
 }
 
 /* The YAML block of a failed test. */
 static void
-print_report(const struct report *r)
+print_report(const struct result *result, const struct report *r)
 {
 	char time[TEXT_TIME];
 
 	printf("  ---\n"
-	    "  message: \"%s\"\n", r->message);
+	    "  message: \"%s%s\"\n", r->message, result->more);
 	if (r->ended != NULL)
 		printf("  sent: \"%s\"\n"
 		    "  expected: %s\n"
@@ -186,18 +283,20 @@ print_report(const struct report *r)
 		    "  ended: \"%s\"\n"
 		    "  after: %s\n", r->sent, r->expected, r->got, r->offset,
 		    r->ended, text_time(time, r->after));
+	if (result->crashed)
+		start_print_yaml();
 	puts("  ...");
 }
 
 static void
-print_outcome(int number, const char *name, enum outcome outcome,
+print_test_result(int number, const char *name, const struct result *result,
     const struct report *r)
 {
-	printf("%sok %d - %s%s%s\n", outcome == FAIL ? "not " : "", number,
-	    name, outcome == SKIP ? " # SKIP " : "",
-	    outcome == SKIP ? r->message : "");
-	if (outcome == FAIL)
-		print_report(r);
+	printf("%sok %d - %s%s%s\n", result->outcome == FAIL ? "not " : "",
+	    number, name, result->outcome == SKIP ? " # SKIP " : "",
+	    result->outcome == SKIP ? r->message : "");
+	if (result->outcome == FAIL)
+		print_report(result, r);
 	args_flush();
 }
 
@@ -214,93 +313,253 @@ check_show_progress(const struct settings *set, int number, int n,
 		fprintf(stderr, "\r%-40s\r", "");
 }
 
+/*
+ * Starts the server again if it has ended in an earlier test. The connection
+ * that finds it ready is the first one of the next test. Returns PASS, or why
+ * that test cannot be run.
+ */
 static enum outcome
-run_or_skip(struct test_run *run, const struct settings *set, int test)
+ensure_started(struct session *s)
 {
-	const char *name = tests_table[test].name;
-	int64_t started = net_now();
-	char time[TEXT_TIME];
+	struct target *target = &s->run.target;
+	struct dial_error *error = &s->start_error;
+
+	if (!target->is_started || !start_has_ended(0))
+		return PASS;
+	if (!s->given_up)
+		target->fd = start_server(&s->set->start, &target->server,
+		    error);
+	if (target->fd >= 0) {
+		tests_server_restarted(&s->run);
+		return PASS;
+	}
+	/* Where this system is the cause, another attempt may succeed. */
+	s->given_up = error->status != STATUS_LOCAL;
+	snprintf(s->run.report.message, sizeof(s->run.report.message),
+	    "not tried: the server was not started again: %.*s",
+	    START_SIZE, error->text);
+	return s->given_up ? FAIL : SKIP;
+}
+
+/* Fails the test if the server has died of it. */
+static void
+look_for_crash(struct result *result, struct test_run *run)
+{
+	char *message = run->report.message, end[START_SIZE];
+
+	if (!start_has_ended(DEATH_WAIT))
+		return;
+	if (run->target.fd >= 0)
+		close(run->target.fd);	/* the test has not used it */
+	run->target.fd = -1;
+	result->crashed = true;
+	if (result->outcome == FAIL && run->report.ended == NULL)
+		*message = '\0';	/* it could not be reached: it had died */
+	snprintf(result->more, sizeof(result->more), "%sthe server %s%s",
+	    *message != '\0' ? "; " : "", start_end_text(end),
+	    result->outcome == PASS ? " after it had answered" : "");
+	result->outcome = FAIL;
+}
+
+/*
+ * Resolves and connects to the direct address when a test fails for the first
+ * time: an earlier connection would be a client that does nothing.
+ */
+static bool
+connect_direct(struct session *s, struct result *result)
+{
+	struct target *target = &s->direct.target;
+	struct dial_error error;
+
+	if (target->timeout > 0)
+		return true;
+	init_target(target, s->set);
+	target->fd = dial_any(&s->set->direct, target->timeout,
+	    &target->server, &error);
+	if (target->fd >= 0)
+		return true;
+	target->timeout = 0;
+	snprintf(result->more, sizeof(result->more), "; %.*s",
+	    DIAGNOSE_SIZE, error.text);
+	return false;
+}
+
+/* Repeats a failed test at the direct address, and says which side failed. */
+static void
+ask_direct(struct session *s, const struct test *test, struct result *result)
+{
+	const char *name = s->direct.target.server.name;
+	const char *there = s->direct.report.message;
 	enum outcome outcome;
 
-	if (set->skip[test]) {
-		strcpy(run->report.message, "left out by --skip");
-		return SKIP;
+	if (s->set->direct.host == NULL || !connect_direct(s, result))
+		return;
+	outcome = tests_run_one(&s->direct, test);
+	if (outcome == PASS)
+		snprintf(result->more, sizeof(result->more),
+		    "; correct at %s, so the fault is in between", name);
+	else if (strcmp(there, s->run.report.message) == 0)
+		snprintf(result->more, sizeof(result->more),
+		    "; the same fault at %s", name);
+	else
+		snprintf(result->more, sizeof(result->more), "; at %s: %s",
+		    name, there);
+}
+
+static struct result
+run_test(struct session *s, const struct test *test)
+{
+	struct result result = { .outcome = ensure_started(s) };
+
+	if (result.outcome != PASS)
+		return result;
+	result.outcome = tests_run_one(&s->run, test);
+	if (s->run.target.is_started)
+		look_for_crash(&result, &s->run);
+	if (result.outcome == FAIL)
+		ask_direct(s, test, &result);
+	return result;
+}
+
+static struct result
+run_or_skip(struct session *s, int i)
+{
+	struct result result = { .outcome = SKIP };
+	int64_t started = net_now();
+	char time[TEXT_TIME];
+
+	s->run.report = (struct report){ .ended = NULL };
+	if (s->set->skip[i]) {
+		strcpy(s->run.report.message, "left out by --skip");
+		return result;
 	}
-	outcome = tests_run_one(run, &tests_table[test]);
-	if (set->server.verbosity > 0)
-		fprintf(stderr, "%s took %s\n", name,
+	result = run_test(s, &tests_table[i]);
+	if (s->set->server.verbosity > 0)
+		fprintf(stderr, "%s took %s\n", tests_table[i].name,
 		    text_time(time, net_now() - started));
-	return outcome;
+	return result;
 }
 
 /* Runs the n selected tests, and returns how many failed. */
 static int
-run_selected(struct test_run *run, const struct settings *set, int n)
+run_selected(struct session *s, int n)
 {
 	int number = 0, failed = 0;
 
 	for (int i = 0; tests_table[i].name != NULL; i++) {
 		const char *name = tests_table[i].name;
-		enum outcome outcome;
+		struct result result;
 
-		if (!is_selected(set, i))
+		if (!is_selected(s->set, i))
 			continue;
 		number++;
-		check_show_progress(set, number, n, name);
-		outcome = run_or_skip(run, set, i);
-		check_show_progress(set, number, n, NULL);
-		print_outcome(number, name, outcome, &run->report);
-		failed += outcome == FAIL;
+		check_show_progress(s->set, number, n, name);
+		result = run_or_skip(s, i);
+		check_show_progress(s->set, number, n, NULL);
+		print_test_result(number, name, &result, &s->run.report);
+		failed += result.outcome == FAIL;
 	}
 	return failed;
 }
 
 /* Runs the tests against a server, and returns the exit status. */
 static enum status
-check_server(const struct settings *set, const struct address *address)
+check_server(const struct settings *set)
 {
-	static struct test_run run;
-	struct target *target = &run.target;
+	static struct session s;
 	int n = count_selected(set), failed;
 
+	s.set = set;
 	printf("TAP version 13\n"
 	    "1..%d\n", n);
 	args_flush();
-	target->timeout = set->server.timeout;
-	target->answer_left = target->eof_left = target->timeout;
-	connect_to_target(target, address);
-	failed = run_selected(&run, set, n);
-	printf("# %s: %d of %d test%s failed\n", target->server.name, failed,
-	    n, PLURAL(n));
+	connect_to_target(&s.run.target, set);
+	failed = run_selected(&s, n);
+	if (set->start.command != NULL)
+		start_stop();
+	printf("# %s: %d of %d test%s failed\n", s.run.target.server.name,
+	    failed, n, PLURAL(n));
 	args_flush();
 	return failed > 0 ? STATUS_NO : STATUS_OK;
+}
+
+/*
+ * Sets the address of the server. If check starts the server and no host or no
+ * port is given, it remains NULL or 0, and start_server() chooses it.
+ */
+static void
+set_address(struct settings *set, char *value, const char *what)
+{
+	bool starts = set->start.command != NULL;
+	uint16_t port = starts && !set->has_port ? 0 : set->server.port;
+
+	if (value == NULL && starts)
+		set->address = (struct address){ .port = port };
+	else
+		set->address = dial_address(what, value, port);
+	if (!starts)
+		return;
+	set->start.address = set->address;
+	set->start.timeout = set->server.timeout;
+	start_prepare(&set->start);
+}
+
+/* Runs the tests against a client (--client), and returns the exit status. */
+static enum status
+check_client(struct settings *set, const struct address *address)
+{
+	struct client_options *client = &set->client;
+
+	if (net_is_unix(address->host))
+		args_usage("--client: the address must have a port");
+	refuse_marks(set->only, MAX_TESTS, "a test of servers with --client");
+	refuse_marks(set->skip, MAX_TESTS, "a test of servers with --client");
+	client->address = address;
+	/* A port in the address is one that differs from the default. */
+	client->has_port = set->has_port || address->port != set->server.port;
+	client->profile = set->profile;
+	client->timeout = set->server.timeout;
+	client->has_only = set->has_only;
+	return client_tests_run(client);
 }
 
 static int
 check_run(int argc, char **argv)
 {
 	struct settings set = { .list = false };
-	struct address address;
 
 	options_parse(argc, argv, &mode_check, check_set, &set);
 	if (optind < argc && set.server.address != NULL)
 		args_usage("two addresses: --address and %s",
 		    args_shown(argv[optind]));
-	address = optind < argc ?
-	    dial_address("ADDRESS", argv[optind++], set.server.port) :
-	    dial_address("--address", set.server.address, set.server.port);
+	if (optind < argc)
+		set_address(&set, argv[optind++], "ADDRESS");
+	else
+		set_address(&set, set.server.address, "--address");
 	args_no_operands(argc, argv);
+	if (set.direct_value != NULL)
+		set.direct = dial_address("--direct", set.direct_value,
+		    set.server.port);
 	if (set.list) {
-		print_test_list();
+		if (set.client.command != NULL)
+			client_tests_list(profile_names);
+		else
+			print_test_list();
 		return STATUS_OK;
 	}
-	return (int)check_server(&set, &address);
+	if (set.client.command != NULL)
+		return (int)check_client(&set, &set.address);
+	refuse_marks(set.client.only, CLIENT_TESTS_MAX,
+	    "a test of clients without --client");
+	refuse_marks(set.client.skip, CLIENT_TESTS_MAX,
+	    "a test of clients without --client");
+	return (int)check_server(&set);
 }
 
 const struct mode mode_check = {
 	.name = "check",
 	.link = "echo_check",
-	.summary = "test a server and explain its faults",
+	.summary = "test a server or a client, and explain its faults",
 	.synopsis = "[ADDRESS] [-p PORT] [OPTION]...",
 	.options = check_options,
 	.run = check_run

@@ -1,502 +1,296 @@
 /*
- * Applies the usual mistakes to the bytes that were sent, and compares the
- * result with the bytes that came back. Mistakes that change single bytes
- * (case, line ends, NUL, encodings) are tried first, then mistakes that lose,
- * repeat or move whole blocks. A block is found again by its first bytes,
- * because no two places of a message are alike.
+ * A diagnosis is a hypothesis that predicts. Each model (model.h) predicts every
+ * conversation of the run so far. The candidates are the models that explain
+ * the failure and contradict no other conversation, with as few mistakes as
+ * possible. If they name several causes, a probe, which is one more short
+ * conversation, decides. The cause is printed only if a single one remains;
+ * otherwise the sentence states only what was observed.
  */
 #include "diagnose.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "change.h"
+#include "difference.h"
 #include "modes/lib/text.h"
-#include "talk.h"
 
-enum {
-	EXPLAINED = 64,		/* bytes that a changed byte has to explain */
-	UNIQUE = 8,		/* bytes that occur once in a message */
-	RANGE = 1024 * 1024,	/* how far a block is searched for, in bytes */
-	LARGE = 4096		/* a loss of this size is a block, in bytes */
-};
-
-/*
- * A mistake that acts on single bytes: writes what becomes of one byte to out,
- * and returns the number of bytes, at most 3.
- */
-typedef size_t byte_change(unsigned char in, unsigned char out[3]);
-
-static size_t
-put_byte(unsigned char byte, unsigned char *out)
-{
-	*out = byte;
-	return 1;
-}
-
-static size_t
-make_upper_case(unsigned char in, unsigned char *out)
-{
-	return put_byte(in >= 'a' && in <= 'z' ? in & 0xdf : in, out);
-}
-
-static size_t
-make_lower_case(unsigned char in, unsigned char *out)
-{
-	return put_byte(in >= 'A' && in <= 'Z' ? in | 0x20 : in, out);
-}
-
-static size_t
-insert_cr(unsigned char in, unsigned char *out)
-{
-	if (in != '\n')
-		return put_byte(in, out);
-	out[0] = '\r';
-	out[1] = '\n';
-	return 2;
-}
-
-static size_t
-drop_cr(unsigned char in, unsigned char *out)
-{
-	return in == '\r' ? 0 : put_byte(in, out);
-}
-
-static size_t
-drop_newline(unsigned char in, unsigned char *out)
-{
-	return in == '\n' ? 0 : put_byte(in, out);
-}
-
-static size_t
-drop_nul(unsigned char in, unsigned char *out)
-{
-	return in == '\0' ? 0 : put_byte(in, out);
-}
-
-static size_t
-drop_control(unsigned char in, unsigned char *out)
-{
-	return in < ' ' ? 0 : put_byte(in, out);
-}
-
-static size_t
-drop_high(unsigned char in, unsigned char *out)
-{
-	return in >= 0x80 ? 0 : put_byte(in, out);
-}
-
-static size_t
-clear_high_bit(unsigned char in, unsigned char *out)
-{
-	return put_byte(in & 0x7f, out);
-}
-
-static size_t
-high_to_question_mark(unsigned char in, unsigned char *out)
-{
-	return put_byte(in >= 0x80 ? '?' : in, out);
-}
-
-static size_t
-high_to_replacement(unsigned char in, unsigned char *out)
-{
-	if (in < 0x80)
-		return put_byte(in, out);
-	out[0] = 0xef;		/* U+FFFD in UTF-8 */
-	out[1] = 0xbf;
-	out[2] = 0xbd;
-	return 3;
-}
-
-static size_t
-latin1_to_utf8(unsigned char in, unsigned char *out)
-{
-	if (in < 0x80)
-		return put_byte(in, out);
-	out[0] = 0xc0 | in >> 6;
-	out[1] = 0x80 | (in & 0x3f);
-	return 2;
-}
-
-static size_t
-double_255(unsigned char in, unsigned char *out)
-{
-	out[0] = out[1] = in;
-	return in == 0xff ? 2 : 1;
-}
-
-static const struct {
-	byte_change *apply;
-	const char *sentence;
-} byte_changes[] = {
-	{ make_upper_case, "lower case became upper case" },
-	{ make_lower_case, "upper case became lower case" },
-	{ insert_cr,
-	    "a CR was inserted before a newline: a stream in text mode?" },
-	{ drop_cr, "a CR was dropped: a stream in text mode?" },
-	{ drop_newline, "a newline was dropped" },
-	{ drop_nul, "a NUL byte was dropped: a string function?" },
-	{ drop_control, "a control byte was dropped" },
-	{ drop_high,
-	    "bytes above 127 were dropped: does the server expect ASCII?" },
-	{ clear_high_bit,
-	    "the eighth bit was cleared: does the server expect ASCII?" },
-	{ high_to_question_mark,
-	    "bytes above 127 became ?: does the server expect ASCII?" },
-	{ high_to_replacement, "bytes that are not UTF-8 were replaced by "
-	    "U+FFFD: does the server decode text?" },
-	{ latin1_to_utf8, "bytes above 127 were encoded as UTF-8: does the "
-	    "server decode them as Latin-1?" },
-	{ double_255, "byte 255 was doubled: the escape of telnet?" }
-};
-
-enum { BYTE_CHANGES = sizeof(byte_changes) / sizeof(*byte_changes) };
-
-static size_t
-min_size(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-/*
- * Applies a change to n bytes, at most EXPLAINED. Returns the number of bytes
- * written to out.
- */
-static size_t
-apply_change(byte_change *apply, const unsigned char *in, size_t n,
-    unsigned char out[3 * EXPLAINED])
-{
-	size_t size = 0;
-
-	for (size_t i = 0; i < n; i++)
-		size += apply(in[i], out + size);
-	return size;
-}
-
-/* Whether a change explains the bytes from the first wrong one on. */
-static bool
-change_explains(byte_change *apply, const struct talk *t)
-{
-	unsigned char sent[EXPLAINED], changed[3 * EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, t->differs_at, sent,
-	    EXPLAINED);
-	size_t size = min_size(apply_change(apply, sent, n, changed),
-	    t->wrong_size);
-
-	return size > 0 && memcmp(changed, t->wrong, size) == 0;
-}
-
-/* The sentence for the change that explains the wrong bytes, or NULL. */
+/* " of 16 bytes", or nothing if the size is not known. */
 static const char *
-find_byte_change(const struct talk *t)
+size_text(char out[64], const char *before, size_t size, const char *unknown)
 {
-	for (int i = 0; i < BYTE_CHANGES; i++)
-		if (change_explains(byte_changes[i].apply, t))
-			return byte_changes[i].sentence;
-	return NULL;
+	if (size > 0)
+		snprintf(out, 64, "%s%zu bytes", before, size);
+	return size > 0 ? out : unknown;
 }
 
-/* The part of the message around the first wrong byte. */
-struct context {
-	unsigned char *bytes;
-	size_t size;
-	size_t at;		/* index of the first wrong byte */
-};
-
-/* Returns false if there is no memory. The caller frees c->bytes. */
-static bool
-load_context(struct context *c, const struct talk *t)
+/* Writes the only cause of a verdict. */
+static void
+write_cause(char *out, const struct verdict *v, const struct observation *o)
 {
-	c->at = (size_t)(t->differs_at < RANGE ? t->differs_at : RANGE);
-	c->bytes = malloc(2 * RANGE);
-	if (c->bytes == NULL)
-		return false;
-	c->size = talk_message_bytes(&t->plan.message, t->differs_at - c->at,
-	    c->bytes, 2 * RANGE);
-	return true;
-}
+	const struct model *m = &v->model;
+	enum cause cause = v->cause;
+	char size[64];
+	size_t read_size = v->read_size;
+	unsigned char bytes[MODEL_MESSAGE];
+	size_t n = talk_message_bytes(&o->plan.message, 0, bytes,
+	    sizeof(bytes)), i = 0, length = 1;
 
-/* How many bytes to compare when a place in the message is searched for. */
-static size_t
-search_size(const struct context *c, const struct talk *t)
-{
-	return min_size(UNIQUE, min_size(c->size - c->at, t->wrong_size));
-}
-
-/* After how many wrong bytes the right ones follow; 0: they do not follow. */
-static size_t
-count_inserted(const struct context *c, const struct talk *t)
-{
-	const unsigned char *right = c->bytes + c->at, *found;
-	size_t rest = c->size - c->at;
-
-	/*
-	 * A rest this short may also occur within the inserted bytes, so look
-	 * for it at the end.
-	 */
-	if (rest < UNIQUE && t->wrong_size > rest &&
-	    memcmp(t->wrong + t->wrong_size - rest, right, rest) == 0)
-		return t->wrong_size - rest;
-	found = memmem(t->wrong, t->wrong_size, right, search_size(c, t));
-	return found == NULL ? 0 : (size_t)(found - t->wrong);
-}
-
-/*
- * How many bytes of the message are missing before the wrong bytes; 0: none.
- * The search has no limit, because a short write can lose megabytes.
- */
-static uint64_t
-count_lost(const struct context *c, const struct talk *t)
-{
-	static unsigned char bytes[RANGE];
-	size_t n = search_size(c, t), size;
-
-	for (uint64_t from = t->differs_at;
-	    (size = talk_message_bytes(&t->plan.message, from, bytes,
-	    RANGE)) >= n; from += RANGE - n + 1) {
-		const unsigned char *found = memmem(bytes, size, t->wrong, n);
-
-		if (found != NULL)
-			return from + (uint64_t)(found - bytes) -
-			    t->differs_at;
+	switch ((unsigned)cause) {
+	case CAUSE_END + MODEL_SHORT_READ:
+		snprintf(out, DIAGNOSE_SIZE, "takes a %s for the end of the "
+		    "message", size_text(size, "recv of fewer than ",
+		    read_size, "short recv"));
+		break;
+	case CAUSE_END + MODEL_ONE_READ:
+		snprintf(out, DIAGNOSE_SIZE, "one recv%s per connection",
+		    size_text(size, " of ", read_size, ""));
+		break;
+	case CAUSE_END + MODEL_FEW_CHARACTERS:
+		snprintf(out, DIAGNOSE_SIZE, "counts characters instead of "
+		    "bytes, and takes fewer than %s for the end of the "
+		    "message", size_text(size, "the ", read_size, "the bytes "
+		    "of a recv"));
+		break;
+	case CAUSE_END + MODEL_NOTHING_WAITING:
+		snprintf(out, DIAGNOSE_SIZE, "takes the time when no byte is "
+		    "waiting for the end of the message");
+		break;
+	case CAUSE_WAITS:
+		snprintf(out, DIAGNOSE_SIZE, "waits for a %s before it "
+		    "answers", size_text(size, "recv of fewer than ",
+		    read_size, "short recv"));
+		break;
+	case CAUSE_AT_EOF:
+		snprintf(out, DIAGNOSE_SIZE, "keeps the answer until the end "
+		    "of file");
+		break;
+	case CAUSE_LINES:
+		snprintf(out, DIAGNOSE_SIZE, "answers only complete lines");
+		break;
+	case CAUSE_ASCII:
+		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as ASCII, and "
+		    "fails at a byte above 127");
+		break;
+	case CAUSE_UTF8:
+		while (i < n && length > 0)
+			i += length = text_utf8_size(bytes + i, n - i);
+		snprintf(out, DIAGNOSE_SIZE, "decodes %s as UTF-8, and fails "
+		    "at %s", size_text(size, "each recv of ", i == n ?
+		    read_size : 0, "the bytes of each recv"), i == n ?
+		    "a part of a character" : "a byte that is not UTF-8");
+		break;
+	default:
+		snprintf(out, DIAGNOSE_SIZE, "%s",
+		    change_sentence(m->change));
 	}
-	return 0;
+	if (m->stays_open && cause < CAUSE_CHANGE)
+		strncat(out, ", and leaves the connection open",
+		    DIAGNOSE_SIZE - strlen(out) - 1);
 }
 
-/* How many bytes before the first wrong one the message repeats; 0: none. */
-static size_t
-count_repeated(const struct context *c, const struct talk *t)
-{
-	const unsigned char *right = c->bytes + c->at;
-	const unsigned char *found = memmem(c->bytes, c->at, t->wrong,
-	    search_size(c, t));
-
-	return found == NULL ? 0 : (size_t)(right - found);
-}
-
-/* The size of a block that came back in reverse order; 0: none did. */
-static size_t
-count_reversed(const struct context *c, const struct talk *t)
-{
-	const unsigned char *right = c->bytes + c->at, *found;
-	unsigned char reversed[UNIQUE];
-	size_t n = search_size(c, t);
-
-	for (size_t i = 0; i < n; i++)
-		reversed[i] = t->wrong[n - 1 - i];
-	found = memmem(right, c->size - c->at, reversed, n);
-	return found == NULL ? 0 : (size_t)(found - right) + n;
-}
-
-/* A few bytes have changed, and the many others are in their places. */
+/* Writes the cause, if it is proven, and returns whether it is. */
 static bool
-diagnose_damage(char *out, const struct context *c, const struct talk *t)
+find_cause(char *out, const struct verdict *v, const struct observation *o)
 {
-	size_t n = min_size(t->wrong_size, c->size - c->at), count = 0;
+	const uint64_t text = CAUSE_BIT(CAUSE_UTF8) | CAUSE_BIT(CAUSE_ASCII);
 
-	for (size_t i = 0; i < n; i++)
-		count += t->wrong[i] != c->bytes[c->at + i];
-	if (t->wrong_size > n || (count > 1 && count > n / 4))
-		return false;
-	if (count == 1)
-		snprintf(out, DIAGNOSE_SIZE, "one byte changed: 0x%02x became "
-		    "0x%02x at offset %" PRIu64, c->bytes[c->at], t->wrong[0],
-		    t->differs_at);
-	else
-		snprintf(out, DIAGNOSE_SIZE, "%zu of %zu bytes changed from "
-		    "offset %" PRIu64 " on", count, n, t->differs_at);
-	return true;
-}
-
-static const char *
-was_or_were(uint64_t n)
-{
-	return n == 1 ? " was" : "s were";
-}
-
-/* Bytes were swapped, doubled, inserted, lost or reversed. */
-static bool
-diagnose_move(char *out, const struct context *c, const struct talk *t)
-{
-	size_t inserted = count_inserted(c, t);
-	size_t repeated = count_repeated(c, t);
-	size_t reversed = count_reversed(c, t);
-	uint64_t lost = count_lost(c, t), at = t->differs_at;
-
-	if (inserted > 0 && lost > 0)
-		snprintf(out, DIAGNOSE_SIZE, "blocks of %zu and %" PRIu64
-		    " bytes were swapped at offset %" PRIu64, inserted, lost,
-		    at);
-	else if (repeated > 0 && (inserted == 0 || repeated == inserted))
-		snprintf(out, DIAGNOSE_SIZE, "%zu byte%s doubled at offset %"
-		    PRIu64, repeated, was_or_were(repeated), at - repeated);
-	else if (inserted > 0 && at == 0)
-		snprintf(out, DIAGNOSE_SIZE, "%zu unexpected byte%s came "
-		    "before the echo: a banner?", inserted, PLURAL(inserted));
-	else if (inserted > 0)
-		snprintf(out, DIAGNOSE_SIZE, "%zu byte%s inserted at offset %"
-		    PRIu64, inserted, was_or_were(inserted), at);
-	else if (lost > 0)
-		snprintf(out, DIAGNOSE_SIZE, "%" PRIu64 " byte%s lost at "
-		    "offset %" PRIu64 "%s", lost, was_or_were(lost), at,
-		    lost >= LARGE ? ": the rest of a short write?" : "");
-	else if (reversed > 1)
-		snprintf(out, DIAGNOSE_SIZE, "a block of %zu bytes came back "
-		    "in reverse order at offset %" PRIu64, reversed, at);
+	if (v->causes == CAUSE_BIT(v->cause))
+		write_cause(out, v, o);
+	else if ((v->causes & ~text) == 0)
+		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as text, and "
+		    "fails at a byte above 127");
+	else if (v->causes < CAUSE_BIT(CAUSE_WAITS) &&
+	    o->received == o->plan.burst)
+		snprintf(out, DIAGNOSE_SIZE, "one message per connection");
 	else
 		return false;
 	return true;
 }
 
-static void
-diagnose_difference(char *out, const struct talk *t)
+/* All bytes that came back; at most MODEL_REPLY. Returns how many. */
+static size_t
+reply_bytes(const struct observation *o, unsigned char *out)
 {
-	const char *sentence = find_byte_change(t);
-	struct context c;
+	size_t same = (size_t)(o->differs ? o->differs_at : o->received), n;
 
-	if (sentence != NULL) {
-		snprintf(out, DIAGNOSE_SIZE, "%s", sentence);
-		return;
-	}
-	if (!load_context(&c, t)) {
-		snprintf(out, DIAGNOSE_SIZE, "the bytes differ from those "
-		    "that were sent");
-		return;
-	}
-	if (!diagnose_damage(out, &c, t) && !diagnose_move(out, &c, t))
-		snprintf(out, DIAGNOSE_SIZE, "the bytes differ from those "
-		    "that were sent, from offset %" PRIu64 " on",
-		    t->differs_at);
-	free(c.bytes);
+	if (same > MODEL_REPLY)
+		same = MODEL_REPLY;
+	n = talk_message_bytes(&o->plan.message, 0, out, same);
+	same = o->wrong_size < MODEL_REPLY - n ? o->wrong_size :
+	    MODEL_REPLY - n;
+	memcpy(out + n, o->wrong, same);
+	return n + same;
 }
 
-/* The whole message came back, and then more bytes. */
-static void
-diagnose_surplus(char *out, const struct talk *t)
+/* The size of what came before the echo of a short message; 0: nothing. */
+static size_t
+prefix_size(const struct observation *o, const unsigned char *reply,
+    size_t size)
 {
-	unsigned char sent[EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, 0, sent, EXPLAINED);
-	bool repeats = n > 0 &&
-	    memcmp(t->wrong, sent, min_size(n, t->wrong_size)) == 0;
+	unsigned char message[MODEL_MESSAGE];
+	size_t n = talk_message_bytes(&o->plan.message, 0, message,
+	    sizeof(message));
 
-	if (repeats && t->wrong_size >= t->differs_at)
-		snprintf(out, DIAGNOSE_SIZE, "the whole message came twice");
-	else if (repeats)
-		snprintf(out, DIAGNOSE_SIZE, "the beginning of the message "
-		    "came again");
-	else if (t->differs_at == 0)
-		snprintf(out, DIAGNOSE_SIZE, "%zu byte%s came before the "
-		    "client had sent any: a banner?", t->wrong_size,
-		    PLURAL(t->wrong_size));
-	else if (t->wrong[0] == '\0')
-		snprintf(out, DIAGNOSE_SIZE, "a NUL byte was added: does the "
-		    "server send the end of a C string?");
-	else if (t->wrong[0] == '\n' || t->wrong[0] == '\r')
-		snprintf(out, DIAGNOSE_SIZE, "a line end was added");
-	else
-		snprintf(out, DIAGNOSE_SIZE, "%zu surplus byte%s came after "
-		    "the message", t->wrong_size, PLURAL(t->wrong_size));
+	return size > n && memcmp(reply + size - n, message, n) == 0 ?
+	    size - n : 0;
 }
 
 /*
- * The sentence for a change that drops every byte of what is missing at the
- * end of the message, or NULL.
+ * Sends another message to a server that answered with other bytes, and
+ * compares both answers. Returns false if they have nothing in common.
  */
-static const char *
-find_dropping_change(const struct talk *t)
-{
-	unsigned char missing[EXPLAINED], changed[3 * EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, t->received, missing,
-	    EXPLAINED);
-
-	for (int i = 0; i < BYTE_CHANGES; i++)
-		if (apply_change(byte_changes[i].apply, missing, n,
-		    changed) == 0)
-			return byte_changes[i].sentence;
-	return n > 0 && missing[0] == '\0' ?
-	    "the bytes from a NUL byte on were dropped: a string function?" :
-	    NULL;
-}
-
 static bool
-stopped_after_first_burst(const struct talk *t)
+ask_again(char *out, struct history *h, struct target *target)
 {
-	return t->received > 0 && t->received == t->plan.burst;
-}
+	static unsigned char a[MODEL_REPLY], b[MODEL_REPLY];
+	static const struct plan other = { .message = {
+	    .content = LETTERS, .size = 29, .seed = 78 } };
+	const struct observation *o = candidates_last(h);
+	size_t a_size, b_size, prefix;
 
-static void
-diagnose_timeout(char *out, const struct talk *t)
-{
-	const char *sentence = find_dropping_change(t);
-
-	if (t->received >= t->plan.message.size)
-		snprintf(out, DIAGNOSE_SIZE, "did not close after the "
-		    "client's end of file");
-	else if (t->probe == PROBE_NEWLINE)
-		snprintf(out, DIAGNOSE_SIZE, "answered only after a newline: "
-		    "does the server read lines?");
-	else if (t->probe == PROBE_FIN)
-		snprintf(out, DIAGNOSE_SIZE, "answered only after the "
-		    "client's end of file: does the server read until then, "
-		    "or not flush its output?");
-	else if (sentence != NULL)
-		snprintf(out, DIAGNOSE_SIZE, "%s", sentence);
-	else if (t->received == 0)
-		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
-		    t->probe == PROBE_LOST ? ", but answered a later byte" :
-		    "");
-	else if (stopped_after_first_burst(t) && t->plan.pause > 0)
-		snprintf(out, DIAGNOSE_SIZE, "did not answer any more after a "
-		    "pause");
-	else
-		snprintf(out, DIAGNOSE_SIZE, "%s after %" PRIu64 " of %" PRIu64
-		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
-		    "stopped", t->received, t->plan.message.size);
-}
-
-static const char *
-question_about_close(const struct talk *t)
-{
-	if (stopped_after_first_burst(t))
-		return "one message per connection?";
-	if (!t->fin_sent)
-		return "one recv per connection?";
-	if (t->end == TALK_ERROR)
-		return "does the server close with unread input?";
-	return "does the server drop pending output at end of file?";
-}
-
-static void
-diagnose_close(char *out, const struct talk *t)
-{
-	bool was_reset = t->end == TALK_ERROR;
-	const char *how = was_reset ? "reset the connection" : "closed";
-	const char *question = question_about_close(t);
-
-	if (t->received >= t->plan.message.size)
-		snprintf(out, DIAGNOSE_SIZE, "%s%s", how, was_reset ?
-		    " instead of closing it" : "");
-	else if (t->received == 0)
-		snprintf(out, DIAGNOSE_SIZE, "%s without an answer%s%s", how,
-		    t->fin_sent ? ": " : "", t->fin_sent ? question : "");
-	else
-		snprintf(out, DIAGNOSE_SIZE, "%s after %" PRIu64 " of %" PRIu64
-		    " bytes: %s", how, t->received, t->plan.message.size,
-		    question);
+	if (o->plan.message.size == 0 || o->plan.message.size > MODEL_MESSAGE ||
+	    o->is_dead || !candidates_hold_probe(h, &other, target))
+		return false;
+	o = candidates_last(h);
+	a_size = reply_bytes(o, a);
+	b_size = reply_bytes(o - 1, b);
+	if (a_size == b_size && memcmp(a, b, a_size) == 0) {
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came back "
+		    "for two messages: the answer does not depend on the "
+		    "message", a_size, PLURAL(a_size));
+		return true;
+	}
+	prefix = prefix_size(o - 1, b, b_size);
+	if (prefix == 0 || a_size < prefix || memcmp(a, b, prefix) != 0 ||
+	    prefix_size(o, a, a_size) != prefix)
+		return false;
+	snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came before the "
+	    "echo of two messages", prefix, PLURAL(prefix));
+	return true;
 }
 
 const char *
-diagnose_talk(char out[DIAGNOSE_SIZE], const struct talk *t)
+diagnose_probe_text(enum probe probe)
 {
-	if (t->differs && t->differs_at == t->plan.message.size)
-		diagnose_surplus(out, t);
-	else if (t->differs)
-		diagnose_difference(out, t);
-	else if (t->end == TALK_TIMEOUT)
-		diagnose_timeout(out, t);
+	switch (probe) {
+	case PROBE_NEWLINE:
+		return "a newline";
+	case PROBE_CRLF:
+		return "CR LF";
+	case PROBE_NUL:
+		return "a NUL byte";
+	default:
+		return "the client's end of file";
+	}
+}
+
+static void
+describe_timeout(char *out, const struct talk *t)
+{
+	uint64_t size = t->plan.message.size;
+
+	if (t->received >= size)
+		snprintf(out, DIAGNOSE_SIZE, "did not close after the "
+		    "client's end of file");
+	else if (t->received > 0 && t->received == t->plan.burst &&
+	    t->plan.pause > 0)
+		snprintf(out, DIAGNOSE_SIZE, "did not answer any more after a "
+		    "pause");
+	else if (t->received > 0)
+		snprintf(out, DIAGNOSE_SIZE, "%s after %" PRIu64 " of %" PRIu64
+		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
+		    "stopped", t->received, size);
+	else if (t->probe == PROBE_LOST)
+		snprintf(out, DIAGNOSE_SIZE, "answered only after further "
+		    "bytes, and not with the missing ones");
+	else if (t->probe == PROBE_NOTHING)
+		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
+		    t->fin_sent && !(t->plan.flags & SEND_FIN) ? ", not even "
+		    "after a newline, CR LF, a NUL byte and end of file" : "");
+	if (t->received < size && t->probe != PROBE_NOTHING &&
+	    t->probe != PROBE_LOST)
+		snprintf(out, DIAGNOSE_SIZE, "answered only after %s",
+		    diagnose_probe_text(t->probe));
+}
+
+static void
+describe_close(char *out, const struct talk *t)
+{
+	bool was_reset = t->end == TALK_ERROR;
+	const char *how = was_reset ? "reset the connection" : "closed";
+	uint64_t size = t->plan.message.size;
+
+	if (size > 0 && t->sent == 0)
+		snprintf(out, DIAGNOSE_SIZE, "%s before the client had sent "
+		    "anything", how);
+	else if (t->received >= size)
+		snprintf(out, DIAGNOSE_SIZE, "%s%s", how, was_reset ?
+		    " instead of closing it" : "");
+	else if (t->received == 0)
+		snprintf(out, DIAGNOSE_SIZE, "%s without an answer", how);
 	else
-		diagnose_close(out, t);
+		snprintf(out, DIAGNOSE_SIZE, "%s after %" PRIu64 " of %" PRIu64
+		    " bytes", how, t->received, size);
+}
+
+const char *
+diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
+{
+	char difference[DIFFERENCE_SIZE];
+
+	if (t->differs) {
+		difference_describe(difference, t);
+		snprintf(out, DIAGNOSE_SIZE, "%s", difference);
+	} else if (t->end == TALK_TIMEOUT) {
+		describe_timeout(out, t);
+	} else {
+		describe_close(out, t);
+	}
+	return out;
+}
+
+/* Whether the server dropped the end of an answer because of the FIN. */
+static bool
+drops_output_at_fin(struct history *h, const struct talk *t)
+{
+	const struct observation *o = candidates_last(h);
+	struct plan plan = t->plan;
+
+	if (!(plan.flags & SEND_FIN) || t->differs ||
+	    t->end == TALK_TIMEOUT || t->received >= plan.message.size ||
+	    o->is_dead)
+		return false;
+	plan.flags = 0;
+	return candidates_hold_probe(h, &plan, t->target) &&
+	    candidates_is_correct(candidates_last(h) - 1);
+}
+
+const char *
+diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
+{
+	char cause[DIAGNOSE_SIZE] = "", observed[DIAGNOSE_SIZE];
+	bool is_dead = candidates_last(h)->is_dead;
+	bool by_fin = drops_output_at_fin(h, t);
+	bool ends_early = t->received < t->plan.message.size || t->differs;
+	struct verdict verdict = { .causes = 0 };
+	bool found = !by_fin && ends_early && t->sent > 0 &&
+	    candidates_decide(&verdict, h, t->target) &&
+	    find_cause(cause, &verdict, candidates_last(h));
+	bool alone = found && verdict.cause >= CAUSE_CHANGE;
+
+	if (!found && !by_fin && t->differs)
+		alone = ask_again(cause, h, t->target);
+	if (by_fin)
+		snprintf(cause, sizeof(cause), "the server, or a proxy in "
+		    "between, drops pending output at the client's end of "
+		    "file");
+	diagnose_observation(observed, t);
+	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%s%.160s",
+	    alone ? cause : observed,
+	    is_dead ? ", and the server has accepted no "
+	    "connection since" : "",
+	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause);
 	return out;
 }

@@ -1,17 +1,28 @@
 /*
- * Finds the most likely mistake of a server from the bytes that came back.
+ * Finds the mistake of a server from everything that its conversations have
+ * shown so far.
  */
 #ifndef DIAGNOSE_H
 #define DIAGNOSE_H
 
+#include "candidates.h"
 #include "talk.h"
 
-enum { DIAGNOSE_SIZE = 160 };	/* room for a sentence, in bytes */
+enum { DIAGNOSE_SIZE = 320 };	/* room for a sentence, in bytes */
 
 /*
- * Writes one sentence about a conversation that is not correct to out, and
- * returns out. The sentence contains no double quotes.
+ * Writes one sentence about the last conversation recorded, which is not
+ * correct: what was observed and, if it is proven, the mistake that causes it.
+ * To decide between several mistakes it holds further conversations. Returns
+ * out. The sentence contains no double quotes.
  */
-const char *diagnose_talk(char out[DIAGNOSE_SIZE], const struct talk *);
+const char *diagnose_talk(char out[DIAGNOSE_SIZE], struct history *,
+    const struct talk *);
+
+/* The same without a cause. */
+const char *diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *);
+
+/* What makes a silent server answer, for "answered only after %s". */
+const char *diagnose_probe_text(enum probe);
 
 #endif

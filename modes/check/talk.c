@@ -29,6 +29,15 @@ static unsigned char piece[PIECE], expected[PIECE];
 /* How long to wait for surplus bytes after a complete echo. */
 static const int64_t SURPLUS_WAIT = 150 * NET_MS;
 
+/*
+ * How long a server may take to close first after the whole echo. Without this
+ * time, what such a server does would depend on whether it has seen the FIN.
+ */
+static const int64_t CLOSE_FIRST_WAIT = 30 * NET_MS;
+
+/* How long a server may refuse connections before it is taken to be gone. */
+static const int64_t REFUSED_WAIT = 100 * NET_MS;
+
 /* Without room to write for this long, the buffers are taken to be full. */
 static const int64_t BUFFERS_FULL = 300 * NET_MS;
 
@@ -122,29 +131,57 @@ current_timeout(const struct target *target, int64_t left)
 	return max_time(left, talk_short_timeout(target));
 }
 
+/*
+ * Connects within the current timeout. A server that opens a new listener for
+ * each client refuses connections for a moment between two clients.
+ */
+static int
+connect_again(struct target *target)
+{
+	int64_t until = net_now() + REFUSED_WAIT;
+	int fd;
+
+	while ((fd = dial_connect(&target->server, current_timeout(target,
+	    target->answer_left))) == -ECONNREFUSED && !target->refuses &&
+	    net_now() < until)
+		net_poll(NULL, 0, 5 * NET_MS);
+	target->refuses = fd == -ECONNREFUSED;
+	if (fd == -ETIMEDOUT)
+		target->answer_left = 0;
+	return fd;
+}
+
 int
 talk_open(struct talk *t, const struct plan *plan, struct target *target)
 {
 	*t = (struct talk){ .plan = *plan, .target = target,
 	    .reading = !(plan->flags & NO_READ) };
 	t->started = net_now();
-	t->fd = target->fd;
+	t->fd = target->fd >= 0 ? target->fd : connect_again(target);
 	target->fd = -1;
-	if (t->fd < 0)
-		t->fd = dial_connect(&target->server,
-		    current_timeout(target, target->answer_left));
-	if (t->fd == -ETIMEDOUT)
-		target->answer_left = 0;
 	t->last_progress = t->last_write = net_now();
-	return t->fd < 0 ? t->fd : 0;
+	if (t->fd < 0)
+		return t->fd;
+	target->opened++;
+	t->whole = net_segment_size(t->fd);
+	if (t->whole == 0)	/* a Unix socket has no segments */
+		t->whole = PIECE;
+	return 0;
+}
+
+void
+talk_hang_up(struct talk *t)
+{
+	if (t->fd >= 0)
+		close(t->fd);
+	t->fd = -1;
 }
 
 void
 talk_close(struct talk *t)
 {
-	close(t->fd);
+	talk_hang_up(t);
 	free(t->wrong);
-	t->fd = -1;
 	t->wrong = NULL;
 }
 
@@ -213,6 +250,7 @@ static void
 end_talk(struct talk *t, enum talk_end end)
 {
 	t->end = end;
+	t->ended_first = end != TALK_TIMEOUT && !t->fin_sent;
 	t->last_progress = net_now();
 }
 
@@ -446,6 +484,8 @@ talk_finish(struct talk *t)
 {
 	bool must_end = t->plan.flags & SEND_FIN;
 
+	if (!must_end)
+		talk_receive(t, CLOSE_FIRST_WAIT);
 	if (t->end != TALK_OPEN)
 		return;
 	send_fin_once(t);
@@ -489,10 +529,20 @@ probe_answer(struct talk *t, enum probe cause)
 void
 talk_probe(struct talk *t)
 {
+	static const struct {
+		const char *bytes;
+		size_t size;
+		enum probe probe;
+	} probes[] = { { "\n", 1, PROBE_NEWLINE }, { "\r\n", 2, PROBE_CRLF },
+	    { "", 1, PROBE_NUL } };
+
 	if (t->fin_sent || t->differs)
 		return;
-	if (net_send(t->fd, "\n", 1, false) == 1)
-		t->probe = probe_answer(t, PROBE_NEWLINE);
+	for (size_t i = 0; t->probe == PROBE_NOTHING &&
+	    i < sizeof(probes) / sizeof(*probes); i++) {
+		if (net_send(t->fd, probes[i].bytes, probes[i].size, false) > 0)
+			t->probe = probe_answer(t, probes[i].probe);
+	}
 	if (t->probe == PROBE_NOTHING) {
 		send_fin_once(t);
 		t->probe = probe_answer(t, PROBE_FIN);

@@ -40,7 +40,10 @@ size_t talk_message_bytes(const struct message *, uint64_t offset,
 /* The server under test, and how much of the timeout it has used up. */
 struct target {
 	struct dial_server server;
-	int fd;			/* the first connection until used, then -1 */
+	int fd;			/* a connection for the next talk, or -1 */
+	int opened;		/* connections, in all */
+	bool refuses;		/* it refused the last connection */
+	bool is_started;	/* by check, so the server is known to run */
 	int64_t timeout;	/* ns */
 	int64_t answer_left;	/* ns of the timeout left for answers */
 	int64_t eof_left;	/* ns of the timeout left for ends of file */
@@ -75,7 +78,9 @@ enum talk_end { TALK_OPEN, TALK_EOF, TALK_ERROR, TALK_TIMEOUT };
 enum probe {
 	PROBE_NOTHING,		/* no answer, or not probed */
 	PROBE_NEWLINE,		/* it answered after a newline */
-	PROBE_FIN,		/* it answered after the client's FIN */
+	PROBE_CRLF,		/* the same after CR LF, */
+	PROBE_NUL,		/* a NUL byte, */
+	PROBE_FIN,		/* or the client's FIN */
 	PROBE_LOST		/* it answered, but not what was missing */
 };
 
@@ -84,6 +89,7 @@ struct talk {
 	struct target *target;
 	int64_t max_wait;	/* ns; 0: as long as the target's timeout */
 	int fd;
+	size_t whole;		/* bytes that are surely sent in one piece */
 	bool fin_sent;
 	bool write_failed;	/* there may still be bytes to read */
 	bool reading;		/* false while NO_READ applies */
@@ -93,6 +99,7 @@ struct talk {
 	unsigned char *wrong;	/* bytes received from that offset on */
 	size_t wrong_size;
 	enum talk_end end;
+	bool ended_first;	/* the server ended it before the client's FIN */
 	enum probe probe;
 	int error;		/* errno, for TALK_ERROR */
 	/* Times as from net_now(), in ns; progress: bytes sent or received. */
@@ -101,6 +108,11 @@ struct talk {
 
 /* Connects. Returns 0, or -errno with nothing to be closed. */
 int talk_open(struct talk *, const struct plan *, struct target *);
+
+/* Closes the connection; what was received can still be looked at. */
+void talk_hang_up(struct talk *);
+
+/* Frees the conversation, and closes its connection if that is open. */
 void talk_close(struct talk *);
 
 /*
@@ -111,7 +123,8 @@ void talk_run(struct talk *, size_t n);
 
 /*
  * Sends FIN and reads until the server's end of file. Waits for the timeout
- * if the plan has SEND_FIN, else only long enough to see surplus bytes.
+ * if the plan has SEND_FIN. Otherwise it gives the server a moment to close
+ * first, and then waits only long enough to see surplus bytes.
  */
 void talk_finish(struct talk *);
 
@@ -125,8 +138,9 @@ void talk_receive(struct talk *, int64_t ns);
 void talk_fill_buffers(struct talk *, int64_t ns);
 
 /*
- * After TALK_TIMEOUT: sends a newline, then FIN, to find out which of them the
- * server was waiting for (t->probe). The conversation cannot be continued.
+ * After TALK_TIMEOUT: sends a newline, CR LF, a NUL byte, and then FIN, to find
+ * out which of them the server was waiting for (t->probe). The conversation
+ * cannot be continued.
  */
 void talk_probe(struct talk *);
 

@@ -17,6 +17,7 @@
 
 #include "modes/lib/dial.h"
 #include "modes/lib/net.h"
+#include "survival.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -72,86 +73,48 @@ report_failed_connect(struct test_run *run, int error)
 	dial_explain(&reason, &run->target.server, error);
 	if (reason.status == STATUS_LOCAL)
 		return set_message(run, SKIP, "%s", reason.text);
+	if (error == ECONNREFUSED && run->target.is_started)
+		return set_message(run, FAIL, "connection refused, although "
+		    "the server is running");
+	if (error == ECONNREFUSED && run->target.opened > run->opened_before)
+		return set_message(run, FAIL, "connection refused after the "
+		    "server had accepted %d in this test",
+		    run->target.opened - run->opened_before);
 	if (error == ECONNREFUSED)
-		return set_message(run, FAIL, "connection refused: has the "
-		    "server ended after a client?");
+		return set_message(run, FAIL, "not tried: the server has not "
+		    "accepted a connection since %s", run->accepted_in);
+	if (error == ETIMEDOUT && run->target.opened > 0)
+		return set_message(run, FAIL, "cannot connect: timed out: the "
+		    "queue of connections (backlog) stayed full");
 	return set_message(run, FAIL, "cannot connect: %s", strerror(error));
 }
 
-static const char *
-talk_end_text(const struct talk *t)
-{
-	switch (t->end) {
-	case TALK_EOF:
-		return "end of file";
-	case TALK_ERROR:
-		return strerror(t->error);
-	case TALK_TIMEOUT:
-		return "timed out";
-	default:
-		return "open";
-	}
-}
-
-/* What was sent, and how: "70 of 140 bytes, 70 at a time every 400.0 ms". */
-static void
-describe_sent(char *out, size_t room, const struct talk *t)
-{
-	const struct plan *p = &t->plan;
-	char bursts[48] = "", time[TEXT_TIME];
-
-	if (p->burst > 0)
-		snprintf(bursts, sizeof(bursts), ", %" PRIu64 " at a time%s%s",
-		    p->burst, p->pause > 0 ? " every " : "", p->pause > 0 ?
-		    text_time(time, p->pause) : "");
-	snprintf(out, room, "%" PRIu64 " of %" PRIu64 " byte%s%s%s", t->sent,
-	    p->message.size, PLURAL(p->message.size), bursts,
-	    t->fin_sent ? ", then end of file" : "");
-}
-
-/* Quotes the bytes expected and received around the offset of the report. */
-static void
-quote_around_offset(struct report *r, const struct talk *t)
-{
-	enum { BEFORE = 8, FROM = 24 };
-	unsigned char bytes[BEFORE + FROM];
-	uint64_t from = r->offset > BEFORE ? r->offset - BEFORE : 0;
-	size_t n = talk_message_bytes(&t->plan.message, from, bytes,
-	    sizeof(bytes));
-
-	text_quote(r->expected, bytes, n);
-	n = (size_t)(r->offset - from);
-	if (t->differs) {
-		size_t wrong = t->wrong_size < FROM ? t->wrong_size : FROM;
-
-		memcpy(bytes + n, t->wrong, wrong);
-		n += wrong;
-	}
-	text_quote(r->got, bytes, n);
-}
-
 static enum outcome
-report_fault(struct test_run *run, const struct talk *t, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* Fails the test with a diagnosis, followed by fmt (which connection). */
-static enum outcome
-report_fault(struct test_run *run, const struct talk *t, const char *fmt, ...)
+report_sentence(struct test_run *run, const struct talk *t,
+    const char *sentence, const char *which)
 {
-	struct report *r = &run->report;
-	char diagnosis[DIAGNOSE_SIZE], which[80];
-	va_list ap;
+	report_describe(&run->report, t);
+	return set_message(run, FAIL, "%s%s", sentence, which);
+}
 
-	va_start(ap, fmt);
-	vsnprintf(which, sizeof(which), fmt, ap);
-	va_end(ap);
-	r->ended = talk_end_text(t);
-	r->offset = t->differs ? t->differs_at : t->received;
-	r->after = t->last_progress - t->started;
-	describe_sent(r->sent, sizeof(r->sent), t);
-	quote_around_offset(r, t);
-	return set_message(run, FAIL, "%s%s", diagnose_talk(diagnosis, t),
+/* Fails the test with what was observed, and which connection it was. */
+static enum outcome
+report_fault(struct test_run *run, const struct talk *t, const char *which)
+{
+	char sentence[DIAGNOSE_SIZE];
+
+	return report_sentence(run, t, diagnose_observation(sentence, t),
 	    which);
+}
+
+/* The same with the cause. The conversation is the last one recorded. */
+static enum outcome
+report_diagnosis(struct test_run *run, const struct talk *t, const char *which)
+{
+	char sentence[DIAGNOSE_SIZE];
+
+	return report_sentence(run, t, diagnose_talk(sentence, &run->history,
+	    t), which);
 }
 
 /* The test's plan; n tells the messages of its connections apart. */
@@ -179,11 +142,11 @@ update_answer_state(struct test_run *run, const struct talk *t)
 	}
 	if (t->received > 0 || t->end != TALK_TIMEOUT || t->sent == 0)
 		return;
-	if (t->probe == PROBE_NEWLINE && !run->has_answered)
-		run->needs_newline_since = name;
-	if (t->probe == PROBE_FIN && !run->has_answered &&
-	    run->needs_fin_since == NULL)
-		run->needs_fin_since = name;
+	if (t->probe != PROBE_NOTHING && t->probe != PROBE_LOST &&
+	    !run->has_answered && run->needs_since == NULL) {
+		run->needs_since = name;
+		run->needs = t->probe;
+	}
 	if (t->probe != PROBE_NOTHING)
 		return;
 	if (run->unanswered++ == 0 && run->has_answered)
@@ -193,13 +156,64 @@ update_answer_state(struct test_run *run, const struct talk *t)
 }
 
 /*
- * One conversation, from connecting to its end. Returns 0, and the caller
- * closes it; or -errno.
+ * Opens a connection. Where the server may have ended with the client before,
+ * or the message may end it, the connection is watched first, so that one test
+ * is not charged with what another one did.
+ */
+static int
+open_watched(struct test_run *run, struct talk *t, const struct plan *plan)
+{
+	bool may_end = plan->message.content == EVERY_BYTE ||
+	    strncmp(run->test->name, "utf8", 4) == 0;
+	bool is_new = run->target.fd < 0 || run->target.opened == 0;
+	int error = talk_open(t, plan, &run->target);
+
+	if (error < 0)
+		return error;
+	if (may_end && is_new && survival_has_closed(t->fd))
+		talk_receive(t, NET_MS);
+	return 0;
+}
+
+/*
+ * Looks at what a conversation has done to the server: whether it has ended,
+ * and whether it still serves other clients. It looks only for a reason, because
+ * either needs one more connection.
+ */
+static void
+look_at_server(struct test_run *run, struct talk *t)
+{
+	bool correct = talk_is_correct(t), is_first = run->target.opened == 1;
+	/*
+	 * Only an answer shows that the server has come to this client, and a
+	 * short timeout does not show that it serves no other.
+	 */
+	bool is_open = !t->differs && t->fin_sent && t->received > 0 &&
+	    t->received >= t->plan.message.size &&
+	    run->target.answer_left > run->target.timeout / 2 &&
+	    (t->end == TALK_OPEN || t->end == TALK_TIMEOUT);
+
+	talk_hang_up(t);
+	run->is_dead = false;
+	run->serves_next = true;
+	if (is_first || t->plan.message.size == 0 || t->end == TALK_ERROR ||
+	    (t->end == TALK_EOF && !correct) ||
+	    (t->ended_first && !run->ends_first))
+		run->is_dead = !survival_accepts(&run->target);
+	if (is_first)
+		run->ends_first = t->ended_first && !run->is_dead;
+	if (!run->is_dead && is_open)
+		run->serves_next = survival_serves(&run->target);
+}
+
+/*
+ * One conversation, from connecting to its end, is held and recorded. Returns
+ * 0, and the caller closes it; or -errno.
  */
 static int
 hold_talk(struct test_run *run, struct talk *t, const struct plan *plan)
 {
-	int error = talk_open(t, plan, &run->target);
+	int error = open_watched(run, t, plan);
 
 	if (error < 0)
 		return error;
@@ -209,7 +223,26 @@ hold_talk(struct test_run *run, struct talk *t, const struct plan *plan)
 	else
 		talk_finish(t);
 	update_answer_state(run, t);
+	look_at_server(run, t);
+	candidates_record(&run->history, t, run->is_dead);
 	return 0;
+}
+
+/* Fails a test after which the server serves no client any more. */
+static enum outcome
+report_unserved_next(struct test_run *run, const struct talk *t)
+{
+	const char *echoed = t->plan.message.size > 0 ?
+	    "the echo was correct, but " : "";
+
+	run->stuck_since = run->test->name;
+	if (run->is_dead)
+		return set_message(run, FAIL, "%sthe server has accepted no "
+		    "connection since%s", echoed, run->target.opened == 1 ?
+		    ": it serves one client only" : "");
+	return set_message(run, FAIL, "the echo was correct, but the server "
+	    "did not close at the client's end of file and then served no "
+	    "other client: it does not notice that a client has closed");
 }
 
 static enum outcome
@@ -222,8 +255,10 @@ test_once(struct test_run *run)
 
 	if (error < 0)
 		return report_failed_connect(run, -error);
-	if (!talk_is_correct(&t))
-		outcome = report_fault(run, &t, "%s", "");
+	if (!run->serves_next || (run->is_dead && talk_is_correct(&t)))
+		outcome = report_unserved_next(run, &t);
+	else if (!talk_is_correct(&t))
+		outcome = report_diagnosis(run, &t, "");
 	talk_close(&t);
 	return outcome;
 }
@@ -238,6 +273,7 @@ test_repeatedly(struct test_run *run)
 {
 	enum outcome outcome = PASS;
 	struct talk t;
+	char which[48];
 
 	for (uint32_t i = 1; i <= REPEATS && outcome == PASS; i++) {
 		struct plan plan = plan_for_connection(run, i);
@@ -250,9 +286,13 @@ test_repeatedly(struct test_run *run)
 		talk_run(&t, 1);
 		if (plan.flags & SEND_FIN || t.differs)
 			talk_finish(&t);
-		if (!talk_is_correct(&t))
-			outcome = report_fault(run, &t, " (connection %" PRIu32
+		if (!talk_is_correct(&t)) {
+			look_at_server(run, &t);
+			candidates_record(&run->history, &t, run->is_dead);
+			snprintf(which, sizeof(which), " (connection %" PRIu32
 			    " of %d)", i, REPEATS);
+			outcome = report_diagnosis(run, &t, which);
+		}
 		talk_close(&t);
 	}
 	return outcome;
@@ -274,21 +314,29 @@ test_no_banner(struct test_run *run)
 		outcome = report_fault(run, &t, ", although the client had not "
 		    "finished");
 	if (t.differs)
-		outcome = report_fault(run, &t, "%s", "");
+		outcome = report_fault(run, &t, "");
+	talk_hang_up(&t);
+	run->is_dead = !survival_accepts(&run->target);
+	if (outcome == PASS && run->is_dead)
+		outcome = set_message(run, FAIL, "the server has accepted no "
+		    "connection since the client closed without a message");
 	talk_close(&t);
 	return outcome;
 }
 
 /*
  * Another client, which must be served while the first client is connected.
- * The report of a timeout names what the first client does meanwhile.
+ * The report of a timeout names what the first client does meanwhile. If the
+ * server answers when the first client has closed, it names cause too.
  */
 static enum outcome
-serve_second_client(struct test_run *run, const char *meanwhile)
+serve_second_client(struct test_run *run, struct talk *first,
+    const char *meanwhile, const char *cause)
 {
 	struct plan plan = plan_for_connection(run, 2);
 	enum outcome outcome = PASS;
 	struct talk t;
+	char which[96];
 	int error;
 
 	plan.message.size = 1000;
@@ -299,10 +347,18 @@ serve_second_client(struct test_run *run, const char *meanwhile)
 	talk_run(&t, 1);
 	if (t.differs)
 		talk_finish(&t);
-	if (!talk_is_correct(&t))
-		outcome = report_fault(run, &t, "%s",
-		    t.end == TALK_TIMEOUT && t.received == 0 ?
-		    meanwhile : " (second client)");
+	if (!talk_is_correct(&t)) {
+		bool is_silent = t.end == TALK_TIMEOUT && t.received == 0;
+
+		talk_hang_up(&t);
+		talk_hang_up(first);
+		if (is_silent && !survival_answers_within(&run->target, &plan,
+		    SECOND_CLIENT_WAIT / 2))
+			cause = "";
+		snprintf(which, sizeof(which), "%s%s", is_silent ? meanwhile :
+		    " (second client)", is_silent ? cause : "");
+		outcome = report_fault(run, &t, which);
+	}
 	talk_close(&t);
 	return outcome;
 }
@@ -327,8 +383,8 @@ test_beside_silent_client(struct test_run *run)
 
 	if (error < 0)
 		return report_failed_connect(run, -error);
-	outcome = serve_second_client(run, " while another client was silent: "
-	    "one client at a time?");
+	outcome = serve_second_client(run, &first, " while another client was "
+	    "silent", ": serves one client at a time");
 	if (outcome == PASS)
 		outcome = complete_first_client(run, &first);
 	talk_close(&first);
@@ -346,8 +402,8 @@ test_beside_client_without_read(struct test_run *run)
 	if (error < 0)
 		return report_failed_connect(run, -error);
 	talk_fill_buffers(&first, FULL_WAIT);
-	outcome = serve_second_client(run, " while another client did not "
-	    "read: does it wait for each?");
+	outcome = serve_second_client(run, &first, " while another client did "
+	    "not read", ": waits until each client reads");
 	first.plan.message.size = first.sent;
 	if (outcome == PASS)
 		outcome = complete_first_client(run, &first);
@@ -375,14 +431,17 @@ received_bytes_of_other(const struct talk *t, const struct talk *talks, int n)
 static enum outcome
 report_first_fault(struct test_run *run, struct talk *talks, int n)
 {
+	char which[80];
+
 	for (int i = 0; i < n; i++) {
 		if (talk_is_correct(&talks[i]))
 			continue;
 		if (talks[i].differs)
 			talk_finish(&talks[i]);
-		return report_fault(run, &talks[i], " (client %d of %d%s)",
-		    i + 1, n, received_bytes_of_other(&talks[i], talks, n) ?
+		snprintf(which, sizeof(which), " (client %d of %d%s)", i + 1,
+		    n, received_bytes_of_other(&talks[i], talks, n) ?
 		    ", received the bytes of another client" : "");
+		return report_fault(run, &talks[i], which);
 	}
 	return PASS;
 }
@@ -463,6 +522,8 @@ const struct test tests_table[] = {
 	    WORDS("This is a test message.") },
 	{ HOMEWORK, ONCE("line", "text that ends with a newline"),
 	    WORDS("This is a test message.\n") },
+	{ HOMEWORK, ONCE("utf8-split", "a character that two chunks share"),
+	    WORDS("Hello, \u043f\u0440\u0438\u0432\u0435\u0442") },
 	{ HOMEWORK, ONCE("again", "the server still works after these tests"),
 	    WORDS("This is a test message.") },
 
@@ -534,25 +595,40 @@ fail_without_waiting(struct test_run *run)
 {
 	const struct plan *plan = &run->test->plan;
 
+	if (run->stuck_since != NULL && !run->is_dead)
+		return set_message(run, FAIL, "not tried: the server serves no "
+		    "other client since %s", run->stuck_since);
 	if (run->no_answer_since != NULL && plan->message.size > 0)
 		return set_message(run, FAIL, "not tried: the server did not "
 		    "answer %s", run->no_answer_since);
 	if (!needs_answer_before_fin(plan))
 		return PASS;
-	if (run->needs_newline_since != NULL &&
-	    !ends_with_newline(&plan->message))
-		return set_message(run, FAIL, "not tried: the server did not "
-		    "answer %s before a newline", run->needs_newline_since);
-	if (run->needs_fin_since != NULL && plan->message.size < STDIO_BUFFER)
-		return set_message(run, FAIL, "not tried: the server did not "
-		    "answer %s before end of file", run->needs_fin_since);
-	return PASS;
+	if (run->needs_since == NULL || (run->needs == PROBE_NEWLINE &&
+	    ends_with_newline(&plan->message)) || (run->needs == PROBE_FIN &&
+	    plan->message.size >= STDIO_BUFFER))
+		return PASS;
+	return set_message(run, FAIL, "not tried: the server did not answer "
+	    "%s before %s", run->needs_since, diagnose_probe_text(run->needs));
+}
+
+void
+tests_server_restarted(struct test_run *run)
+{
+	run->is_dead = false;
+	run->stuck_since = NULL;
+	run->target.refuses = false;
 }
 
 enum outcome
 tests_run_one(struct test_run *run, const struct test *test)
 {
+	enum outcome outcome;
+
 	run->test = test;
 	run->report = (struct report){ .ended = NULL };
-	return fail_without_waiting(run) == FAIL ? FAIL : test->run(run);
+	run->opened_before = run->target.opened;
+	outcome = fail_without_waiting(run) == FAIL ? FAIL : test->run(run);
+	if (run->target.opened > run->opened_before)
+		run->accepted_in = test->name;
+	return outcome;
 }

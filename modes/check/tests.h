@@ -9,38 +9,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "diagnose.h"
-#include "modes/lib/text.h"
+#include "candidates.h"
+#include "report.h"
 #include "talk.h"
 
 enum profile { HOMEWORK, RFC862, ROBUST };	/* each includes those before */
 
 enum outcome { PASS, FAIL, SKIP };
 
-/* Why the last test failed or was skipped. */
-struct report {
-	char message[DIAGNOSE_SIZE + 80];
-	const char *ended;	/* how the connection ended; NULL: there is */
-				/* only a message */
-	char sent[96];
-	char expected[TEXT_QUOTED], got[TEXT_QUOTED];	/* around offset */
-	uint64_t offset;
-	int64_t after;		/* ns */
-};
-
 /*
  * The state of a run. The names of tests are those after which waiting again
- * is pointless: the server did not answer, or not until a newline or FIN.
+ * is pointless: the server did not answer, or only after something that most
+ * messages do not contain.
  */
 struct test_run {
 	struct target target;
 	const struct test *test;	/* the current one */
 	struct report report;		/* on the current one */
+	struct history history;
+	int opened_before;		/* connections, before the test */
+	bool ends_first;		/* the server ends connections first */
+	bool is_dead;			/* after the last conversation */
+	bool serves_next;		/* the same: another client is served */
+	const char *accepted_in;	/* name of the last test that connected */
 	bool has_answered;		/* the server has, at least once */
 	int unanswered;			/* tests since the last answer */
 	const char *no_answer_since;	/* name of a test, or NULL */
-	const char *needs_newline_since;	/* the same */
-	const char *needs_fin_since;		/* the same */
+	const char *stuck_since;	/* the same: no other client is served */
+	const char *needs_since;	/* the same: answers only after needs */
+	enum probe needs;
 };
 
 struct test {
@@ -52,6 +49,9 @@ struct test {
 };
 
 extern const struct test tests_table[];	/* ends with a NULL name */
+
+/* The server has been started again: what earlier tests did to it is over. */
+void tests_server_restarted(struct test_run *);
 
 /* Runs a test; run->report is set unless it passes. */
 enum outcome tests_run_one(struct test_run *run, const struct test *);

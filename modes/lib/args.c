@@ -62,6 +62,45 @@ args_shown(const char *value)
 	return text_quote(text, value, strlen(value));
 }
 
+static int
+smallest_of(int a, int b, int c)
+{
+	return a < b ? (a < c ? a : c) : (b < c ? b : c);
+}
+
+/*
+ * The number of letters to insert, delete or replace to turn a into b
+ * (Levenshtein distance), ignoring case. If it is above the limit, the result
+ * is limit + 1, so that long words take no longer.
+ */
+static int
+edit_distance(const char *a, const char *b, int limit)
+{
+	if (limit < 0)
+		return 0;
+	if (*a == '\0' && *b == '\0')
+		return 0;
+	if (*a == '\0')
+		return 1 + edit_distance(a, b + 1, limit - 1);
+	if (*b == '\0')
+		return 1 + edit_distance(a + 1, b, limit - 1);
+	if (tolower((unsigned char)*a) == tolower((unsigned char)*b))
+		return edit_distance(a + 1, b + 1, limit);
+	return 1 + smallest_of(edit_distance(a + 1, b + 1, limit - 1),
+	    edit_distance(a + 1, b, limit - 1),
+	    edit_distance(a, b + 1, limit - 1));
+}
+
+const char *
+args_nearer(const char *word, const char *nearest, const char *name)
+{
+	const int limit = 2;	/* more is not a typing error */
+	int before = nearest == NULL ? limit + 1 :
+	    edit_distance(word, nearest, limit);
+
+	return edit_distance(word, name, limit) < before ? name : nearest;
+}
+
 void
 args_flush(void)
 {

@@ -38,6 +38,14 @@ void args_usage(const char *fmt, ...)
  */
 const char *args_shown(const char *value);
 
+/*
+ * Returns the one of two names that is more similar to a mistyped word. nearest
+ * is the result for the names before, at first NULL. The result is NULL if no
+ * name is similar.
+ */
+const char *args_nearer(const char *word, const char *nearest,
+    const char *name);
+
 /* Exits with STATUS_USAGE if there is an operand from argv[optind] on. */
 void args_no_operands(int argc, char **argv);
 

@@ -153,6 +153,27 @@ dial_explain(struct dial_error *why, const struct dial_server *server,
 	    server->name, strerror(error), dial_hint(error));
 }
 
+const char *
+dial_listen_hint(int family, int error)
+{
+	if (family == AF_UNIX)
+		return error == EADDRINUSE ?
+		    " (another program listens there)" : error == EBUSY ?
+		    " (another server is starting in that directory)" : "";
+	switch (error) {
+	case EACCES:
+		return " (ports below 1024 need CAP_NET_BIND_SERVICE; "
+		    "try --port 10000)";
+	case EADDRINUSE:
+		return " (another program listens there; --port 0 finds a "
+		    "free port)";
+	case EADDRNOTAVAIL:
+		return " (no interface here has that address)";
+	default:
+		return "";
+	}
+}
+
 int
 dial_resolve(const struct address *address, struct addrinfo **found,
     struct dial_error *why)

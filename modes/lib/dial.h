@@ -1,6 +1,6 @@
 /*
  * How a client reaches a server: its options, name resolution, connecting, and
- * the one text that explains why there is no connection.
+ * the one text that explains why there is no connection, or no listener.
  */
 #ifndef DIAL_H
 #define DIAL_H
@@ -83,6 +83,12 @@ int dial_any(const struct address *, int64_t timeout, struct dial_server *,
 
 /* Describes why dial_connect() returned -error. */
 void dial_explain(struct dial_error *, const struct dial_server *, int error);
+
+/*
+ * What to do if a server cannot listen at an address of that family, because of
+ * that errno: "" or a text that begins with a space.
+ */
+const char *dial_listen_hint(int family, int error);
 
 /* The exit status of a client whose connection failed with that errno. */
 enum status dial_status(int error);

@@ -160,6 +160,14 @@ net_set_echo_options(int fd)
 	enable_option(fd, IPPROTO_TCP, TCP_NODELAY);
 }
 
+void
+net_set_keepalive(int fd, int seconds)
+{
+	enable_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+}
+
 int
 net_listen(const struct sockaddr *sa, socklen_t size)
 {
@@ -342,6 +350,16 @@ net_unacknowledged(int fd)
 	int bytes;
 
 	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+size_t
+net_segment_size(int fd)
+{
+	int bytes = 0;
+	socklen_t size = sizeof(bytes);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &bytes, &size);
+	return bytes > 0 ? (size_t)bytes : 0;
 }
 
 void

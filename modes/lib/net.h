@@ -98,6 +98,12 @@ int net_adopt(int fd);
 void net_set_echo_options(int fd);
 
 /*
+ * Probes the peer after each period in which it has sent nothing, in seconds
+ * (SO_KEEPALIVE, tcp(7)), so that the connection ends if the peer has vanished.
+ */
+void net_set_keepalive(int fd, int seconds);
+
+/*
  * Returns whether the descriptor is a connected stream socket with a local
  * address, as inetd(8) passes it. The socket pairs that some programs use as
  * pipes have no address.
@@ -165,6 +171,9 @@ bool net_waiting(int fd);
 
 /* The number of bytes sent that the peer has not acknowledged (SIOCOUTQ). */
 int net_unacknowledged(int fd);
+
+/* The bytes that a segment of the connection can carry; 0 if unknown. */
+size_t net_segment_size(int fd);
 
 /* Sends FIN: shutdown(2) of the sending direction. */
 void net_fin(int fd);

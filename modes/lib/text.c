@@ -1,6 +1,5 @@
 #include "text.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +37,27 @@ utf8_decode(const unsigned char *p, size_t size, uint32_t *code)
 	    (*code >= 0xd800 && *code <= 0xdfff))
 		return 0;
 	return n;
+}
+
+bool
+text_is_utf8(const void *data, size_t size)
+{
+	const unsigned char *p = data;
+	uint32_t code;
+	size_t n;
+
+	for (; size > 0; p += n, size -= n)
+		if ((n = utf8_decode(p, size, &code)) == 0)
+			return false;
+	return true;
+}
+
+size_t
+text_utf8_size(const unsigned char *p, size_t size)
+{
+	uint32_t code;
+
+	return size == 0 ? 0 : utf8_decode(p, size, &code);
 }
 
 /* Returns whether a character may be shown as it is (see text_quote()). */
@@ -112,6 +132,29 @@ const char *
 text_json(char *out, const void *data, uint64_t size, size_t max)
 {
 	write_quoted(out, data, size, max, true);
+	return out;
+}
+
+const char *
+text_safe_line(char *out, const void *data, size_t size)
+{
+	const unsigned char *p = data;
+	char *end = out;
+	uint32_t code = 0;
+
+	while (size > 0 && strchr(" \t\r", p[size - 1]) != NULL)
+		size--;
+	for (size_t i = 0; i < size;) {
+		size_t n = utf8_decode(p + i, size - i, &code);
+
+		if (n > 0 && (is_safe_character(code) || code == '\t' ||
+		    code == '"' || code == '\\'))
+			end = mempcpy(end, p + i, n);
+		else
+			*end++ = '?';
+		i += n > 0 ? n : 1;
+	}
+	*end = '\0';
 	return out;
 }
 

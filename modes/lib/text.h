@@ -6,6 +6,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,12 @@ enum {
 const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
 /*
+ * The length of the UTF-8 character at p, of at most size bytes; 0 if the
+ * bytes are not a whole character (RFC 3629).
+ */
+size_t text_utf8_size(const unsigned char *p, size_t size);
+
+/*
  * The same as a JSON string (RFC 8259) of at most max bytes of data. out has
  * TEXT_JSON(max) bytes. An invalid byte becomes U+FFFD, because JSON strings
  * contain only characters. Every string in JSON output is written by this
@@ -37,6 +44,16 @@ const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
  */
 #define TEXT_JSON(max) (6 * (max) + 3)
 const char *text_json(char *out, const void *data, uint64_t size, size_t max);
+
+/* Returns whether the size bytes at data are UTF-8 (RFC 3629). */
+bool text_is_utf8(const void *data, size_t size);
+
+/*
+ * Copies the size bytes of a line to out, which has size + 1 bytes, and replaces
+ * by ? what text_quote() shows as \xHH; tabs, quotes and backslashes remain.
+ * Blanks at the end are left out. Returns out.
+ */
+const char *text_safe_line(char *out, const void *data, size_t size);
 
 /*
  * Joins first and the words of the NULL-terminated list with spaces, as echo(1)

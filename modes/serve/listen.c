@@ -53,27 +53,6 @@ listener_forget_files(struct listeners *ls)
  * Opening.
  */
 
-static const char *
-listen_hint(const struct addrinfo *a, int error)
-{
-	if (a->ai_family == AF_UNIX)
-		return error == EADDRINUSE ?
-		    " (another program listens there)" : error == EBUSY ?
-		    " (another server is starting in that directory)" : "";
-	switch (error) {
-	case EACCES:
-		return " (ports below 1024 need CAP_NET_BIND_SERVICE; "
-		    "try --port 10000)";
-	case EADDRINUSE:
-		return " (another program listens there; --port 0 finds a "
-		    "free port)";
-	case EADDRNOTAVAIL:
-		return " (no interface here has that address)";
-	default:
-		return "";
-	}
-}
-
 static struct listener *
 add_listener(struct listeners *ls, int fd)
 {
@@ -187,7 +166,7 @@ try_to_listen(struct listeners *ls, const struct address *address,
 	if (error != 0 && (error != -EADDRINUSE || is_last_try))
 		errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
 		    net_name(name, failed->ai_addr), strerror(-error),
-		    listen_hint(failed, -error));
+		    dial_listen_hint(failed->ai_family, -error));
 	net_free_addresses(found);
 	return error;
 }

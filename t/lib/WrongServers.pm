@@ -12,6 +12,7 @@ use strict;
 use warnings;
 
 use Cwd qw(abs_path);
+use Encode qw(decode encode);
 use Exporter qw(import);
 use IO::Select ();
 use IO::Socket::INET ();
@@ -168,8 +169,7 @@ my %subtle = (
 	'ascii' => echo_changed_by(sub { $_[0] =~ tr/\x80-\xff//dr }),
 	'nul' => echo_changed_by(sub { $_[0] =~ tr/\0//dr }),
 	'utf8' => echo_changed_by(sub {
-		utf8::decode(my $text = $_[0]) and return $_[0];
-		return $_[0] =~ s/[\x80-\xff]/\xef\xbf\xbd/gr;
+		encode('UTF-8', decode('UTF-8', $_[0]));
 	}),
 
 	# Complete lines, and the rest at the client's end of file.

@@ -1,0 +1,265 @@
+/*
+ * Compares the bytes that came back with those that were sent, where no model
+ * explains the difference: it states which bytes changed, or which blocks were
+ * lost, repeated or moved, and no cause. A block is found again by its first
+ * bytes, because no two places of a message are alike.
+ */
+#include "difference.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "change.h"
+#include "modes/lib/text.h"
+
+enum {
+	EXPLAINED = 64,		/* bytes that a changed byte has to explain */
+	CONVINCING = 16,	/* at least these must have come back */
+	UNIQUE = 8,		/* bytes that occur once in a message */
+	SEARCHED = 4,		/* fewer bytes may be found by chance */
+	RANGE = 1024 * 1024	/* how far a block is searched for, in bytes */
+};
+
+static size_t
+min_size(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Whether a change explains the bytes from the first wrong one on. */
+static bool
+change_explains(int change, const struct talk *t)
+{
+	unsigned char sent[EXPLAINED], changed[CHANGE_GROWTH * EXPLAINED];
+	size_t n = talk_message_bytes(&t->plan.message, t->differs_at, sent,
+	    EXPLAINED);
+	size_t size = min_size(change_apply(change, sent, n, changed),
+	    t->wrong_size);
+
+	return size >= CONVINCING && memcmp(changed, t->wrong, size) == 0;
+}
+
+/* The sentence for the change of single bytes that explains it, or NULL. */
+static const char *
+find_byte_change(const struct talk *t)
+{
+	for (int i = 0; i < change_count; i++)
+		if (!change_depends_on_reads(i) && change_explains(i, t))
+			return change_sentence(i);
+	return NULL;
+}
+
+/* The part of the message around the first wrong byte. */
+struct context {
+	unsigned char *bytes;
+	size_t size;
+	size_t at;		/* index of the first wrong byte */
+};
+
+/* Returns false if there is no memory. The caller frees c->bytes. */
+static bool
+load_context(struct context *c, const struct talk *t)
+{
+	c->at = (size_t)(t->differs_at < RANGE ? t->differs_at : RANGE);
+	c->bytes = malloc(2 * RANGE);
+	if (c->bytes == NULL)
+		return false;
+	c->size = talk_message_bytes(&t->plan.message, t->differs_at - c->at,
+	    c->bytes, 2 * RANGE);
+	return true;
+}
+
+/* How many bytes to compare when a place in the message is searched for. */
+static size_t
+search_size(const struct context *c, const struct talk *t)
+{
+	return min_size(UNIQUE, min_size(c->size - c->at, t->wrong_size));
+}
+
+/* After how many wrong bytes the right ones follow; 0: they do not follow. */
+static size_t
+count_inserted(const struct context *c, const struct talk *t)
+{
+	const unsigned char *right = c->bytes + c->at, *found;
+	size_t rest = c->size - c->at;
+
+	/*
+	 * A rest this short may also occur within the inserted bytes, so look
+	 * for it at the end.
+	 */
+	if (rest < UNIQUE && t->wrong_size > rest &&
+	    memcmp(t->wrong + t->wrong_size - rest, right, rest) == 0)
+		return t->wrong_size - rest;
+	found = memmem(t->wrong, t->wrong_size, right, search_size(c, t));
+	return found == NULL ? 0 : (size_t)(found - t->wrong);
+}
+
+/*
+ * How many bytes of the message are missing before the wrong bytes; 0: none.
+ * The search has no limit, because a short write can lose megabytes.
+ */
+static uint64_t
+count_lost(const struct context *c, const struct talk *t)
+{
+	static unsigned char bytes[RANGE];
+	size_t n = search_size(c, t), size;
+
+	for (uint64_t from = t->differs_at;
+	    (size = talk_message_bytes(&t->plan.message, from, bytes,
+	    RANGE)) >= n; from += RANGE - n + 1) {
+		const unsigned char *found = memmem(bytes, size, t->wrong, n);
+
+		if (found != NULL)
+			return from + (uint64_t)(found - bytes) -
+			    t->differs_at;
+	}
+	return 0;
+}
+
+/* How many bytes before the first wrong one the message repeats; 0: none. */
+static size_t
+count_repeated(const struct context *c, const struct talk *t)
+{
+	const unsigned char *right = c->bytes + c->at;
+	const unsigned char *found = memmem(c->bytes, c->at, t->wrong,
+	    search_size(c, t));
+
+	return found == NULL ? 0 : (size_t)(right - found);
+}
+
+/* The size of a block that came back in reverse order; 0: none did. */
+static size_t
+count_reversed(const struct context *c, const struct talk *t)
+{
+	const unsigned char *right = c->bytes + c->at, *found;
+	unsigned char reversed[UNIQUE];
+	size_t n = search_size(c, t);
+
+	for (size_t i = 0; i < n; i++)
+		reversed[i] = t->wrong[n - 1 - i];
+	found = memmem(right, c->size - c->at, reversed, n);
+	return found == NULL ? 0 : (size_t)(found - right) + n;
+}
+
+/* A few bytes have changed, and the many others are in their places. */
+static bool
+describe_damage(char *out, const struct context *c, const struct talk *t)
+{
+	size_t n = min_size(t->wrong_size, c->size - c->at), count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += t->wrong[i] != c->bytes[c->at + i];
+	if (t->wrong_size > n || (count > 1 && count > n / 4))
+		return false;
+	if (count == 1)
+		snprintf(out, DIFFERENCE_SIZE, "one byte changed: 0x%02x became "
+		    "0x%02x at offset %" PRIu64, c->bytes[c->at], t->wrong[0],
+		    t->differs_at);
+	else
+		snprintf(out, DIFFERENCE_SIZE, "%zu of %zu bytes changed from "
+		    "offset %" PRIu64 " on", count, n, t->differs_at);
+	return true;
+}
+
+static const char *
+was_or_were(uint64_t n)
+{
+	return n == 1 ? " was" : "s were";
+}
+
+/* Bytes were swapped, doubled, inserted, lost or reversed. */
+static bool
+describe_move(char *out, const struct context *c, const struct talk *t)
+{
+	size_t inserted = count_inserted(c, t);
+	size_t repeated = count_repeated(c, t);
+	size_t reversed = count_reversed(c, t);
+	uint64_t lost = count_lost(c, t), at = t->differs_at;
+
+	if (search_size(c, t) < SEARCHED)
+		return false;
+	if (inserted > 0 && lost > 0)
+		snprintf(out, DIFFERENCE_SIZE, "blocks of %zu and %" PRIu64
+		    " bytes were swapped at offset %" PRIu64, inserted, lost,
+		    at);
+	else if (repeated > 0 && (inserted == 0 || repeated == inserted))
+		snprintf(out, DIFFERENCE_SIZE, "%zu byte%s doubled at offset %"
+		    PRIu64, repeated, was_or_were(repeated), at - repeated);
+	else if (inserted > 0 && at == 0)
+		snprintf(out, DIFFERENCE_SIZE, "%zu unexpected byte%s came "
+		    "before the echo", inserted, PLURAL(inserted));
+	else if (inserted > 0)
+		snprintf(out, DIFFERENCE_SIZE, "%zu byte%s inserted at offset %"
+		    PRIu64, inserted, was_or_were(inserted), at);
+	else if (lost > 0)
+		snprintf(out, DIFFERENCE_SIZE, "%" PRIu64 " byte%s lost at "
+		    "offset %" PRIu64 "%s", lost, was_or_were(lost), at,
+		    t->plan.flags & NO_READ ? ", while the client did not "
+		    "read" : "");
+	else if (reversed > 1)
+		snprintf(out, DIFFERENCE_SIZE, "a block of %zu bytes came back "
+		    "in reverse order at offset %" PRIu64, reversed, at);
+	else
+		return false;
+	return true;
+}
+
+static void
+describe_change(char *out, const struct talk *t)
+{
+	const char *sentence = find_byte_change(t);
+	struct context c;
+
+	if (sentence != NULL) {
+		snprintf(out, DIFFERENCE_SIZE, "%s", sentence);
+		return;
+	}
+	if (!load_context(&c, t)) {
+		snprintf(out, DIFFERENCE_SIZE, "the bytes differ from those "
+		    "that were sent");
+		return;
+	}
+	if (!describe_damage(out, &c, t) && !describe_move(out, &c, t))
+		snprintf(out, DIFFERENCE_SIZE, "the bytes differ from those "
+		    "that were sent, from offset %" PRIu64 " on",
+		    t->differs_at);
+	free(c.bytes);
+}
+
+/* The whole message came back, and then more bytes. */
+static void
+describe_surplus(char *out, const struct talk *t)
+{
+	unsigned char sent[EXPLAINED];
+	size_t n = talk_message_bytes(&t->plan.message, 0, sent, EXPLAINED);
+	bool repeats = n > 0 &&
+	    memcmp(t->wrong, sent, min_size(n, t->wrong_size)) == 0;
+
+	if (repeats && t->wrong_size >= t->differs_at)
+		snprintf(out, DIFFERENCE_SIZE, "the whole message came twice");
+	else if (repeats)
+		snprintf(out, DIFFERENCE_SIZE, "the beginning of the message "
+		    "came again");
+	else if (t->differs_at == 0)
+		snprintf(out, DIFFERENCE_SIZE, "%zu byte%s came before the "
+		    "client had sent any", t->wrong_size,
+		    PLURAL(t->wrong_size));
+	else if (t->wrong[0] == '\0')
+		snprintf(out, DIFFERENCE_SIZE, "a NUL byte was added");
+	else if (t->wrong[0] == '\n' || t->wrong[0] == '\r')
+		snprintf(out, DIFFERENCE_SIZE, "a line end was added");
+	else
+		snprintf(out, DIFFERENCE_SIZE, "%zu surplus byte%s came after "
+		    "the message", t->wrong_size, PLURAL(t->wrong_size));
+}
+
+void
+difference_describe(char out[DIFFERENCE_SIZE], const struct talk *t)
+{
+	if (t->differs_at == t->plan.message.size)
+		describe_surplus(out, t);
+	else
+		describe_change(out, t);
+}

@@ -1,0 +1,303 @@
+/*
+ * The server is simulated on each burst of the plan as it calls recv: a burst
+ * that arrives in one piece is divided by the read size only. If the network
+ * may divide a message elsewhere, nothing is predicted that depends on it.
+ */
+#include "model.h"
+
+#include <string.h>
+
+#include "modes/lib/text.h"
+
+/* A simulated connection. */
+struct simulation {
+	const struct model *model;
+	struct prediction *out;
+	unsigned char kept[MODEL_REPLY];	/* not sent yet */
+	size_t kept_size;
+	bool ended;			/* no more is read */
+};
+
+static bool
+is_text(enum model_text text, const unsigned char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n && text != MODEL_BYTES;) {
+		size_t size = text == MODEL_UTF8 ?
+		    text_utf8_size(bytes + i, n - i) : bytes[i] < 0x80;
+
+		if (size == 0)
+			return false;
+		i += size;
+	}
+	return true;
+}
+
+static size_t
+count_characters(const unsigned char *bytes, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += (bytes[i] & 0xc0) != 0x80;
+	return count;
+}
+
+/* Sends the first n of the bytes that were kept. */
+static void
+send_kept(struct simulation *s, size_t n)
+{
+	struct prediction *out = s->out;
+
+	if (n > MODEL_REPLY - out->size)
+		n = MODEL_REPLY - out->size;
+	memcpy(out->bytes + out->size, s->kept, n);
+	out->size += n;
+	s->kept_size -= n;
+	memmove(s->kept, s->kept + n, s->kept_size);
+}
+
+static void
+keep_read(struct simulation *s, const unsigned char *bytes, size_t n)
+{
+	static unsigned char changed[MODEL_REPLY];
+	int change = s->model->change;
+
+	if (change != CHANGE_NONE) {
+		n = change_apply(change, bytes, n, changed);
+		bytes = changed;
+	}
+	if (n > MODEL_REPLY - s->kept_size)
+		n = MODEL_REPLY - s->kept_size;
+	memcpy(s->kept + s->kept_size, bytes, n);
+	s->kept_size += n;
+}
+
+static void
+send_answer(struct simulation *s)
+{
+	const unsigned char *newline;
+
+	switch (s->model->answer) {
+	case MODEL_AT_ONCE:
+		send_kept(s, s->kept_size);
+		break;
+	case MODEL_LINES:
+		newline = memrchr(s->kept, '\n', s->kept_size);
+		if (newline != NULL)
+			send_kept(s, (size_t)(newline + 1 - s->kept));
+		break;
+	case MODEL_AT_END:
+		break;
+	}
+}
+
+/* Whether the server takes a recv of n bytes for the end of the message. */
+static bool
+ends_message(const struct model *m, const unsigned char *bytes, size_t n,
+    bool is_last)
+{
+	switch (m->end) {
+	case MODEL_SHORT_READ:
+		return n < m->read_size;
+	case MODEL_ONE_READ:
+		return true;
+	case MODEL_FEW_CHARACTERS:
+		return count_characters(bytes, n) < m->read_size;
+	case MODEL_NOTHING_WAITING:
+		return is_last;
+	default:
+		return false;
+	}
+}
+
+/* One recv of n bytes. */
+static void
+simulate_read(struct simulation *s, const unsigned char *bytes, size_t n,
+    bool is_last)
+{
+	const struct model *m = s->model;
+	bool decodes = is_text(m->text, bytes, n);
+
+	if (!decodes)
+		s->ended = s->out->fails_to_decode = true;
+	if (!decodes && !m->sends_first)
+		return;
+	keep_read(s, bytes, n);
+	send_answer(s);
+	if (decodes && ends_message(m, bytes, n, is_last)) {
+		send_kept(s, s->kept_size);
+		s->ended = true;
+	}
+}
+
+static void
+simulate_burst(struct simulation *s, const unsigned char *bytes, size_t n)
+{
+	size_t size;
+
+	for (size_t i = 0; i < n && !s->ended; i += size) {
+		size = n - i < s->model->read_size ? n - i :
+		    s->model->read_size;
+		simulate_read(s, bytes + i, size, i + size == n);
+	}
+}
+
+/* Which probe of talk_probe() makes a server answer that keeps bytes back. */
+static enum probe
+expected_probe(const struct simulation *s)
+{
+	const struct model *m = s->model;
+
+	if (s->ended || s->kept_size == 0)
+		return PROBE_NOTHING;
+	return m->answer == MODEL_AT_END && m->end == MODEL_EOF ? PROBE_FIN :
+	    PROBE_NEWLINE;
+}
+
+/* All bursts, each sent when those before have come back, then the FIN. */
+static void
+simulate(struct simulation *s, const struct plan *plan,
+    const unsigned char *bytes)
+{
+	size_t size = (size_t)plan->message.size;
+	size_t burst = plan->burst > 0 ? (size_t)plan->burst : size;
+	size_t at = 0;
+
+	while (at < size && !s->ended && (at == 0 || s->out->size >= at)) {
+		size_t n = size - at < burst ? size - at : burst;
+
+		simulate_burst(s, bytes + at, n);
+		at += n;
+	}
+	s->out->probe = expected_probe(s);
+	if (plan->flags & SEND_FIN && at == size && !s->ended)
+		send_kept(s, s->kept_size);
+	s->out->closes = s->ended && !s->model->stays_open;
+}
+
+static bool
+is_ascii_message(const struct message *m)
+{
+	if (m->content == EVERY_BYTE)
+		return m->size <= 0x80;
+	for (size_t i = 0; m->content == TEXT && i < m->size; i++)
+		if ((unsigned char)m->text[i] >= 0x80)
+			return false;
+	return true;
+}
+
+/* Whether a message is echoed, however it is divided. */
+static bool
+echoes_any_division(const struct model *m, const struct message *message)
+{
+	return m->end == MODEL_EOF && m->answer == MODEL_AT_ONCE &&
+	    m->change == CHANGE_NONE &&
+	    (m->text == MODEL_BYTES || is_ascii_message(message));
+}
+
+/* Whether the plan determines what each recv returns. */
+static bool
+determines_reads(const struct plan *plan, size_t whole)
+{
+	return plan->message.size <= MODEL_MESSAGE &&
+	    plan->message.size <= whole &&
+	    (plan->burst == 0 || plan->flags & AWAIT_ECHO);
+}
+
+void
+model_predict(struct prediction *out, const struct model *m,
+    const struct plan *plan, size_t whole)
+{
+	static struct simulation s;
+	unsigned char bytes[MODEL_MESSAGE];
+	size_t size;
+
+	out->kind = MODEL_UNKNOWN;
+	out->closes = out->fails_to_decode = false;
+	out->probe = PROBE_NOTHING;
+	out->size = 0;
+	if (!determines_reads(plan, whole)) {
+		if (echoes_any_division(m, &plan->message))
+			out->kind = MODEL_CORRECT;
+		return;
+	}
+	s.model = m;
+	s.out = out;
+	s.kept_size = 0;
+	s.ended = false;
+	size = talk_message_bytes(&plan->message, 0, bytes, sizeof(bytes));
+	simulate(&s, plan, bytes);
+	out->kind = out->size == size && memcmp(out->bytes, bytes, size) == 0 ?
+	    MODEL_CORRECT : MODEL_REPLIES;
+}
+
+int
+model_mistakes(const struct model *m)
+{
+	return (m->end != MODEL_EOF || m->answer != MODEL_AT_ONCE) +
+	    (m->text != MODEL_BYTES) + (m->change != CHANGE_NONE);
+}
+
+/* Sizes that programs pass to recv, and 0 for the extra one. */
+static const size_t read_sizes[] = { 2, 4, 5, 8, 10, 12, 15, 16, 20, 24, 30, 32,
+	40, 48, 50, 60, 64, 80, 99, 100, 120, 127, 128, 150, 200, 250, 255,
+	256, 300, 400, 500, 511, 512, 1000, 1023, 1024, 1500, 2000, 2047, 2048,
+	4000, 4095, 4096, 5000, 8192, 10000, 16384, 32768, 65536, 0 };
+
+enum { READ_SIZES = sizeof(read_sizes) / sizeof(*read_sizes) };
+
+/* Whether two models with different parts can behave differently. */
+static bool
+is_distinct(const struct model *m)
+{
+	if (m->stays_open && m->end == MODEL_EOF && m->text == MODEL_BYTES)
+		return false;
+	if (m->sends_first && (m->text == MODEL_BYTES ||
+	    m->answer != MODEL_AT_ONCE))
+		return false;
+	return m->answer != MODEL_LINES || m->end == MODEL_EOF;
+}
+
+/* Whether another read size may give another result. */
+static bool
+depends_on_read_size(const struct model *m)
+{
+	return m->end != MODEL_EOF || m->text == MODEL_UTF8 ||
+	    (m->text == MODEL_ASCII && m->change == CHANGE_NONE) ||
+	    (m->change != CHANGE_NONE && change_depends_on_reads(m->change));
+}
+
+static void
+each_read_size(struct model *m, size_t extra_size,
+    void (*each)(const struct model *, void *), void *data)
+{
+	if (!depends_on_read_size(m)) {
+		m->read_size = MODEL_MESSAGE;
+		each(m, data);
+		return;
+	}
+	for (int i = 0; i < READ_SIZES; i++) {
+		m->read_size = read_sizes[i] > 0 ? read_sizes[i] : extra_size;
+		if (m->read_size > 1)
+			each(m, data);
+	}
+}
+
+void
+model_each(int mistakes, size_t extra_size,
+    void (*each)(const struct model *, void *), void *data)
+{
+	for (int i = 0; i < 5 * 3 * 3 * 2 * 2; i++) {
+		struct model m = { .end = (enum model_end)(i % 5),
+		    .answer = (enum model_answer)(i / 5 % 3),
+		    .text = (enum model_text)(i / 15 % 3),
+		    .sends_first = i / 45 % 2, .stays_open = i / 90 };
+
+		if (!is_distinct(&m))
+			continue;
+		for (m.change = CHANGE_NONE; m.change < change_count;
+		    m.change++)
+			if (model_mistakes(&m) == mistakes)
+				each_read_size(&m, extra_size, each, data);
+	}
+}

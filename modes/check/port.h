@@ -1,0 +1,30 @@
+/*
+ * The TCP ports of this system, as /proc/net/tcp lists them (proc_pid_net(5)),
+ * for starting a server again at the same port.
+ *
+ * The side that closes a connection first keeps it in TIME_WAIT for a minute
+ * (RFC 9293, 3.3.2). A server without SO_REUSEADDR cannot bind its port until
+ * then. A reset removes such a connection.
+ */
+#ifndef PORT_H
+#define PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whether a server listens at a port of this system; 1, 0, or -1: unknown. */
+int port_is_listening(uint16_t port);
+
+/* Whether a connection from that port is in TIME_WAIT. */
+bool port_is_waiting(uint16_t port);
+
+/* Removes the connections in TIME_WAIT from that port, where possible. */
+void port_clear(uint16_t port);
+
+/*
+ * Returns a free port below those that the system gives to clients, another
+ * one at each call; 0 if none was found.
+ */
+uint16_t port_choose(void);
+
+#endif

@@ -1,0 +1,301 @@
+#include "start.h"
+
+#include <sys/wait.h>
+
+#include <err.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keeper.h"
+#include "modes/lib/net.h"
+#include "modes/lib/text.h"
+#include "port.h"
+
+enum {
+	SHOWN_LINES = 12,	/* of what the server has printed */
+	LAST_SIGNAL = 64	/* the highest that the shell reports as 128+N */
+};
+
+/* How long a server may take to start, at least. */
+static const int64_t MIN_TIMEOUT = 10 * NET_SECOND;
+
+/* How often a server is looked for that does not listen yet. */
+static const int64_t LOOK_INTERVAL = 20 * NET_MS;
+
+void
+start_prepare(struct start *start)
+{
+	if (start->timeout < MIN_TIMEOUT)
+		start->timeout = MIN_TIMEOUT;
+	if (start->address.port == 0 &&
+	    strstr(start->command, "{port}") == NULL)
+		start->address.port = args_port("--port", ARGS_DEFAULT_PORT, 1);
+}
+
+/* Replaces each from in text by to. Returns a string for free(3). */
+static char *
+replace_all(const char *text, const char *from, const char *to)
+{
+	size_t size = strlen(text) + 1, n = strlen(from);
+	const char *at = text;
+	char *out, *end;
+
+	while ((at = strstr(at, from)) != NULL) {
+		size += strlen(to);
+		at += n;
+	}
+	if ((out = malloc(size)) == NULL)
+		err(STATUS_LOCAL, "no memory for the command");
+	end = out;
+	while ((at = strstr(text, from)) != NULL) {
+		end = stpcpy(mempcpy(end, text, (size_t)(at - text)), to);
+		text = at + n;
+	}
+	stpcpy(end, text);
+	return out;
+}
+
+/* The command for a server at that address. Returns a string for free(3). */
+static char *
+expand_command(const struct start *start, const struct address *address)
+{
+	char port[8], *with_host, *command;
+
+	snprintf(port, sizeof(port), "%u", address->port);
+	with_host = replace_all(start->command, "{host}",
+	    address->host == NULL ? ARGS_DEFAULT_HOST : address->host);
+	command = replace_all(with_host, "{port}", port);
+	free(with_host);
+	return command;
+}
+
+/* Connects to the address or, without a host, to 127.0.0.1 or ::1. */
+static int
+connect_to_address(const struct address *address, int64_t timeout,
+    struct dial_server *server, struct dial_error *why)
+{
+	struct address v4 = { ARGS_DEFAULT_HOST, address->port };
+	struct address v6 = { "::1", address->port };
+	struct dial_error ignored;
+	struct dial_server other = { .name = "" };
+	int fd;
+
+	if (address->host != NULL)
+		return dial_any(address, timeout, server, why);
+	fd = dial_any(&v4, timeout, server, why);
+	if (fd < 0 && (fd = dial_any(&v6, timeout, &other, &ignored)) >= 0)
+		*server = other;
+	return fd;
+}
+
+/*
+ * Tries to connect until the server accepts, has ended, or is late. No attempt
+ * is made before it listens if that can be seen: the system could give the
+ * client the very port that the server needs (see dial_connect()).
+ */
+static int
+connect_when_ready(const struct address *address, int64_t timeout,
+    struct dial_server *server, struct dial_error *why)
+{
+	int64_t until = net_now() + timeout, left;
+	int fd = -1;
+
+	why->status = STATUS_REFUSED;
+	while (fd < 0 && (left = until - net_now()) > 0) {
+		bool ended = keeper_has_ended(0);
+
+		if (address->host != NULL ||
+		    port_is_listening(address->port) != 0)
+			fd = connect_to_address(address, left, server, why);
+		if (fd < 0 && (ended || keeper_has_ended(LOOK_INTERVAL)))
+			break;
+	}
+	return fd;
+}
+
+static int
+fail_to_start(struct dial_error *why, enum status status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int
+fail_to_start(struct dial_error *why, enum status status, const char *fmt, ...)
+{
+	va_list ap;
+
+	why->status = status;
+	va_start(ap, fmt);
+	vsnprintf(why->text, START_SIZE, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+/* Whether the port of that address is in TIME_WAIT. */
+static bool
+is_port_waiting(const struct address *address)
+{
+	return (address->host == NULL || !net_is_unix(address->host)) &&
+	    port_is_waiting(address->port);
+}
+
+/* Why the server has not accepted a connection. */
+static void
+explain_no_server(const struct start *start, const struct address *address,
+    struct dial_error *why)
+{
+	bool fixed = strstr(start->command, "{port}") == NULL;
+	char end[START_SIZE], time[TEXT_TIME];
+
+	if (!keeper_has_ended(0))
+		fail_to_start(why, STATUS_TIMEOUT, "the server did not accept a "
+		    "connection at %s%s%u within %s%s",
+		    address->host == NULL ? "" : address->host,
+		    address->host == NULL ? "port " : ", port ",
+		    address->port, text_time(time, start->timeout), fixed ?
+		    " (-p gives the port that it listens on)" : "");
+	else if (is_port_waiting(address))
+		fail_to_start(why, STATUS_LOCAL, "port %u is in TIME_WAIT "
+		    "for up to a minute, and the server does not set "
+		    "SO_REUSEADDR", address->port);
+	else
+		fail_to_start(why, why->status, "the server %s before it "
+		    "accepted a connection", start_end_text(end));
+}
+
+/* Chooses the port, or prepares the given one. Returns 0, or -1 and why. */
+static int
+prepare_port(struct address *address, struct dial_error *why)
+{
+	if (address->port == 0 && (address->port = port_choose()) == 0)
+		return fail_to_start(why, STATUS_LOCAL, "no free port");
+	if (address->host != NULL)
+		return 0;
+	port_clear(address->port);
+	if (port_is_listening(address->port) == 1)
+		return fail_to_start(why, STATUS_LOCAL, "another program "
+		    "listens on port %u", address->port);
+	return 0;
+}
+
+int
+start_server(const struct start *start, struct dial_server *server,
+    struct dial_error *why)
+{
+	struct address address = start->address;
+	char *command;
+	int fd, error;
+
+	keeper_stop();
+	if (prepare_port(&address, why) < 0)
+		return -1;
+	command = expand_command(start, &address);
+	error = keeper_start(command);
+	free(command);
+	if (error < 0)
+		return fail_to_start(why, STATUS_LOCAL, "cannot start the "
+		    "server: %s", strerror(-error));
+	fd = connect_when_ready(&address, start->timeout, server, why);
+	if (fd < 0) {
+		explain_no_server(start, &address, why);
+		keeper_stop();
+	}
+	return fd;
+}
+
+bool
+start_has_ended(int64_t ns)
+{
+	return keeper_has_ended(ns);
+}
+
+const char *
+start_end_text(char out[START_SIZE])
+{
+	int status = keeper_last_report()->status, sig = 0;
+
+	if (WIFSIGNALED(status))
+		sig = WTERMSIG(status);
+	else if (WEXITSTATUS(status) > 128 &&
+	    WEXITSTATUS(status) <= 128 + LAST_SIGNAL)
+		sig = WEXITSTATUS(status) - 128;
+	if (sig != 0)
+		snprintf(out, START_SIZE, "was killed by signal %d (%s)", sig,
+		    strsignal(sig));
+	else
+		snprintf(out, START_SIZE, "ended with exit status %d",
+		    WEXITSTATUS(status));
+	return out;
+}
+
+/* Where the last lines of a tail begin. */
+static const char *
+last_lines(const struct keeper_tail *tail)
+{
+	const char *at = tail->bytes + tail->size, *last = at - 1;
+	int lines = 0;
+
+	while (at > tail->bytes && lines < SHOWN_LINES)
+		lines += *--at == '\n' && at < last;
+	return lines == SHOWN_LINES ? at + 1 : at;
+}
+
+/*
+ * Prints lines that are not empty, each after the prefix. If the first one is
+ * indented, another one precedes it, because a YAML block ends at the first
+ * line that is indented less.
+ */
+static void
+print_lines(const char *prefix, const char *line, const char *end)
+{
+	char safe[KEEPER_TAIL + 1];
+
+	if (line < end && (*line == ' ' || *line == '\t'))
+		printf("%s[...]\n", prefix);
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
+		size_t n = (size_t)((newline != NULL ? newline : end) - line);
+
+		if (*text_safe_line(safe, line, n) != '\0')
+			printf("%s%s\n", prefix, safe);
+		line += n + 1;
+	}
+}
+
+/* What is shown of the server's output, and the name of it. */
+static const struct keeper_tail *
+shown_output(const char **name)
+{
+	const struct keeper_report *report = keeper_last_report();
+
+	*name = report->err.size > 0 ? "stderr" : "stdout";
+	return report->err.size > 0 ? &report->err : &report->out;
+}
+
+void
+start_print_yaml(void)
+{
+	const char *name;
+	const struct keeper_tail *tail = shown_output(&name);
+
+	if (tail->size == 0)
+		return;
+	printf("  %s: |\n", name);
+	print_lines("    ", last_lines(tail), tail->bytes + tail->size);
+}
+
+void
+start_print_comments(void)
+{
+	const char *name;
+	const struct keeper_tail *tail = shown_output(&name);
+
+	print_lines("# ", last_lines(tail), tail->bytes + tail->size);
+}
+
+void
+start_stop(void)
+{
+	keeper_stop();
+}

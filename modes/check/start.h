@@ -1,0 +1,60 @@
+/*
+ * Starts the server under test from a command, again after each crash, and
+ * describes how it ended.
+ */
+#ifndef START_H
+#define START_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "modes/lib/args.h"
+#include "modes/lib/dial.h"
+
+enum { START_SIZE = 160 };	/* room for a sentence, in bytes */
+
+struct start {
+	const char *command;	/* with {host} and {port} */
+	struct address address;	/* where the server listens; host NULL: */
+				/* 127.0.0.1 or ::1; port 0: a free port */
+	int64_t timeout;	/* ns until it accepts a connection */
+};
+
+/*
+ * Completes the settings: the timeout is at least 10 s, and the port, if it is
+ * 0, is the default port unless the command contains {port}.
+ */
+void start_prepare(struct start *);
+
+/*
+ * Starts the server and waits until it accepts a connection. A server that was
+ * started before is stopped first. Returns a socket for close(2), or -1 and the
+ * reason; the server has then been stopped. STATUS_LOCAL means that the server
+ * is not the cause: another program has the port, or the port is in TIME_WAIT.
+ * The text of the reason is shorter than START_SIZE.
+ */
+int start_server(const struct start *, struct dial_server *,
+    struct dial_error *);
+
+/* Waits at most ns for the end of the server. Returns whether it has ended. */
+bool start_has_ended(int64_t ns);
+
+/*
+ * How the server has ended: "ended with exit status 1" or "was killed by signal
+ * 11 (Segmentation fault)". Returns out.
+ */
+const char *start_end_text(char out[START_SIZE]);
+
+/*
+ * Prints the last lines that the server has written to standard error or, if
+ * it has written none, to standard output, as a YAML block with that key.
+ */
+void start_print_yaml(void);
+
+/* Prints the same lines as TAP comments. */
+void start_print_comments(void);
+
+/* Stops the server, and all processes that it has started. */
+void start_stop(void);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * A server with one process per client. The parent accepts clients and starts
+ * a child for each of them; a child may block, because it has only its client
+ * to serve. No child outlives the parent, not even if the parent is killed.
+ */
+#ifndef CHILDREN_H
+#define CHILDREN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "args.h"
+
+struct children_server {
+	int listener;		/* children_listen() */
+	uint64_t count;		/* of clients to accept; 0: no limit */
+	bool is_kept_open;	/* the listener, after the last client: further
+				   clients are not refused, but wait in vain */
+
+	/*
+	 * Serves the nth client, from 1, in its own process, which exits when
+	 * the function returns. The socket blocks, and is closed by the
+	 * function.
+	 */
+	void (*serve)(void *context, int fd, const char *peer, uint64_t n);
+	void *context;
+};
+
+/*
+ * Catches SIGTERM, SIGINT and SIGCHLD. To be called before anything is printed
+ * that may cause a signal to be sent.
+ */
+void children_catch_signals(void);
+
+/*
+ * Returns a socket that listens on the first address of a name that this
+ * machine has. Exits with STATUS_NAME or STATUS_LOCAL if there is none.
+ */
+int children_listen(const struct address *);
+
+/*
+ * Accepts clients until SIGTERM or SIGINT comes, or until the last client has
+ * left. Then kills all children, and returns when they have ended. At most 500
+ * clients are served at once; further clients wait in the kernel's queue.
+ */
+void children_run(struct children_server *);
+
+#endif
