@@ -8,33 +8,10 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use EchoTest;
-use Socket qw(AF_INET INADDR_LOOPBACK SOCK_STREAM SOL_SOCKET SO_RCVBUF
-    pack_sockaddr_in);
 use Test::More;
 
-my @namespace = ('unshare', $> == 0 ? '-n' : '-rn');
-plan skip_all => 'no network namespace to be had here'
-    if run_command(@namespace, 'true')->{status} != 0;
-unless ($ENV{ECHO_TEST_NAMESPACE}) {
-	$ENV{ECHO_TEST_NAMESPACE} = 1;
-	exec @namespace, $^X, $0 or die $!;
-}
-run_command('ip', 'link', 'set', 'lo', 'up')->{status} == 0 &&
-    open my $wmem, '>', '/proc/sys/net/ipv4/tcp_wmem'
-    or plan skip_all => 'the send buffer cannot be set here';
-print $wmem "4096 4096 4096\n";
-close $wmem or plan skip_all => 'the send buffer cannot be set here';
-
-# A connection with a small receive buffer.
-sub dial_small {
-	my ($server) = @_;
-	socket my $sock, AF_INET, SOCK_STREAM, 0 or die $!;
-	setsockopt $sock, SOL_SOCKET, SO_RCVBUF, 2048 or die $!;
-	connect $sock, pack_sockaddr_in($server->port, INADDR_LOOPBACK)
-	    or die $!;
-	$sock->blocking(0);
-	return $sock;
-}
+my $missing = in_own_network(tcp_wmem => '4096 4096 4096');
+plan skip_all => $missing if $missing;
 
 for my $engine (engines()) {
 	subtest $engine => sub {

@@ -28,11 +28,12 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
-    descriptors_of dial end_processes engines exchange exec_form fill flood get
-    get_all in_tree is_between is_bytes measure_again median modes
-    parallel_engines pattern pattern_at process_gone program put random_bytes
-    refuses_connections reset_connection run_command run_echo run_make sanitized
-    seconds_of shimmed show slurp spawn start_command start_server wait_until);
+    descriptors_of dial dial_small end_processes engines exchange exec_form
+    fill flood get get_all in_own_network in_tree is_between is_bytes
+    measure_again median modes parallel_engines pattern pattern_at process_gone
+    program put random_bytes refuses_connections reset_connection run_command
+    run_echo run_make sanitized seconds_of shimmed show slurp spawn
+    start_command start_server wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
@@ -639,6 +640,40 @@ sub closed_port {
 	bind $sock, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
 	my ($port) = unpack_sockaddr_in(getsockname $sock);
 	return ($sock, "127.0.0.1:$port");
+}
+
+# Runs the rest of the test file in a network namespace of its own, with these
+# settings of net.ipv4: ( tcp_wmem => '4096 4096 4096' ). Returns why that is not
+# possible, or nothing.
+sub in_own_network {
+	my (%settings) = @_;
+	my @namespace = ('unshare', $> == 0 ? '-n' : '-rn');
+	unless ($ENV{ECHO_TEST_NETWORK}) {
+		return 'no network namespace to be had here'
+		    if run_command(@namespace, 'true')->{status} != 0;
+		$ENV{ECHO_TEST_NETWORK} = 1;
+		exec @namespace, $^X, $0 or die $!;
+	}
+	return 'the loopback interface cannot be set up here' if
+	    run_command('ip', 'link', 'set', 'lo', 'up')->{status} != 0;
+	for (sort keys %settings) {
+		open my $file, '>', "/proc/sys/net/ipv4/$_" or
+		    return "$_ cannot be set here";
+		print $file "$settings{$_}\n";
+		close $file or return "$_ cannot be set here";
+	}
+	return;
+}
+
+# A connection with a small receive buffer.
+sub dial_small {
+	my ($server) = @_;
+	socket my $sock, AF_INET, SOCK_STREAM, 0 or die $!;
+	setsockopt $sock, SOL_SOCKET, SO_RCVBUF, 2048 or die $!;
+	connect $sock, pack_sockaddr_in($server->port, INADDR_LOOPBACK)
+	    or die $!;
+	$sock->blocking(0);
+	return $sock;
 }
 
 # Whether connections to the server's port are refused.
