@@ -198,7 +198,6 @@ SKIP: {
 	skip 'there is no xinetd', 1 unless has('xinetd', '-version');
 	subtest 'xinetd' => sub {
 		my ($host, $port) = split /:/, $there;
-		my $user = getpwuid $>;
 		is_proxy_result(start_proxy(sub {
 			'xinetd', '-dontfork', '-pidfile', "$dir/xinetd.pid",
 			    '-f', proxy_config('xinetd.conf', <<"CONFIG")
@@ -210,7 +209,7 @@ service redirected
 	bind = 127.0.0.1
 	port = $_[0]
 	wait = no
-	user = $user
+	user = $>
 	redirect = $host $port
 	instances = UNLIMITED
 	per_source = UNLIMITED
