@@ -2,8 +2,8 @@
 # make test       all tests (or: prove t/)
 # make check-quick  the most useful tests in less than 20 s, for the time between
 #                 an edit and the next, and for packagers
-# make demo, bench, asan, lint, static, install, uninstall, dist, clean: see
-# README
+# make demo, record, bench, asan, lint, static, install, uninstall, dist, clean:
+# see README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -92,6 +92,11 @@ $(SHIM): t/shim.c Makefile
 
 demo: all
 	@contrib/demo $(PROGRAM)
+
+# Records make demo as an animated image. Port 10000 must be free.
+record: all
+	@doc/record $(PROGRAM) >$(OBJ)/demo.svg
+	@cp $(OBJ)/demo.svg doc/demo.svg
 
 # All tests, or those that T names. Most tests wait most of the time, so eight
 # run at once. The longest start first, so that none is left alone at the end.
@@ -274,4 +279,4 @@ clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
 .PHONY: all asan bench can_fuzz check check-quick clean coverage demo dist fuzz install \
-    lint plot static test torture uninstall valgrind
+    lint plot record static test torture uninstall valgrind

@@ -1,5 +1,5 @@
 # make install and make uninstall; make dist, which always produces the same
-# bytes; make demo.
+# bytes.
 use strict;
 use warnings;
 
@@ -112,23 +112,5 @@ SKIP: {
 	is run_command($^X, "$own/t/10-dispatch.t")->{status}, 0,
 	    'a test of the tarball passes';
 }
-
-my $demo = run_echo({ command => in_tree('contrib/demo') }, program());
-is $demo->{status}, 0, 'make demo succeeds';
-like $demo->{out}, qr/^server: listening on /m, 'it shows the server';
-like $demo->{out}, qr/^client: sending .*^server: \S+ connected\n.*^server: \S+ closed .*^client: received /ms,
-    'and both sides in chronological order';
-like $demo->{out}, qr/^client: received "This is a test message\."$/m,
-    'it shows the client';
-like $demo->{out}, qr/^server: served 1 client, 23 bytes$/m, 'it shows the totals';
-
-# A program whose client prints something else.
-my $fake = File::Temp->new;
-print $fake "#!/bin/sh\ntest \"\$1\" = serve || { echo wrong; exit 0; }\n" .
-    "exec '" . program() . "' \"\$@\"\n";
-close $fake;
-chmod 0755, "$fake";
-isnt run_echo({ command => in_tree('contrib/demo') }, "$fake")->{status}, 0,
-    'make demo fails if the message does not come back';
 
 done_testing;

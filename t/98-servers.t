@@ -1,6 +1,6 @@
 # doc/servers is true: the server makes the system calls that the text shows,
-# the figures are those that were measured, and check names the fault of each
-# exercise.
+# the figures are those that were measured, the commands that find a fault by
+# hand print what the text shows, and check names the fault of each exercise.
 use strict;
 use warnings;
 
@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 
 use EchoTest;
 use Examples;
+use File::Temp ();
 use Test::More;
 
 my $TRIES = 3;		# on a busy machine, what waits for a time may differ
@@ -70,6 +71,57 @@ subtest 'the figures are those of doc/engines.json' => sub {
 	for ('servers', 'engines.svg') {
 		is_deeply [ split /\n/, slurp("$copy/doc/$_") ],
 		    [ split /\n/, slurp(in_tree("doc/$_")) ], "doc/$_";
+	}
+};
+
+# The commands of a section, in order, as [ command, output ].
+sub commands {
+	my ($title) = @_;
+	my ($section) = $text =~ /^## \Q$title\E\n(.*?)^## /ms
+	    or die "no section $title";
+	return map { my (undef, @of_block) = split /^\$ /m;
+	    map { [ split /\n/, $_, 2 ] } @of_block }
+	    $section =~ /^```console\n(.*?)^```$/msg;
+}
+
+# A pattern for the output of a command, in which times and ports may differ. A
+# line of three dots stands for any lines.
+sub pattern_of {
+	my ($shown) = @_;
+	my $pattern = join '.*', map { quotemeta } split /^\.\.\.\n/m, $shown, -1;
+	$pattern =~ s/\\:\d{4,5}\b/:\\d+/g;
+	$pattern =~ s/\d+\\\.\d\\ m?s\b/[\\d.]+ m?s/g;
+	return qr/\A$pattern\z/s;
+}
+
+# Runs a command as on a terminal: with ./echo, but with the port of the server.
+sub type_command {
+	my ($folder, $port, $command) = @_;
+	my $program = program();
+	$command =~ s{\./echo (?:send|check)\b}{$& -p $port}g;
+	$command =~ s{\./echo\b}{$program}g;
+	return run_command('sh', '-c', "cd $folder && { $command; } 2>&1")->{out};
+}
+
+subtest 'a fault is found by hand' => sub {
+	my $folder = File::Temp->newdir;
+	my $server;
+	for (commands('Find a fault by hand')) {
+		my ($command, $shown) = @$_;
+		if ($command =~ /^\.\/echo faulty (.*)/) {
+			my $words = run_command('sh', '-c', "printf %s $1");
+			my ($quiet, $fault) = $words->{out} =~ /^(-q)(\w+)$/
+			    or die "no fault in: $command";
+			$server = start_command(program(), 'faulty', $quiet,
+			    $fault, '--port=0');
+			next;
+		}
+		my $got;
+		for (1 .. $TRIES) {
+			$got = type_command($folder, $server->port, $command);
+			last if $got =~ pattern_of($shown);
+		}
+		like $got, pattern_of($shown), $command;
 	}
 };
 
