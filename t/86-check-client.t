@@ -16,25 +16,24 @@ use Time::HiRes qw(sleep);
 my $tmp = File::Temp->newdir;
 
 # The clients: perl CLIENT KIND HOST PORT [MESSAGE]. Without MESSAGE the message
-# is on standard input.
+# is on standard input. One of them runs for each test of each case, some
+# hundred in all, and so they load no module that takes long to load.
 open my $file, '>', "$tmp/client" or die $!;
 print $file <<'END';
 use strict;
 use warnings;
-use Encode qw(decode FB_CROAK);
-use IO::Select;
-use IO::Socket::IP;
-use Socket qw(SHUT_WR);
+use Socket;
 
 my ($kind, $host, $port, $message) = @ARGV;
 $message = do { local $/; <STDIN> } unless defined $message;
 my ($sock, $back) = (undef, '');
 
 sub dial {
-	$sock = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port) or
-	    die "connect: $@\n";
+	socket $sock, PF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
+	connect $sock, pack_sockaddr_in($port, inet_aton($host)) or
+	    die "connect: $!\n";
 }
-sub send_message { $sock->syswrite($_[0] // $message) }
+sub send_message { syswrite $sock, $_[0] // $message }
 # Returns what recv returns, an empty string at the end, or dies.
 sub chunk {
 	my $n = sysread $sock, my $chunk, $_[0] // 16;
@@ -61,7 +60,17 @@ sub until_short {
 }
 sub start { dial(); send_message(@_) }
 sub show { print $back, "\n" }
-sub bytes_of { length decode('UTF-8', $_[0] . '', FB_CROAK) }
+# The number of characters. Dies if the last one, or the first, is incomplete.
+sub characters_of {
+	my $text = $_[0];
+	utf8::decode($text) or die "not UTF-8\n";
+	return length $text;
+}
+sub readable_within {
+	my ($seconds) = @_;
+	vec(my $set = '', fileno($sock), 1) = 1;
+	return select $set, undef, undef, $seconds;
+}
 
 my %kinds = (
 	'counts' => sub { start(); count_bytes(); show() },
@@ -95,8 +104,7 @@ my %kinds = (
 	},
 	'impatient' => sub {
 		start();
-		my $readable = IO::Select->new($sock);
-		while ($readable->can_read(0.1)) {
+		while (readable_within(0.1)) {
 			my $chunk = chunk();
 			last if $chunk eq '';
 			$back .= $chunk;
@@ -109,7 +117,7 @@ my %kinds = (
 			while (length $back < length $message) {
 				my $chunk = chunk();
 				last if $chunk eq '';
-				bytes_of($chunk);
+				characters_of($chunk);
 				$back .= $chunk;
 			}
 		};
@@ -120,15 +128,15 @@ my %kinds = (
 		while (1) {
 			my $chunk = chunk();
 			$back .= $chunk;
-			my $bytes = eval { bytes_of($chunk) } // 0;
-			last if $bytes < 16;
+			my $size = eval { characters_of($chunk) } // 0;
+			last if $size < 16;
 		}
 		show();
 	},
 	'waits-for-characters' => sub {
 		start();
 		my $size = length $message;
-		my $characters = bytes_of($message);
+		my $characters = characters_of($message);
 		count_bytes();
 		syswrite STDOUT, $back;
 		sleep 600 if $characters < $size;
@@ -211,8 +219,7 @@ my %kinds = (
 		dial();
 		send_message();
 		shutdown $sock, SHUT_WR;
-		my $readable = IO::Select->new($sock);
-		while ($readable->can_read(1)) {
+		while (readable_within(1)) {
 			my $chunk = chunk(4096);
 			last if $chunk eq '';
 			$back .= $chunk;

@@ -133,6 +133,22 @@ port_is_listening(uint16_t port)
 	return each_connection(count_listening, &s) ? s.found > 0 : -1;
 }
 
+bool
+port_is_for_clients(uint16_t port)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	char line[32] = "", *rest;
+	unsigned long first, last;
+
+	if (f == NULL)
+		return true;
+	(void)!fgets(line, sizeof(line), f);
+	fclose(f);
+	first = strtoul(line, &rest, 10);
+	last = strtoul(rest, NULL, 10);
+	return last == 0 || (port >= first && port <= last);
+}
+
 static void
 count_waiting(const struct connection *c, void *to)
 {

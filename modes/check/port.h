@@ -12,8 +12,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether a server listens at a port of this system; 1, 0, or -1: unknown. */
+/*
+ * Whether a server listens at a port of this system; 1, 0, or -1: unknown. The
+ * system searches its whole table of connections, which takes milliseconds.
+ */
 int port_is_listening(uint16_t port);
+
+/*
+ * Whether the system may give the port to a client. A client that connects to
+ * such a port before the server listens can get that very port, and is then
+ * connected to itself. True if it is not known.
+ */
+bool port_is_for_clients(uint16_t port);
 
 /* Whether a connection from that port is in TIME_WAIT. */
 bool port_is_waiting(uint16_t port);

@@ -25,6 +25,9 @@ static const int64_t MIN_TIMEOUT = 10 * NET_SECOND;
 /* How often a server is looked for that does not listen yet. */
 static const int64_t LOOK_INTERVAL = 20 * NET_MS;
 
+/* The same where the list of all connections has to be searched each time. */
+static const int64_t SEARCH_INTERVAL = 200 * NET_MS;
+
 void
 start_prepare(struct start *start)
 {
@@ -92,14 +95,23 @@ connect_to_address(const struct address *address, int64_t timeout,
 }
 
 /*
- * Tries to connect until the server accepts, has ended, or is late. No attempt
- * is made before it listens if that can be seen: the system could give the
- * client the very port that the server needs (see dial_connect()).
+ * Whether an attempt to connect can do harm before the server listens: the
+ * system could give the client the very port that the server needs (see
+ * dial_connect()). No attempt is made then, if it can be seen that no server
+ * listens.
  */
+static bool
+is_search_needed(const struct address *address)
+{
+	return address->host == NULL && port_is_for_clients(address->port);
+}
+
+/* Tries to connect until the server accepts, has ended, or is late. */
 static int
 connect_when_ready(const struct address *address, int64_t timeout,
     struct dial_server *server, struct dial_error *why)
 {
+	bool search = is_search_needed(address);
 	int64_t until = net_now() + timeout, left;
 	int fd = -1;
 
@@ -107,10 +119,10 @@ connect_when_ready(const struct address *address, int64_t timeout,
 	while (fd < 0 && (left = until - net_now()) > 0) {
 		bool ended = keeper_has_ended(0);
 
-		if (address->host != NULL ||
-		    port_is_listening(address->port) != 0)
+		if (!search || port_is_listening(address->port) != 0)
 			fd = connect_to_address(address, left, server, why);
-		if (fd < 0 && (ended || keeper_has_ended(LOOK_INTERVAL)))
+		if (fd < 0 && (ended || keeper_has_ended(search ?
+		    SEARCH_INTERVAL : LOOK_INTERVAL)))
 			break;
 	}
 	return fd;
