@@ -230,6 +230,12 @@ for my $mode ('serve', 'send', 'check', 'bench') {
 		    for '', 'rel.sock', './a', '7', 'a:7';
 		refused($mode, ['--address=unix:@'], [qr/no name.*unix:\@NAME/]);
 		refused($mode, ['--address=unix:/' . 'x' x 107], [qr/\b107\b/]);
+		refused($mode, ["--address=$_"], [qr/is a number.*:PORT/])
+		    for 'tcp:7', 'udp:7';
+		refused($mode, ["--address=$_"], [qr/HOST.*tcp: or udp:/])
+		    for '', 'tcp:', 'udp:';
+		refused($mode, ["--address=$_:unix:/x"],
+		    [qr/"$_:unix:\/x": a Unix socket/]) for 'tcp', 'udp';
 	};
 }
 

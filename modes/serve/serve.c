@@ -339,9 +339,11 @@ serve_run(int argc, char **argv)
 	args_no_operands(argc, argv);
 	refuse_connection_as_stdin();
 	set_defaults(&request);
-	for (int i = 0; i < request.address_count; i++)
+	for (int i = 0; i < request.address_count; i++) {
 		addresses[i] = args_address("--address", request.addresses[i],
-		    request.port, 0);
+		    request.port, 0, false);
+		args_refuse_udp("--address", &addresses[i]);
+	}
 	log_open(s->options.log_level, s->options.log_json);
 	for (int i = 0; i < request.address_count; i++)
 		listener_open(&s->listeners, &addresses[i],
