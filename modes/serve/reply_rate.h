@@ -1,6 +1,6 @@
 /*
- * Limits the replies to one source address (--reply-rate), which ends no loop
- * between two echo servers but slows it down.
+ * Limits the replies to one source address (--reply-rate), and with them a loop
+ * between two echo servers.
  *
  * All workers share one table of fixed size. An address is found by a hash with
  * a random key. Four addresses with the same hash have places; of more, the
