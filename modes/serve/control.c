@@ -105,34 +105,43 @@ add_message(char *out, int level, int type, const void *value, size_t size)
 	return CMSG_SPACE(size);
 }
 
-/*
- * The reply goes out by the interface that its route says, except from a
- * link-local address, which is valid on one interface only.
- */
-size_t
-control_write(void *out, const struct control *c, int ttl)
+/* 0: the reply goes out by the interface that its route says. */
+static unsigned
+interface_of(const struct control *c)
 {
-	bool is_v4 = c->family == AF_INET;
-	size_t n;
+	if (c->family == AF_INET)
+		return is_link_local_v4(c->to.v4.ipi_addr) ?
+		    (unsigned)c->to.v4.ipi_ifindex : 0;
+	return IN6_IS_ADDR_LINKLOCAL(&c->to.v6.ipi6_addr) ?
+	    c->to.v6.ipi6_ifindex : 0;
+}
 
-	if (is_v4) {
-		struct in_pktinfo from = { .ipi_spec_dst = c->to.v4.ipi_addr };
+static size_t
+add_reply_address(char *out, const struct control *c, unsigned interface)
+{
+	struct in6_pktinfo v6 = { c->to.v6.ipi6_addr, interface };
+	struct in_pktinfo v4 = { .ipi_spec_dst = c->to.v4.ipi_addr,
+	    .ipi_ifindex = (int)interface };
 
-		if (is_link_local_v4(from.ipi_spec_dst))
-			from.ipi_ifindex = c->to.v4.ipi_ifindex;
-		n = add_message(out, IPPROTO_IP, IP_PKTINFO, &from,
-		    sizeof(from));
-	} else {
-		struct in6_pktinfo from = { .ipi6_addr = c->to.v6.ipi6_addr };
+	return c->family == AF_INET ?
+	    add_message(out, IPPROTO_IP, IP_PKTINFO, &v4, sizeof(v4)) :
+	    add_message(out, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof(v6));
+}
 
-		if (IN6_IS_ADDR_LINKLOCAL(&from.ipi6_addr))
-			from.ipi6_ifindex = c->to.v6.ipi6_ifindex;
-		n = add_message(out, IPPROTO_IPV6, IPV6_PKTINFO, &from,
-		    sizeof(from));
-	}
-	if (ttl != CONTROL_NO_TTL)
-		n += add_message((char *)out + n, is_v4 ? IPPROTO_IP :
-		    IPPROTO_IPV6, is_v4 ? IP_TTL : IPV6_HOPLIMIT, &ttl,
-		    sizeof(ttl));
-	return n;
+size_t
+control_write(void *out, const struct control *c, int ttl, bool is_bound)
+{
+	/* A link-local address is valid on one interface only. */
+	unsigned interface = interface_of(c);
+	size_t n = 0;
+
+	if (!is_bound || interface != 0)
+		n = add_reply_address(out, c, interface);
+	if (ttl == CONTROL_NO_TTL)
+		return n;
+	return n + (c->family == AF_INET ?
+	    add_message((char *)out + n, IPPROTO_IP, IP_TTL, &ttl,
+	    sizeof(ttl)) :
+	    add_message((char *)out + n, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl,
+	    sizeof(ttl)));
 }

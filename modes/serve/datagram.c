@@ -171,6 +171,18 @@ datagram_add(struct datagrams *ds, int fd)
 	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl));
 }
 
+bool
+datagram_is_bound(int fd)
+{
+	struct net_peer self;
+
+	if (net_self(fd, &self) < 0)
+		return false;
+	if (self.address.any.sa_family == AF_INET)
+		return self.address.v4.sin_addr.s_addr != INADDR_ANY;
+	return !IN6_IS_ADDR_UNSPECIFIED(&self.address.v6.sin6_addr);
+}
+
 uint32_t
 datagram_kernel_drops(int fd)
 {
@@ -243,7 +255,8 @@ reply_ttl(const struct datagrams *ds, const struct control *control)
 
 /* Prepares the reply to the ith datagram as the nth. False: it has none. */
 static bool
-prepare_reply(struct datagrams *ds, size_t i, size_t n, int64_t now)
+prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
+    int64_t now)
 {
 	const struct mmsghdr *in = &batch.in[i];
 	struct control control;
@@ -269,7 +282,7 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, int64_t now)
 	batch.out[n].msg_hdr = in->msg_hdr;
 	batch.out[n].msg_hdr.msg_control = batch.sent[n];
 	batch.out[n].msg_hdr.msg_controllen = control_write(batch.sent[n],
-	    &control, ttl);
+	    &control, ttl, is_bound);
 	return true;
 }
 
@@ -278,7 +291,8 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, int64_t now)
  * themselves are possible (recvmsg(2)).
  */
 size_t
-datagram_receive(struct datagrams *ds, int fd, uint64_t most, int64_t now)
+datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
+    int64_t now)
 {
 	unsigned asked = most < DATAGRAM_BATCH ? (unsigned)most :
 	    DATAGRAM_BATCH;
@@ -287,10 +301,9 @@ datagram_receive(struct datagrams *ds, int fd, uint64_t most, int64_t now)
 
 	prepare_to_receive();
 	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
-	ds->has_more = received == (int)asked;
 	for (int i = 0; i < received; i++)
-		n += prepare_reply(ds, (size_t)i, n, now);
-	batch.used = received > 0 ? (size_t)received : 0;
+		n += prepare_reply(ds, (size_t)i, n, is_bound, now);
+	batch.used = ds->received = received > 0 ? (size_t)received : 0;
 	return n;
 }
 

@@ -41,7 +41,7 @@ struct datagrams {
 	struct reply_rate *rate;	/* for all workers; NULL: no limit */
 	uint16_t ports[DATAGRAM_PORTS_MAX];	/* of our sockets; big-endian */
 	int port_count;
-	bool has_more;		/* the last batch was as large as asked for */
+	size_t received;	/* datagrams, with the last call */
 };
 
 /* System calls that datagrams need in the sandbox (sandbox.h). */
@@ -65,12 +65,16 @@ void datagram_open(struct datagrams *, const struct datagram_options *);
 /* Adds a socket, which is bound: its port is one of ours. */
 void datagram_add(struct datagrams *, int fd);
 
+/* Whether a socket is bound to one address, not to all. */
+bool datagram_is_bound(int fd);
+
 /*
  * Receives at most that many datagrams from a socket that is ready, at the time
- * now, and prepares the replies. Returns how many there are; the datagrams
- * without a reply have been counted.
+ * now, and prepares the replies; is_bound as from datagram_is_bound(). Returns
+ * how many there are; the datagrams without a reply have been counted.
  */
-size_t datagram_receive(struct datagrams *, int fd, uint64_t most, int64_t now);
+size_t datagram_receive(struct datagrams *, int fd, bool is_bound,
+    uint64_t most, int64_t now);
 
 /*
  * Sends the first n of the replies that datagram_receive() has prepared, and

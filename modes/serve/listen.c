@@ -59,7 +59,8 @@ add_listener(struct listeners *ls, int fd, enum watch_kind kind)
 {
 	struct listener *l = &ls->list[ls->n++];
 
-	*l = (struct listener){ .watch = { .fd = fd, .kind = (uint8_t)kind } };
+	*l = (struct listener){ .watch = { .fd = fd, .kind = (uint8_t)kind },
+	    .is_bound = kind == WATCH_DATAGRAMS && datagram_is_bound(fd) };
 	return l;
 }
 

@@ -22,6 +22,7 @@ struct listener {
 	struct watch watch;
 	struct socket_path file;	/* of a Unix socket */
 	bool is_inherited;	/* a service manager owns it */
+	bool is_bound;		/* for UDP: to one address */
 	uint32_t drops_before;	/* datagram_kernel_drops() when inherited */
 };
 

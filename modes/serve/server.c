@@ -205,22 +205,43 @@ datagrams_left(const struct server *s)
 	    s->options.count - s->shared->accepted;
 }
 
-void
-server_answer(struct server *s, const struct listener *l)
+/*
+ * Receives and answers at most that many datagrams. Returns how many have been
+ * received.
+ */
+static size_t
+answer_some(struct server *s, const struct listener *l, size_t most)
 {
 	int64_t now = s->clients.now;
-	size_t n;
+	uint64_t left = datagrams_left(s);
+	size_t n = datagram_receive(&s->datagrams, l->watch.fd, l->is_bound,
+	    left < most ? left : most, now);
 
-	if (!server_is_open(s))
-		return;
-	n = datagram_receive(&s->datagrams, l->watch.fd, datagrams_left(s),
-	    now);
 	if (n == 0)
-		return;
+		return s->datagrams.received;
 	s->clients.active_at = now;
 	datagram_reply(&s->datagrams, l->watch.fd, count_accept(s, n), n, now);
 	if (!server_is_open(s))
 		listener_close(&s->listeners);
+	return s->datagrams.received;
+}
+
+/*
+ * If several datagrams were waiting, it is likely that others have arrived
+ * meanwhile: to receive them at once costs less than to wait again.
+ */
+bool
+server_answer(struct server *s, const struct listener *l)
+{
+	size_t left = DATAGRAM_BATCH, n;
+
+	do {
+		if (!server_is_open(s))
+			return false;
+		n = answer_some(s, l, left);
+		left -= n;
+	} while (n > 1 && left > 0);
+	return left == 0;
 }
 
 /*
@@ -314,12 +335,11 @@ answer_waiting(struct server *s)
 	    s->options.drain);
 
 	for (int i = 0; i < s->listeners.n; i++)
-		do {
-			s->datagrams.has_more = false;
-			if (i < s->listeners.n &&
-			    listener_is_udp(&s->listeners.list[i]))
-				server_answer(s, &s->listeners.list[i]);
-		} while (s->datagrams.has_more && net_now() < until);
+		while (i < s->listeners.n &&
+		    listener_is_udp(&s->listeners.list[i]) &&
+		    server_answer(s, &s->listeners.list[i]) &&
+		    net_now() < until)
+			;
 }
 
 /*
