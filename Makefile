@@ -119,8 +119,8 @@ check-quick: test
 
 # How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
 # be --quick, which only shows that all of it runs.
-YARDSTICK = $(OBJ)/doc/yardstick
-$(YARDSTICK): $(YARDSTICK).o
+YARDSTICK = $(OBJ)/doc/yardstick $(OBJ)/doc/yardstick-udp
+$(YARDSTICK): %: %.o
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 bench: all $(YARDSTICK)
 	@doc/measure $(MEASURE)
@@ -147,6 +147,7 @@ $(OBJ)/fuzz/conn: modes/serve/conn.c t/conn.h
 $(OBJ)/fuzz/args: modes/lib/args.c modes/lib/net.c modes/lib/text.c
 $(OBJ)/fuzz/args: FUZZ_FLAGS += -Wl,--wrap=errx,--wrap=getaddrinfo
 $(OBJ)/fuzz/text: modes/lib/text.c
+$(OBJ)/fuzz/control: modes/serve/control.c
 $(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h modes/*/*.h) Makefile | can_fuzz
 	@mkdir -p $(@D)
 	$(call say,LD)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^)
@@ -218,7 +219,7 @@ coverage:
 	    HARDENING= LDFLAGS=--coverage CFLAGS='-O0 -g --coverage' test
 	t/coverage build/coverage/build $(COVERAGE)
 
-LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c) doc/yardstick.c
+LINTED = $(SOURCES) $(wildcard t/*.c t/fuzz/*.c doc/*.c)
 lint:
 	@if command -v cppcheck >/dev/null; then set -x; \
 	    cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \

@@ -564,7 +564,9 @@ faulty_run(int argc, char **argv)
 	options_parse(argc, argv, &mode_faulty, faulty_set, &set);
 	parse_faults(&set, argv[optind++]);
 	args_no_operands(argc, argv);
-	address = args_address("--address", set.address, set.port, 0);
+	address = args_address("--address", set.address, set.port, 0,
+	    false);
+	args_refuse_udp("--address", &address);
 	server.count = set.count;
 	server.is_kept_open = set.number[ONE_CLIENT] != OFF;
 	if (server.is_kept_open && (set.count == 0 || set.every < set.count))

@@ -477,7 +477,8 @@ send_run(int argc, char **argv)
 
 	options_parse(argc, argv, &mode_send, send_set, &set);
 	address = dial_address("--address", set.server.address,
-	    set.server.port);
+	    set.server.port, false);
+	args_refuse_udp("--address", &address);
 	message = join_message(argc - optind, argv + optind);
 	x.input = message == NULL ? STDIN_FILENO : -1;
 	x.message = message;

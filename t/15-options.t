@@ -55,6 +55,8 @@ my %options = (
 		user => ['name', ''],
 		log => ['name', 'text', 'JSON', 'xml'],
 		'socket-mode' => ['mode', '600'],
+		ttl => ['number', '', '0', '256'],
+		'reply-rate' => ['number', '', '0', '1000001'],
 		chunk => ['size', '64k, --blocking 16', '0'],
 		'max-clients' => ['number', '', '0'],
 		count => ['number', '', '0']
@@ -98,6 +100,7 @@ my %bad = (
 	    'host:', '127.0.0.1:70000', ':99999', ':-1', ':+7', ': 7', ':7x',
 	    ':0x10', ":$huge", "[$huge", 'x' x 100_000, "[\e[31m]",
 	    ":7\e[31m\n", 'unix:', 'unix:name', 'unix:rel.sock', 'unix:./a',
+	    'udp:unix:/x', 'tcp:unix:@x', 'udp:', 'udp:7', 'tcp:[::1',
 	    'unix:@', 'unix:/' . 'x' x 107, 'unix:@' . 'x' x 107],
 	name => ['', 'nosuch', '-1', "line\e[31m", $huge],
 	command => ['']
@@ -230,6 +233,12 @@ for my $mode ('serve', 'send', 'check', 'bench') {
 		    for '', 'rel.sock', './a', '7', 'a:7';
 		refused($mode, ['--address=unix:@'], [qr/no name.*unix:\@NAME/]);
 		refused($mode, ['--address=unix:/' . 'x' x 107], [qr/\b107\b/]);
+		refused($mode, ["--address=$_"], [qr/is a number.*:PORT/])
+		    for 'tcp:7', 'udp:7';
+		refused($mode, ["--address=$_"], [qr/HOST.*tcp: or udp:/])
+		    for '', 'tcp:', 'udp:';
+		refused($mode, ["--address=$_:unix:/x"],
+		    [qr/"$_:unix:\/x": a Unix socket/]) for 'tcp', 'udp';
 	};
 }
 

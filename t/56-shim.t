@@ -7,9 +7,11 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Datagrams;
 use EchoTest;
 use IO::Select ();
 use Schedule;
+use Socket qw(SOL_SOCKET SO_RCVBUF);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -164,5 +166,38 @@ subtest 'echo send: short reads and writes' => sub {
 	}
 	$server->stop;
 };
+
+# A server whose calls fail answers each datagram once, or counts it as dropped.
+# Each seed has a server of its own, because only connections begin new seeds.
+sub test_datagrams {
+	my ($seed, @way) = @_;
+	my $sent = 300;
+	my $server = start_server({ wrap => shimmed("seed=$seed") }, @way, '-q',
+	    '-a', 'udp:127.0.0.1');
+	my $sock = udp($server->address);
+	setsockopt $sock, SOL_SOCKET, SO_RCVBUF, 1 << 20;
+	send $sock, "datagram $_", 0 for 1 .. $sent;
+	my $totals;
+	wait_until(sub {
+		$totals = totals($server);
+		return $totals->{answered} + $totals->{dropped} >= $sent;
+	});
+	is $totals->{answered} + $totals->{dropped}, $sent,
+	    "seed $seed: each datagram is answered or counted";
+	cmp_ok $totals->{dropped}, '>', 0, "seed $seed: some fail";
+	my %got;
+	$got{answer($sock) // 'nothing'}++ for 1 .. $totals->{answered};
+	is join(', ', grep { !/^datagram \d+$/ || $got{$_} > 1 }
+	    sort keys %got), '', "seed $seed: the replies are right";
+	$server->stop;
+	ok !IO::Select->new($sock)->can_read(0),
+	    "seed $seed: there is no other";
+}
+
+for my $way (@ways) {
+	subtest "@$way: failures and short batches of datagrams" => sub {
+		test_datagrams($_, @$way) for 1 .. 5;
+	};
+}
 
 done_testing;

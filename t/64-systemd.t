@@ -116,6 +116,34 @@ sub test_stopped_worker {
 	$server->stop(undef);
 }
 
+# UDP sockets among others, with datagrams that arrived before the server runs.
+sub test_passed_udp {
+	my ($engine) = @_;
+	my $tcp = tcp_listener();
+	my @udp = map { IO::Socket::IP->new(LocalHost => $_, Proto => 'udp',
+	    Type => SOCK_DGRAM) // die $@ } '127.0.0.1', '::1';
+	my @clients = map { IO::Socket::IP->new(PeerHost => $_->sockhost,
+	    PeerPort => $_->sockport, Proto => 'udp', Type => SOCK_DGRAM) //
+	    die $@ } @udp;
+	send $_, 'early', 0 for @clients;
+	my $server = activated([ map { at_high_number($_) } $udp[0], $tcp,
+	    $udp[1] ], { listeners => 3, no_port => 1 }, $engine);
+	is join(' ', $server->addresses), 'udp:127.0.0.1:' .
+	    $udp[0]->sockport . ' 127.0.0.1:' . $tcp->sockport . ' udp:[::1]:' .
+	    $udp[1]->sockport, 'the server serves the passed UDP sockets';
+	for my $client (@clients) {
+		recv $client, my $reply, 100, 0
+		    if IO::Select->new($client)->can_read($DEADLINE);
+		is $reply, 'early', 'a datagram that arrived before the ' .
+		    'server started is answered';
+	}
+	is exchange(dial('127.0.0.1:' . $tcp->sockport), 'tcp', 3), 'tcp',
+	    'TCP is served, too';
+	$server->stop;
+	like $server->log, qr/answered 2 datagrams, 10 bytes; refused 0, drop/,
+	    'both are counted';
+}
+
 sub test_notifications {
 	my ($engine) = @_;
 	my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
@@ -154,24 +182,27 @@ sub test_notifications {
 
 for my $engine (engines()) {
 	subtest "$engine: passed sockets" => sub { test_passed($engine) };
+	subtest "$engine: passed UDP sockets" =>
+	    sub { test_passed_udp($engine) };
 	subtest "$engine: a stopped worker" =>
 	    sub { test_stopped_worker($engine) };
 	subtest "$engine: notifications" =>
 	    sub { test_notifications($engine) };
 }
 
-# Descriptors that are not listening stream sockets are refused.
+# Descriptors that are neither listening stream sockets nor UDP sockets are
+# refused.
 open my $null, '<', '/dev/null' or die $!;
-my $udp = IO::Socket::IP->new(LocalHost => '127.0.0.1', Type => SOCK_DGRAM,
-    Proto => 'udp') // die $@;
-for ([ $null, 'a file' ], [ $udp, 'a datagram socket' ]) {
+my $datagram = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
+    Local => "$tmp/datagram") // die $!;
+for ([ $null, 'a file' ], [ $datagram, 'a Unix datagram socket' ]) {
 	my ($handle, $what) = @$_;
 	my $sock = at_high_number($handle);
 	fcntl $sock, F_SETFD, 0;
 	my $run = run_echo({ command => $^X }, '-MPOSIX', '-e', $pass,
 	    fileno $sock, program(), 'serve');
 	is $run->{status}, 7, "$what is passed: exit 7";
-	like $run->{err}, qr/\Aecho serve: descriptor 3, one of LISTEN_FDS=1, is not a listening stream socket: .*\n\z/,
+	like $run->{err}, qr/\Aecho serve: descriptor 3, one of LISTEN_FDS=1, is not a listening stream socket or a UDP socket: .*\n\z/,
 	    "$what is passed: one line says so";
 }
 

@@ -4,7 +4,8 @@
  * ways that their man pages allow and that a test cannot cause from outside.
  *
  *	ECHO_SHIM=seed=17	at random, recv and send are short or return
- *				EAGAIN or EINTR, and waits end although nothing
+ *				EAGAIN or EINTR, datagrams are truncated or
+ *				cannot be sent, and waits end although nothing
  *				is ready
  *	ECHO_SHIM=accept=EMFILE:3
  *				accept4 fails three times; without :3 always
@@ -457,6 +458,74 @@ send(int fd, const void *buf, size_t size, int flags)
 {
 	REAL(send);
 	return not_now(fd) ? -1 : real(fd, buf, fewer(fd, size), flags);
+}
+
+/*
+ * Datagrams. Fewer of a batch are received or sent than asked for, some as if
+ * they had been too large for the buffer, and some fail to be sent.
+ */
+
+static bool
+cannot_send(int fd)
+{
+	static const int reasons[] = { EAGAIN, EINTR, ENOBUFS, EPERM,
+	    ECONNREFUSED, EINVAL };
+	uint64_t *stream = stream_of(fd);
+
+	if (!one_in(6, stream))
+		return false;
+	errno = reasons[draw(stream) % (sizeof(reasons) / sizeof(int))];
+	return true;
+}
+
+static void
+truncate_some(int fd, struct msghdr *msg)
+{
+	if (one_in(16, stream_of(fd)))
+		msg->msg_flags |= MSG_TRUNC;
+}
+
+ssize_t
+recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t n;
+
+	REAL(recvmsg);
+	if (not_now(fd))
+		return -1;
+	if ((n = real(fd, msg, flags)) >= 0)
+		truncate_some(fd, msg);
+	return n;
+}
+
+int
+recvmmsg(int fd, struct mmsghdr *batch, unsigned size, int flags,
+    struct timespec *time)
+{
+	int n;
+
+	REAL(recvmmsg);
+	if (not_now(fd))
+		return -1;
+	n = real(fd, batch, (unsigned)fewer(fd, size), flags, time);
+	for (int i = 0; i < n; i++)
+		truncate_some(fd, &batch[i].msg_hdr);
+	return n;
+}
+
+ssize_t
+sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	REAL(sendmsg);
+	return cannot_send(fd) ? -1 : real(fd, msg, flags);
+}
+
+int
+sendmmsg(int fd, struct mmsghdr *batch, unsigned size, int flags)
+{
+	REAL(sendmmsg);
+	return cannot_send(fd) ? -1 :
+	    real(fd, batch, (unsigned)fewer(fd, size), flags);
 }
 
 ssize_t

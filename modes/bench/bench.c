@@ -216,11 +216,13 @@ static void
 bench_reach(struct load_target *target, const char *what, char *value,
     const struct settings *set)
 {
-	struct address address = dial_address(what, value, set->server.port);
+	struct address address = dial_address(what, value, set->server.port,
+	    false);
 	struct dial_error why;
-	int fd = dial_any(&address, set->server.timeout, &target->server,
-	    &why);
+	int fd;
 
+	args_refuse_udp(what, &address);
+	fd = dial_any(&address, set->server.timeout, &target->server, &why);
 	if (fd < 0)
 		errx((int)why.status, "%s", why.text);
 	close(fd);

@@ -496,7 +496,8 @@ set_address(struct settings *set, char *value, const char *what)
 	if (value == NULL && starts)
 		set->address = (struct address){ .port = port };
 	else
-		set->address = dial_address(what, value, port);
+		set->address = dial_address(what, value, port, false);
+	args_refuse_udp(what, &set->address);
 	if (!starts)
 		return;
 	set->start.address = set->address;
@@ -539,7 +540,8 @@ check_run(int argc, char **argv)
 	args_no_operands(argc, argv);
 	if (set.direct_value != NULL)
 		set.direct = dial_address("--direct", set.direct_value,
-		    set.server.port);
+		    set.server.port, false);
+	args_refuse_udp("--direct", &set.direct);
 	if (set.list) {
 		if (set.client.command != NULL)
 			client_tests_list(profile_names);

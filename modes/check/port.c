@@ -224,7 +224,7 @@ can_bind(const char *host, uint16_t port)
 	struct addrinfo *found;
 	int fd;
 
-	if (net_resolve(host, port, &found) != 0)
+	if (net_resolve(host, port, SOCK_STREAM, &found) != 0)
 		return true;	/* no such address: it does not matter */
 	fd = net_listen(found->ai_addr, found->ai_addrlen);
 	net_free_addresses(found);

@@ -80,8 +80,8 @@ static int
 connect_to_address(const struct address *address, int64_t timeout,
     struct dial_server *server, struct dial_error *why)
 {
-	struct address v4 = { ARGS_DEFAULT_HOST, address->port };
-	struct address v6 = { "::1", address->port };
+	struct address v4 = { ARGS_DEFAULT_HOST, address->port, false };
+	struct address v6 = { "::1", address->port, false };
 	struct dial_error ignored;
 	struct dial_server other = { .name = "" };
 	int fd;

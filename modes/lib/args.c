@@ -190,12 +190,11 @@ args_mode(const char *what, const char *value)
 	return (mode_t)mode;
 }
 
-/* Returns the port of a TCP service, or 0 if the system does not know it. */
+/* Returns the port of a service, or 0 if the system does not know it. */
 static uint16_t
-find_service_port(const char *name)
+find_service_port(const char *name, int type)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-	    .ai_family = AF_INET };
+	struct addrinfo hints = { .ai_socktype = type, .ai_family = AF_INET };
 	struct addrinfo *found;
 	uint16_t port;
 
@@ -218,7 +217,9 @@ args_port(const char *what, const char *value, uint16_t low)
 	if (parse_digits(value, &number, &rest) && *rest == '\0' &&
 	    number >= low && number <= UINT16_MAX)
 		return (uint16_t)number;
-	number = find_service_port(value);
+	number = find_service_port(value, SOCK_STREAM);
+	if (number == 0)
+		number = find_service_port(value, SOCK_DGRAM);
 	if (number == 0)
 		args_usage("%s: %s is not a port from %u to 65535 or the name "
 		    "of a service", what, args_shown(value), low);
@@ -293,7 +294,8 @@ split_plain(const char *what, char *value)
 
 	if (*value == '\0')
 		args_usage("%s: an address is HOST, HOST:PORT, [V6]:PORT, "
-		    ":PORT, *, unix:/PATH or unix:@NAME, not \"\"", what);
+		    ":PORT or *, after tcp: or udp: or not, or unix:/PATH or "
+		    "unix:@NAME; not \"\"", what);
 	if (colon == NULL)
 		return NULL;
 	if (strchr(colon + 1, ':') != NULL)
@@ -315,6 +317,28 @@ check_host(const char *what, const char *host)
 		    what, args_shown(host), NI_MAXHOST - 1);
 }
 
+/*
+ * Skips tcp: or udp: at the beginning of value, and sets *is_udp accordingly.
+ * Returns the rest.
+ */
+static char *
+split_transport(const char *what, char *value, bool *is_udp)
+{
+	char *rest = value + strlen(NET_UDP);
+
+	_Static_assert(sizeof(NET_UDP) == sizeof(NET_TCP), "equal lengths");
+	if (strncmp(value, NET_UDP, strlen(NET_UDP)) == 0)
+		*is_udp = true;
+	else if (strncmp(value, NET_TCP, strlen(NET_TCP)) == 0)
+		*is_udp = false;
+	else
+		rest = value;
+	if (net_is_unix(rest) && (rest != value || *is_udp))
+		args_usage("%s: %s: a Unix socket is a stream socket without "
+		    "%s", what, args_shown(value), *is_udp ? "UDP" : NET_TCP);
+	return rest;
+}
+
 /* Checks unix:/PATH or unix:@NAME. */
 static void
 check_unix(const char *what, const char *value)
@@ -333,11 +357,14 @@ check_unix(const char *what, const char *value)
 }
 
 struct address
-args_address(const char *what, char *value, uint16_t port, uint16_t low)
+args_address(const char *what, char *value, uint16_t port, uint16_t low,
+    bool is_udp)
 {
-	struct address address = { value, port };
+	struct address address = { value, port, is_udp };
 	const char *own_port;
 
+	value = split_transport(what, value, &address.is_udp);
+	address.host = value;
 	if (net_is_unix(value)) {
 		check_unix(what, value);
 		return address;
@@ -357,4 +384,11 @@ args_address(const char *what, char *value, uint16_t port, uint16_t low)
 	if (address.host != NULL)
 		check_host(what, address.host);
 	return address;
+}
+
+void
+args_refuse_udp(const char *what, const struct address *address)
+{
+	if (address->is_udp)
+		args_usage("%s: UDP is not available here", what);
 }

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -20,6 +21,7 @@
 struct address {
 	const char *host;	/* NULL: all interfaces; points into argv */
 	uint16_t port;
+	bool is_udp;		/* datagrams; otherwise TCP or a Unix socket */
 };
 
 /* Sets the name that begins each error message, such as "echo serve". */
@@ -56,7 +58,7 @@ void args_no_operands(int argc, char **argv);
  */
 uint64_t args_number(const char *what, const char *value, uint64_t low,
     uint64_t high);
-/* A port or the name of a TCP service. */
+/* A port or the name of a service: that of TCP or, if it has none, of UDP. */
 uint16_t args_port(const char *what, const char *value, uint16_t low);
 /* Returns ns. The highest duration is 24h. */
 int64_t args_duration(const char *what, const char *value, int64_t low);
@@ -67,12 +69,17 @@ size_t args_size(const char *what, const char *value, size_t low,
 mode_t args_mode(const char *what, const char *value);
 
 /*
- * Parses HOST, HOST:PORT, [V6]:PORT, :PORT, *, unix:/PATH or unix:@NAME. A
- * missing host is ARGS_DEFAULT_HOST and a missing port is the given one; a port
- * in value must be at least low. Modifies value, and the result points into it.
+ * Parses HOST, HOST:PORT, [V6]:PORT, :PORT or *, with tcp: or udp: before it,
+ * or unix:/PATH or unix:@NAME. A missing host is ARGS_DEFAULT_HOST, a missing
+ * port is the given one, and without a prefix is_udp (--udp) decides; with
+ * is_udp, a Unix socket is a usage error. A port in value must be at least low.
+ * Modifies value, and the result points into it.
  */
 struct address args_address(const char *what, char *value, uint16_t port,
-    uint16_t low);
+    uint16_t low, bool is_udp);
+
+/* Exits with STATUS_USAGE if the address is one for UDP, and the mode has none. */
+void args_refuse_udp(const char *what, const struct address *);
 
 /* Prints the table of exit statuses on standard output. */
 void args_print_statuses(void);

@@ -16,6 +16,9 @@ dial_set_option(struct dial_options *options, int key, char *value,
 	case 'p':
 		options->port = args_port("--port", value, 1);
 		return true;
+	case 'u':
+		options->is_udp = true;
+		return true;
 	case 't':
 		options->timeout = args_duration("--timeout", value, min);
 		return true;
@@ -31,11 +34,11 @@ dial_set_option(struct dial_options *options, int key, char *value,
 }
 
 struct address
-dial_address(const char *what, char *value, uint16_t port)
+dial_address(const char *what, char *value, uint16_t port, bool is_udp)
 {
 	static char host[] = ARGS_DEFAULT_HOST;
 	struct address address = args_address(what,
-	    value == NULL ? host : value, port, 1);
+	    value == NULL ? host : value, port, 1, is_udp);
 
 	if (address.host == NULL)
 		args_usage("%s: a client cannot connect to *", what);
@@ -178,7 +181,8 @@ int
 dial_resolve(const struct address *address, struct addrinfo **found,
     struct dial_error *why)
 {
-	int code = net_resolve(address->host, address->port, found);
+	int code = net_resolve(address->host, address->port,
+	    address->is_udp ? SOCK_DGRAM : SOCK_STREAM, found);
 	int error = errno;
 
 	if (code == 0)

@@ -22,10 +22,11 @@ struct dial_error {
 	char text[512];		/* "cannot connect to 127.0.0.1:10000: ..." */
 };
 
-/* The options that all clients have: -a, -p, -t, -v and -q. */
+/* The options that all clients have: -a, -p, -t, -v and -q; some have -u. */
 struct dial_options {
 	char *address;
 	uint16_t port;
+	bool is_udp;
 	int64_t timeout;	/* ns; 0: no limit */
 	int verbosity;		/* 1 with -v, -1 with -q */
 };
@@ -36,6 +37,7 @@ struct dial_options {
 	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, \
 	    "port if ADDRESS has none", 0, NULL }, \
 	{ 't', "timeout", "DURATION", "5s", timeout_text, 0, NULL }
+#define DIAL_UDP(text) { 'u', "udp", NULL, NULL, text, 0, NULL }
 #define DIAL_VERBOSITY(verbose_text, quiet_text) \
 	{ 'v', "verbose", NULL, NULL, verbose_text, 0, NULL }, \
 	{ 'q', "quiet", NULL, NULL, quiet_text, 0, NULL }
@@ -56,11 +58,13 @@ bool dial_set_option(struct dial_options *, int key, char *value,
  * host. As args_address(), but * and port 0 are usage errors, because a client
  * cannot connect to them.
  */
-struct address dial_address(const char *what, char *value, uint16_t port);
+struct address dial_address(const char *what, char *value, uint16_t port,
+    bool is_udp);
 
 /*
- * Resolves the address; host NULL is every interface. Returns 0 and a list for
- * net_free_addresses(), or -1 and the reason.
+ * Resolves the address, for TCP or UDP as it says; host NULL is every
+ * interface. Returns 0 and a list for net_free_addresses(), or -1 and the
+ * reason.
  */
 int dial_resolve(const struct address *, struct addrinfo **,
     struct dial_error *);

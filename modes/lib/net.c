@@ -84,10 +84,11 @@ make_unix_address(const char *name, struct addrinfo **found)
 }
 
 int
-net_resolve(const char *host, uint16_t port, struct addrinfo **found)
+net_resolve(const char *host, uint16_t port, int type,
+    struct addrinfo **found)
 {
 	/* With AI_NUMERICSERV no services database is read. */
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+	struct addrinfo hints = { .ai_socktype = type,
 	    .ai_flags = AI_NUMERICSERV | (host == NULL ? AI_PASSIVE : 0) };
 	char service[8];
 
@@ -138,6 +139,16 @@ net_name(char out[NET_NAME_MAX], const struct sockaddr *sa)
 }
 
 const char *
+net_udp_name(char out[NET_NAME_MAX], const struct sockaddr *sa)
+{
+	char name[NET_NAME_MAX];
+
+	snprintf(out, NET_NAME_MAX, NET_UDP "%.*s",
+	    (int)(sizeof(name) - sizeof(NET_UDP)), net_name(name, sa));
+	return out;
+}
+
+const char *
 net_peer_name(char out[NET_NAME_MAX], const union net_address *peer)
 {
 	if (peer->any.sa_family != AF_UNIX)
@@ -147,9 +158,9 @@ net_peer_name(char out[NET_NAME_MAX], const union net_address *peer)
 }
 
 static int
-open_stream_socket(int family)
+open_socket(int family, int type)
 {
-	return (int)result_or_errno(socket(family, SOCK_STREAM | SOCK_NONBLOCK |
+	return (int)result_or_errno(socket(family, type | SOCK_NONBLOCK |
 	    SOCK_CLOEXEC, 0));
 }
 
@@ -171,7 +182,7 @@ net_set_keepalive(int fd, int seconds)
 int
 net_listen(const struct sockaddr *sa, socklen_t size)
 {
-	int fd = open_stream_socket(sa->sa_family);
+	int fd = open_socket(sa->sa_family, SOCK_STREAM);
 
 	if (fd < 0)
 		return fd;
@@ -289,7 +300,7 @@ int
 net_connect_from(const struct net_peer *from, const struct sockaddr *sa,
     socklen_t size)
 {
-	int fd = open_stream_socket(sa->sa_family);
+	int fd = open_socket(sa->sa_family, SOCK_STREAM);
 
 	if (fd < 0)
 		return fd;
@@ -303,6 +314,43 @@ net_connect_from(const struct net_peer *from, const struct sockaddr *sa,
 	    errno != EINTR)
 		return close_failed(fd);
 	return fd;
+}
+
+int
+net_bind_udp(const struct sockaddr *sa, socklen_t size)
+{
+	int fd = open_socket(sa->sa_family, SOCK_DGRAM);
+
+	if (fd < 0)
+		return fd;
+	if (sa->sa_family == AF_INET6)
+		enable_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+	return bind(fd, sa, size) < 0 ? close_failed(fd) : fd;
+}
+
+int
+net_connect_udp(const struct sockaddr *sa, socklen_t size)
+{
+	int fd = open_socket(sa->sa_family, SOCK_DGRAM);
+
+	if (fd < 0)
+		return fd;
+	return connect(fd, sa, size) < 0 ? close_failed(fd) : fd;
+}
+
+ssize_t
+net_recv_from(int fd, void *buf, size_t size, struct net_peer *from)
+{
+	*from = (struct net_peer){ .size = sizeof(from->address) };
+	return result_or_errno(recvfrom(fd, buf, size, MSG_DONTWAIT | MSG_TRUNC,
+	    &from->address.any, &from->size));
+}
+
+ssize_t
+net_send_to(int fd, const void *buf, size_t size, const struct net_peer *to)
+{
+	return result_or_errno(sendto(fd, buf, size, MSG_DONTWAIT |
+	    MSG_NOSIGNAL, &to->address.any, to->size));
 }
 
 int

@@ -27,6 +27,20 @@
 /* A host that begins so is a Unix socket: unix:/path, or unix:@abstract. */
 #define NET_UNIX "unix:"
 
+/* The transport of an address. That of an address without it is TCP. */
+#define NET_TCP "tcp:"
+#define NET_UDP "udp:"
+
+/*
+ * The largest datagram. The length field of UDP (RFC 768) counts its header of
+ * 8 bytes, that of IPv4 (RFC 791) also the IPv4 header of 20 bytes, and that of
+ * IPv6 (RFC 8200) no IPv6 header.
+ */
+enum {
+	NET_DATAGRAM_MAX_V4 = 65507,
+	NET_DATAGRAM_MAX = 65527
+};
+
 enum {
 	NET_NAME_MAX = 120,	/* bytes of "unix:/path" with its NUL */
 	NET_UNIX_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1
@@ -56,11 +70,12 @@ struct net_peer {
 };
 
 /*
- * Resolves a host for TCP (getaddrinfo(3)), or makes the address of a Unix
- * socket. A NULL host is every interface. Returns 0 and a list for
- * net_free_addresses(), or an EAI_ code.
+ * Resolves a host for SOCK_STREAM or SOCK_DGRAM (getaddrinfo(3)), or makes the
+ * address of a Unix socket. A NULL host is every interface. Returns 0 and a
+ * list for net_free_addresses(), or an EAI_ code.
  */
-int net_resolve(const char *host, uint16_t port, struct addrinfo **);
+int net_resolve(const char *host, uint16_t port, int type,
+    struct addrinfo **);
 void net_free_addresses(struct addrinfo *);
 
 /* Returns whether host is a Unix socket. */
@@ -71,6 +86,12 @@ const char *net_unix_path(const char *host);
 
 /* Formats "127.0.0.1:7", "[::1]:7" or "unix:/path". Returns out. */
 const char *net_name(char out[NET_NAME_MAX], const struct sockaddr *);
+
+/*
+ * Formats "udp:127.0.0.1:7" or "udp:[::1]:7", which args_address() parses.
+ * Returns out.
+ */
+const char *net_udp_name(char out[NET_NAME_MAX], const struct sockaddr *);
 
 /* Formats a client's address; "unix:PID" for a local process. Returns out. */
 const char *net_peer_name(char out[NET_NAME_MAX], const union net_address *);
@@ -148,6 +169,31 @@ int net_connect(const struct sockaddr *, socklen_t);
  */
 int net_connect_from(const struct net_peer *, const struct sockaddr *,
     socklen_t);
+
+/*
+ * Returns a UDP socket that is bound to the address (port 0: the system
+ * chooses it), and not connected: it can send to every address of its family,
+ * and receives from all. A socket for IPv6 does not receive IPv4.
+ */
+int net_bind_udp(const struct sockaddr *, socklen_t);
+
+/*
+ * Returns a UDP socket that is connected: it receives from that address only,
+ * and an ICMP error (port unreachable) becomes the error of the next
+ * net_recv(), -ECONNREFUSED.
+ */
+int net_connect_udp(const struct sockaddr *, socklen_t);
+
+/*
+ * Receives one datagram and the address that it came from, without blocking.
+ * Returns its whole size, even if that is more than size (MSG_TRUNC), or
+ * -errno; 0 is an empty datagram.
+ */
+ssize_t net_recv_from(int fd, void *buf, size_t size, struct net_peer *);
+
+/* Sends one datagram to that address, without blocking. */
+ssize_t net_send_to(int fd, const void *buf, size_t size,
+    const struct net_peer *);
 
 /* Returns and clears the error of a socket (SO_ERROR): 0 or -errno. */
 int net_error(int fd);

@@ -69,7 +69,24 @@ before_next_call(struct server *s, struct client *c, bool succeeded)
 	check_clock_and_signals(s);
 }
 
-/* The next client, or NULL when there will be none. */
+/* Fills in the listeners to wait for; poll(2) ignores a descriptor of -1. */
+static void
+select_listeners(const struct server *s, struct pollfd *fds)
+{
+	bool may_accept = server_may_accept(s);
+
+	for (int i = 0; i < s->listeners.n; i++) {
+		const struct listener *l = &s->listeners.list[i];
+
+		fds[i] = (struct pollfd){ .events = POLLIN,
+		    .fd = may_accept || listener_is_udp(l) ? l->watch.fd : -1 };
+	}
+}
+
+/*
+ * The next client, or NULL when there will be none. Datagrams that arrive
+ * before it are answered.
+ */
 static struct client *
 accept_client(struct server *s)
 {
@@ -77,19 +94,23 @@ accept_client(struct server *s)
 	static int last;	/* the listener that accepted last */
 
 	while (server_is_open(s)) {
-		int n = server_may_accept(s) ? s->listeners.n : 0;
+		int n = s->listeners.n;
 
-		for (int i = 0; i < n; i++)
-			fds[1 + i] = (struct pollfd){ .events = POLLIN,
-			    .fd = s->listeners.list[i].watch.fd };
+		select_listeners(s, fds + 1);
 		wait_for(s, fds, 1 + (nfds_t)n);
 		check_clock_and_signals(s);
 		for (int i = 0; i < n && n == s->listeners.n; i++) {
+			struct listener *l;
 			struct client *c = NULL;
 
 			last = (last + 1) % n;
-			if (fds[1 + last].revents != 0)
-				c = server_accept(s, &s->listeners.list[last]);
+			l = &s->listeners.list[last];
+			if (fds[1 + last].revents == 0)
+				continue;
+			if (listener_is_udp(l))
+				server_answer(s, l);
+			else
+				c = server_accept(s, l);
 			if (c != NULL)
 				return c;
 		}

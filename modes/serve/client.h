@@ -9,13 +9,13 @@
 #ifndef CLIENT_H
 #define CLIENT_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "conn.h"
 #include "modes/lib/net.h"
+#include "tally.h"
 #include "watch.h"
 
 struct client_options {
@@ -24,13 +24,6 @@ struct client_options {
 	int64_t gap;		/* ns of that pause */
 	int64_t idle;		/* ns without progress until a client is
 				   disconnected; 0: never */
-};
-
-/* What one process has done, in memory that all workers share. */
-struct tally {
-	_Alignas(64) _Atomic uint64_t accepted;	/* connections */
-	_Atomic uint64_t bytes;			/* sent back */
-	_Atomic uint64_t clients;		/* connected now */
 };
 
 struct link {

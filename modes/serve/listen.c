@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "datagram.h"
 #include "log.h"
 #include "modes/lib/dial.h"
 #include "modes/mode.h"
@@ -54,11 +55,12 @@ listener_forget_files(struct listeners *ls)
  */
 
 static struct listener *
-add_listener(struct listeners *ls, int fd)
+add_listener(struct listeners *ls, int fd, enum watch_kind kind)
 {
 	struct listener *l = &ls->list[ls->n++];
 
-	*l = (struct listener){ .watch = { .fd = fd, .kind = WATCH_LISTENER } };
+	*l = (struct listener){ .watch = { .fd = fd, .kind = (uint8_t)kind },
+	    .is_bound = kind == WATCH_DATAGRAMS && datagram_is_bound(fd) };
 	return l;
 }
 
@@ -81,13 +83,18 @@ listen_at(struct listeners *ls, const struct addrinfo *a, mode_t socket_mode)
 
 	if (ls->n == LISTENERS_MAX)
 		return -EMFILE;
+	if (a->ai_socktype == SOCK_DGRAM) {
+		if ((fd = datagram_bind(a->ai_addr, a->ai_addrlen)) >= 0)
+			add_listener(ls, fd, WATCH_DATAGRAMS);
+		return fd;
+	}
 	if (a->ai_family == AF_UNIX && *un->sun_path != '\0')
 		fd = socket_path_listen(&file, un, a->ai_addrlen, socket_mode);
 	else
 		fd = net_listen(a->ai_addr, a->ai_addrlen);
 	if (fd < 0)
 		return fd;
-	add_listener(ls, fd)->file = file;
+	add_listener(ls, fd, WATCH_LISTENER)->file = file;
 	if (file.path != NULL)
 		remove_at_exit(ls);
 	return fd;
@@ -103,12 +110,20 @@ is_repeated(const struct addrinfo *list, const struct addrinfo *one)
 	return false;
 }
 
+static uint32_t
+own_kernel_drops(const struct listener *l)
+{
+	return listener_is_udp(l) ?
+	    datagram_kernel_drops(l->watch.fd) - l->drops_before : 0;
+}
+
 static void
 close_from(struct listeners *ls, int first)
 {
 	while (ls->n > first) {
 		struct listener *l = &ls->list[--ls->n];
 
+		ls->kernel_drops += own_kernel_drops(l);
 		socket_path_remove(&l->file);
 		close(l->watch.fd);
 	}
@@ -165,6 +180,7 @@ try_to_listen(struct listeners *ls, const struct address *address,
 	error = listen_on(ls, found, socket_mode, &failed);
 	if (error != 0 && (error != -EADDRINUSE || is_last_try))
 		errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
+		    address->is_udp ? net_udp_name(name, failed->ai_addr) :
 		    net_name(name, failed->ai_addr), strerror(-error),
 		    dial_listen_hint(failed->ai_family, -error));
 	net_free_addresses(found);
@@ -184,6 +200,24 @@ listener_open(struct listeners *ls, const struct address *address,
 		tries--;
 }
 
+/* Adds an inherited socket. Returns 0 or -errno. */
+static int
+adopt(struct listeners *ls, int fd)
+{
+	int error = datagram_adopt(fd);
+	bool is_udp = error != -EPROTOTYPE;
+	struct listener *l;
+
+	if (!is_udp)
+		error = net_adopt(fd);
+	if (error < 0)
+		return error;
+	l = add_listener(ls, fd, is_udp ? WATCH_DATAGRAMS : WATCH_LISTENER);
+	l->is_inherited = true;
+	l->drops_before = own_kernel_drops(l);
+	return 0;
+}
+
 int
 listener_inherit(struct listeners *ls)
 {
@@ -193,13 +227,12 @@ listener_inherit(struct listeners *ls)
 		errx(STATUS_LOCAL, "LISTEN_FDS=%d: more than %d", n,
 		    LISTENERS_MAX);
 	for (int fd = SYSTEMD_FIRST; fd < SYSTEMD_FIRST + n; fd++) {
-		int error = net_adopt(fd);
+		int error = adopt(ls, fd);
 
 		if (error < 0)
 			errx(STATUS_LOCAL, "descriptor %d, one of LISTEN_FDS="
-			    "%d, is not a listening stream socket: %s", fd, n,
-			    strerror(-error));
-		add_listener(ls, fd)->is_inherited = true;
+			    "%d, is not a listening stream socket or a UDP "
+			    "socket: %s", fd, n, strerror(-error));
 	}
 	return n;
 }
@@ -222,7 +255,9 @@ listener_announce(const struct listeners *ls)
 		if (error < 0)
 			errx(STATUS_LOCAL, "cannot find out the address of a "
 			    "listener: %s", strerror(-error));
-		printf("listening on %s\n", net_name(name, &self.address.any));
+		printf("listening on %s\n", listener_is_udp(&ls->list[i]) ?
+		    net_udp_name(name, &self.address.any) :
+		    net_name(name, &self.address.any));
 	}
 	args_flush();
 }
@@ -238,13 +273,39 @@ listener_of(struct watch *watch)
 	    offsetof(struct listener, watch));
 }
 
+bool
+listener_is_udp(const struct listener *l)
+{
+	return l->watch.kind == WATCH_DATAGRAMS;
+}
+
+bool
+listener_any_udp(const struct listeners *ls)
+{
+	for (int i = 0; i < ls->n; i++)
+		if (listener_is_udp(&ls->list[i]))
+			return true;
+	return false;
+}
+
+uint64_t
+listener_kernel_drops(const struct listeners *ls)
+{
+	uint64_t drops = ls->kernel_drops;
+
+	for (int i = 0; i < ls->n; i++)
+		drops += own_kernel_drops(&ls->list[i]);
+	return drops;
+}
+
 void
 listener_watch(struct listeners *ls, bool on, int64_t now)
 {
 	int error = 0;
 
 	for (int i = 0; i < ls->n && error == 0; i++)
-		error = watch_set(&ls->list[i].watch, on ? WATCH_READ : 0);
+		error = watch_set(&ls->list[i].watch,
+		    on || listener_is_udp(&ls->list[i]) ? WATCH_READ : 0);
 	if (error == 0 || !on)
 		return;
 	listener_watch(ls, false, now);

@@ -1,6 +1,7 @@
 /*
  * The listeners of a server: where it accepts connections, when it must not,
- * and what to do if accept(2) fails.
+ * and what to do if accept(2) fails. A UDP socket is a listener too, of the
+ * kind WATCH_DATAGRAMS: it is opened, named and closed like the others.
  */
 #ifndef LISTEN_H
 #define LISTEN_H
@@ -21,6 +22,8 @@ struct listener {
 	struct watch watch;
 	struct socket_path file;	/* of a Unix socket */
 	bool is_inherited;	/* a service manager owns it */
+	bool is_bound;		/* for UDP: to one address */
+	uint32_t drops_before;	/* datagram_kernel_drops() when inherited */
 };
 
 struct listeners {
@@ -29,6 +32,7 @@ struct listeners {
 	int reserve;		/* a descriptor for when there are no more */
 	bool out_of_fds;	/* none has been freed since accept failed */
 	int64_t paused_until;	/* do not accept before; net_now() */
+	uint64_t kernel_drops;	/* of the UDP sockets that are closed */
 };
 
 /*
@@ -41,7 +45,8 @@ void listener_open(struct listeners *, const struct address *,
 
 /*
  * Takes over the sockets that a service manager has passed (systemd.h).
- * Returns how many; exits with STATUS_LOCAL if one of them does not listen.
+ * Returns how many; exits with STATUS_LOCAL if one of them neither listens nor
+ * is a UDP socket.
  */
 int listener_inherit(struct listeners *);
 
@@ -51,12 +56,19 @@ void listener_reserve(struct listeners *);
 /* Prints each address on standard output. Exits if that fails. */
 void listener_announce(const struct listeners *);
 
-/* The listener of a watch of the kind WATCH_LISTENER. */
+/* The listener of a watch of the kind WATCH_LISTENER or WATCH_DATAGRAMS. */
 struct listener *listener_of(struct watch *);
 
+/* Whether it is a UDP socket, and whether any of them is. */
+bool listener_is_udp(const struct listener *);
+bool listener_any_udp(const struct listeners *);
+
+/* The datagrams that the kernel dropped because a receive buffer was full. */
+uint64_t listener_kernel_drops(const struct listeners *);
+
 /*
- * Waits for connections from now on, or not. If that fails, accepting pauses;
- * now is the time in ns, as below.
+ * Waits for connections from now on, or not, and always for datagrams. If that
+ * fails, accepting pauses; now is the time in ns, as below.
  */
 void listener_watch(struct listeners *, bool on, int64_t now);
 

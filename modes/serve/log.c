@@ -30,7 +30,8 @@ static const int64_t COPIER_TIME = 500 * NET_MS;	/* to write the end */
 enum {
 	LINE_MAX_SIZE = 1024,
 	REASON_MAX = 96,	/* bytes of why a connection ended */
-	FDS_CLOSED = 256	/* in the copier: those below are closed */
+	FDS_CLOSED = 256,	/* in the copier: those below are closed */
+	DATAGRAM_LINES = 10	/* per second */
 };
 
 static enum log_level level;
@@ -44,11 +45,18 @@ static uint64_t dropped;	/* lines since the last one that was written */
 static char rest[LINE_MAX_SIZE];
 static size_t rest_size;
 
-/* Shared by all workers: failures of accept(2). */
-static struct accept_failures {
-	_Atomic int64_t logged_at;	/* when the last one was logged */
-	_Atomic uint64_t suppressed;	/* how many were not logged since */
-} *failures;
+/* Shared by all workers: events of which not all are logged. */
+static struct limited {
+	struct {
+		_Atomic int64_t logged_at;	/* when the last one was */
+		_Atomic uint64_t suppressed;	/* not logged since */
+	} failures;				/* of accept(2) */
+	struct {
+		_Atomic int64_t since;		/* when the second began */
+		_Atomic uint64_t seen;		/* in this second */
+		_Atomic uint64_t suppressed;	/* and not logged */
+	} datagrams;
+} *limited;
 
 /*
  * Writes without blocking. Returns as write(2). A pipe or a file that poll(2)
@@ -223,11 +231,12 @@ log_open(enum log_level new_level, bool json)
 	if (is_json)
 		timestamp();	/* the first gmtime_r(3) may read a file */
 	open_output();
-	failures = mmap(NULL, sizeof(*failures), PROT_READ | PROT_WRITE,
+	limited = mmap(NULL, sizeof(*limited), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (failures == MAP_FAILED)
+	if (limited == MAP_FAILED)
 		err(STATUS_LOCAL, "no memory for the log");
-	failures->logged_at = INT64_MIN / 2;
+	limited->failures.logged_at = INT64_MIN / 2;
+	limited->datagrams.since = INT64_MIN / 2;
 }
 
 void
@@ -358,14 +367,80 @@ log_stopping(uint64_t clients, int64_t drain)
 }
 
 void
-log_totals(uint64_t connections, uint64_t bytes)
+log_suppressed(int64_t now)
 {
+	int64_t since = limited->datagrams.since;
+	uint64_t n;
+
+	if (now - since < NET_SECOND || !atomic_compare_exchange_strong(
+	    &limited->datagrams.since, &since, now))
+		return;
+	limited->datagrams.seen = 0;
+	n = atomic_exchange(&limited->datagrams.suppressed, 0);
+	if (n == 0 || !log_has(LOG_CONNECTIONS))
+		return;
 	if (is_json)
-		print_event("totals", ",\"clients\":%" PRIu64
-		    ",\"bytes_out\":%" PRIu64, connections, bytes);
+		print_event("suppressed", ",\"datagrams\":%" PRIu64, n);
 	else
-		print_line("served %" PRIu64 " client%s, %" PRIu64 " byte%s",
-		    connections, PLURAL(connections), bytes, PLURAL(bytes));
+		print_line("%" PRIu64 " more datagram%s not logged", n,
+		    PLURAL(n));
+}
+
+int64_t
+log_suppressed_at(void)
+{
+	return limited->datagrams.suppressed == 0 ? INT64_MAX :
+	    limited->datagrams.since + NET_SECOND;
+}
+
+void
+log_datagram(const union net_address *peer, const char *data, uint64_t size,
+    int64_t now)
+{
+	char quoted[TEXT_QUOTED];
+
+	log_suppressed(now);
+	if (limited->datagrams.seen++ >= DATAGRAM_LINES)
+		limited->datagrams.suppressed++;
+	else if (is_json)
+		log_bytes(peer, "datagram", data, size);
+	else
+		print_line("%s sent %" PRIu64 " byte%s %s", peer_name(peer),
+		    size, PLURAL(size), text_quote(quoted, data, size));
+}
+
+static void
+log_totals_json(const struct log_totals *t)
+{
+	char datagrams[160] = "";
+
+	if (t->has_udp)
+		snprintf(datagrams, sizeof(datagrams), ",\"datagrams\":%"
+		    PRIu64 ",\"datagram_bytes\":%" PRIu64 ",\"refused\":%"
+		    PRIu64 ",\"dropped\":%" PRIu64, t->answered,
+		    t->answered_bytes, t->refused, t->dropped);
+	print_event("totals", ",\"clients\":%" PRIu64 ",\"bytes_out\":%" PRIu64
+	    "%s", t->connections, t->bytes, datagrams);
+}
+
+void
+log_totals(const struct log_totals *t)
+{
+	char datagrams[160] = "";
+
+	if (is_json) {
+		log_totals_json(t);
+		return;
+	}
+	if (t->has_udp)
+		snprintf(datagrams, sizeof(datagrams), "; answered %" PRIu64
+		    " datagram%s, %" PRIu64 " byte%s; refused %" PRIu64
+		    ", dropped %" PRIu64, t->answered, PLURAL(t->answered),
+		    t->answered_bytes, PLURAL(t->answered_bytes), t->refused,
+		    t->dropped);
+	print_line("served %" PRIu64 " client%s, %" PRIu64 " byte%s%s",
+	    t->connections, PLURAL(t->connections), t->bytes,
+	    PLURAL(t->bytes), datagrams);
 }
 
 void
@@ -415,15 +490,16 @@ log_worker_ended(pid_t pid, int status, uint64_t clients, bool is_replaced)
 void
 log_cannot_accept(int error, int64_t now)
 {
-	int64_t last = failures->logged_at;
+	int64_t last = limited->failures.logged_at;
 	uint64_t before;
 
 	if (now - last < WARNING_INTERVAL || !atomic_compare_exchange_strong(
-	    &failures->logged_at, &last, now)) {
-		failures->suppressed++;
+	    &limited->failures.logged_at, &last, now)) {
+		limited->failures.suppressed++;
 		return;
 	}
-	if ((before = atomic_exchange(&failures->suppressed, 0)) > 0)
+	if ((before = atomic_exchange(&limited->failures.suppressed,
+	    0)) > 0)
 		log_warning("cannot accept, pausing: %s (%" PRIu64 " more "
 		    "since the last warning)", strerror(error), before);
 	else

@@ -1,11 +1,13 @@
 /*
  * What a server writes to standard error: at most three lines for each
- * connection, totals, and warnings not more often than once a second.
+ * connection, at most ten lines per second for datagrams, totals, and warnings
+ * not more often than once a second.
  *
  * In the JSON format each line is an object (RFC 8259) with those of these
  * keys that fit the event: time (UTC), event (connected, read, received,
- * closed, stopping, totals, warning), peer, bytes_in, bytes_out, duration_ms,
- * reason, text (the first TEXT_SHOWN bytes), clients.
+ * closed, datagram, suppressed, stopping, totals, warning), peer, bytes_in,
+ * bytes_out, duration_ms, reason, text (the first TEXT_SHOWN bytes), clients,
+ * datagrams, datagram_bytes, refused, dropped.
  *
  * A line is written by one write(2), so that lines of several processes do not
  * mix. A log that cannot be written, or that is not read, does not stop the
@@ -57,11 +59,33 @@ void log_received(const union net_address *peer, const char *data,
 void log_closed(const union net_address *peer, uint64_t in, uint64_t out,
     int64_t ns, const char *reason);
 
+/*
+ * A datagram of size bytes at data was answered. Of all workers, ten are logged
+ * per second; now is the time in ns.
+ */
+void log_datagram(const union net_address *peer, const char *data,
+    uint64_t size, int64_t now);
+
+/* Logs how many datagrams were not logged, if it is time to. */
+void log_suppressed(int64_t now);
+
+/* When to call log_suppressed(), in ns; INT64_MAX: no need. */
+int64_t log_suppressed_at(void);
+
 /* The server stops, and waits at most drain ns for the clients (a number). */
 void log_stopping(uint64_t clients, int64_t drain);
 
-/* The numbers of connections accepted and of bytes sent back so far. */
-void log_totals(uint64_t connections, uint64_t bytes);
+/* What the server has done so far. */
+struct log_totals {
+	uint64_t connections;		/* accepted */
+	uint64_t bytes;			/* sent back to them */
+	uint64_t answered;		/* datagrams */
+	uint64_t answered_bytes;	/* in them */
+	uint64_t refused, dropped;	/* datagrams */
+	bool has_udp;			/* datagrams are logged */
+};
+
+void log_totals(const struct log_totals *);
 
 /* A worker has ended with the status of waitpid(2), and with it its clients. */
 void log_worker_ended(pid_t, int status, uint64_t clients, bool is_replaced);

@@ -77,6 +77,9 @@ serve_watch(struct server *s, struct watch *watch)
 	case WATCH_LISTENER:
 		accept_one(s, watch);
 		break;
+	case WATCH_DATAGRAMS:
+		server_answer(s, listener_of(watch));
+		break;
 	case WATCH_SIGNALS:
 		server_read_signals(s);
 		break;

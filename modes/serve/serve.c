@@ -14,6 +14,7 @@
 #include "modes/lib/args.h"
 #include "modes/lib/options.h"
 #include "modes/mode.h"
+#include "reply_rate.h"
 #include "sandbox.h"
 #include "server.h"
 #include "systemd.h"
@@ -32,6 +33,9 @@ enum option_key {
 	OPTION_USER,
 	OPTION_LOG,
 	OPTION_SOCKET_MODE,
+	OPTION_ANY_SOURCE,
+	OPTION_TTL,
+	OPTION_REPLY_RATE,
 	OPTION_NO_SANDBOX
 };
 
@@ -43,9 +47,9 @@ enum { GROUP_ENGINE = 1, GROUP_END };
 
 static const struct option_row serve_options[] = {
 	OPTIONS_TEXT("\n"
-	    "Sends every byte that a client sends back to that client "
-	    "(RFC 862), until a\n"
-	    "signal stops it.\n"
+	    "Sends every byte and every datagram that a client sends back to "
+	    "that client\n"
+	    "(RFC 862), until a signal stops it.\n"
 	    "\n"
 	    "engines and processes:"),
 	ENGINE(blocking, "one client at a time, 16 bytes at a time"),
@@ -58,13 +62,15 @@ static const struct option_row serve_options[] = {
 	    NULL },
 	OPTIONS_TEXT("\naddresses:"),
 	{ 'a', "address", "ADDRESS", NULL, "HOST, HOST:PORT, [V6]:PORT, "
-	    ":PORT, * for all interfaces, unix:/PATH or unix:@NAME "
-	    "(abstract); may be repeated (default " ARGS_DEFAULT_HOST ")", 0,
+	    ":PORT, * for all interfaces, with tcp: or udp: before it, "
+	    "unix:/PATH or unix:@NAME (abstract); may be repeated (default " ARGS_DEFAULT_HOST ")", 0,
 	    NULL },
 	{ OPTION_SOCKET_MODE, "socket-mode", "MODE", "600",
 	    "file mode of a Unix socket", 0, NULL },
 	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, "port if ADDRESS has none; "
 	    "0: a free port, which the first line of output shows", 0, NULL },
+	{ 'u', "udp", NULL, NULL, "UDP if ADDRESS has no tcp: or udp: before "
+	    "it", 0, NULL },
 	OPTIONS_TEXT("\nend of a connection:"),
 	{ OPTION_MESSAGE, "message", NULL, NULL, "at the client's end of "
 	    "file, or at a pause after its first byte", GROUP_END, NULL },
@@ -74,13 +80,20 @@ static const struct option_row serve_options[] = {
 	    "length of the pause that ends a message", 0, NULL },
 	{ OPTION_IDLE, "idle", "DURATION", NULL, "disconnect a client that "
 	    "neither sends nor receives for this long; 0: never", 0, NULL },
+	OPTIONS_TEXT("\ndatagrams (UDP):"),
+	{ OPTION_ANY_SOURCE, "any-source", NULL, NULL, "answer every source "
+	    "port except 0, also one below 1024 or of this server", 0, NULL },
+	{ OPTION_TTL, "ttl", "N", NULL, "TTL (hop limit) of every reply, "
+	    "instead of one less than that of the datagram", 0, NULL },
+	{ OPTION_REPLY_RATE, "reply-rate", "N", NULL, "maximum number of "
+	    "replies per second to one address", 0, NULL },
 	OPTIONS_TEXT("\nlimits:"),
 	{ OPTION_CHUNK, "chunk", "SIZE", NULL, "maximum size of one read", 0,
 	    NULL },
 	{ 'm', "max-clients", "N", NULL, "maximum number of clients at once; "
 	    "more wait in the kernel's queue", 0, NULL },
-	{ 'n', "count", "N", NULL, "accept N connections, and exit when they "
-	    "have ended", 0, NULL },
+	{ 'n', "count", "N", NULL, "accept N connections "
+	    "or datagrams, and exit when they have ended", 0, NULL },
 	{ OPTION_DRAIN, "drain", "DURATION", "5s",
 	    "time limit for graceful shutdown", 0, NULL },
 	{ OPTION_USER, "user", "NAME", NULL,
@@ -91,8 +104,8 @@ static const struct option_row serve_options[] = {
 	OPTIONS_TEXT("\noutput:"),
 	{ OPTION_LOG, "log", "FORMAT", "text", "text, or json: one object per "
 	    "line with those of the keys time, event, peer, bytes_in, "
-	    "bytes_out, duration_ms, reason, text, clients that fit the "
-	    "event", 0, NULL },
+	    "bytes_out, duration_ms, reason, text, clients, datagrams, "
+	    "datagram_bytes, refused, dropped that fit the event", 0, NULL },
 	{ 'v', "verbose", NULL, NULL, "also log each read", 0, NULL },
 	{ 'q', "quiet", NULL, NULL, "log only warnings", 0, NULL },
 	OPTIONS_COMMON,
@@ -115,6 +128,7 @@ struct request {
 	char *addresses[LISTENERS_MAX];
 	int address_count;
 	uint16_t port;
+	bool is_udp;			/* an address without a prefix is */
 	const char *user;
 };
 
@@ -147,6 +161,9 @@ serve_set(void *settings, const struct option_row *row, char *value)
 		break;
 	case 'p':
 		r->port = args_port("--port", value, 0);
+		break;
+	case 'u':
+		r->is_udp = true;
 		break;
 	case 'm':
 		o->max_clients = args_number("--max-clients", value, 1,
@@ -182,6 +199,16 @@ serve_set(void *settings, const struct option_row *row, char *value)
 		break;
 	case OPTION_SOCKET_MODE:
 		o->socket_mode = args_mode("--socket-mode", value);
+		break;
+	case OPTION_ANY_SOURCE:
+		o->datagram.any_source = true;
+		break;
+	case OPTION_TTL:
+		o->datagram.ttl = (int)args_number("--ttl", value, 1, 255);
+		break;
+	case OPTION_REPLY_RATE:
+		o->datagram.reply_rate = (uint32_t)args_number("--reply-rate",
+		    value, 1, REPLY_RATE_MAX);
 		break;
 	case OPTION_NO_SANDBOX:
 		o->sandbox = false;
@@ -341,7 +368,7 @@ serve_run(int argc, char **argv)
 	set_defaults(&request);
 	for (int i = 0; i < request.address_count; i++)
 		addresses[i] = args_address("--address", request.addresses[i],
-		    request.port, 0);
+		    request.port, 0, request.is_udp);
 	log_open(s->options.log_level, s->options.log_json);
 	for (int i = 0; i < request.address_count; i++)
 		listener_open(&s->listeners, &addresses[i],

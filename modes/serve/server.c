@@ -16,6 +16,9 @@
 /* The end of the drain time that is left for pending output, FIN and linger. */
 static const int64_t FINISH_TIME = NET_SECOND;
 
+/* Datagrams that arrived before the stop are answered for at most this long. */
+static const int64_t ANSWER_TIME = NET_SECOND;
+
 /*
  * Opening.
  */
@@ -37,6 +40,12 @@ void
 server_open(struct server *s)
 {
 	s->shared = new_shared(s->options.workers);
+	s->has_udp = listener_any_udp(&s->listeners);
+	datagram_open(&s->datagrams, &s->options.datagram);
+	for (int i = 0; i < s->listeners.n; i++)
+		if (listener_is_udp(&s->listeners.list[i]))
+			datagram_add(&s->datagrams,
+			    s->listeners.list[i].watch.fd);
 	s->signals = (struct watch){ .fd = signals_open(),
 	    .kind = WATCH_SIGNALS };
 	s->finish_at = s->abort_at = INT64_MAX;
@@ -48,6 +57,7 @@ void
 server_open_process(struct server *s, struct tally *tally)
 {
 	client_open(&s->clients, &s->options.client, tally);
+	s->datagrams.tally = tally;
 	listener_reserve(&s->listeners);
 }
 
@@ -79,13 +89,20 @@ server_report_stopping(struct server *s)
 void
 server_log_totals(const struct server *s)
 {
-	uint64_t accepted = 0, bytes = 0;
+	struct log_totals sum = { .has_udp = s->has_udp,
+	    .dropped = listener_kernel_drops(&s->listeners) };
 
 	for (int i = 0; i < s->options.workers; i++) {
-		accepted += s->shared->workers[i].accepted;
-		bytes += s->shared->workers[i].bytes;
+		const struct tally *t = &s->shared->workers[i];
+
+		sum.connections += t->accepted;
+		sum.bytes += t->bytes;
+		sum.answered += t->answered;
+		sum.answered_bytes += t->answered_bytes;
+		sum.refused += t->refused;
+		sum.dropped += t->dropped;
 	}
-	log_totals(accepted, bytes);
+	log_totals(&sum);
 }
 
 void
@@ -98,6 +115,8 @@ server_ready(struct server *s)
 		return;
 	sandbox_allow(s->engine->calls);
 	sandbox_allow(log_calls());
+	if (s->has_udp)
+		sandbox_allow(datagram_calls);
 	if ((error = sandbox_enter()) < 0 && log_has(LOG_CONNECTIONS))
 		log_warning("no sandbox: %s", strerror(-error));
 }
@@ -129,21 +148,23 @@ server_is_serving(const struct server *s)
 }
 
 /*
- * Counts a connection for --count; the last one shuts the listeners down for
- * all workers. False: the count was reached before, because workers accept at
- * the same time.
+ * Counts a connection, or n datagrams, for --count; the last one shuts the
+ * listeners down for all workers. Returns how many of them are to be served:
+ * the count may have been reached before, because workers accept at the same
+ * time.
  */
-static bool
-count_accept(struct server *s)
+static uint64_t
+count_accept(struct server *s, uint64_t n)
 {
-	uint64_t before;
+	uint64_t before, left;
 
 	if (s->options.count == 0)
-		return true;
-	before = s->shared->accepted++;
-	if (before + 1 == s->options.count)
+		return n;
+	before = atomic_fetch_add(&s->shared->accepted, n);
+	left = before < s->options.count ? s->options.count - before : 0;
+	if (left > 0 && n >= left)
 		listener_shut_down(&s->listeners);
-	return before < s->options.count;
+	return n < left ? n : left;
 }
 
 struct client *
@@ -162,7 +183,7 @@ server_accept(struct server *s, struct listener *l)
 			    s->clients.now);
 		return NULL;
 	}
-	if (!count_accept(s)) {
+	if (count_accept(s, 1) == 0) {
 		close(fd);
 		return NULL;
 	}
@@ -174,6 +195,53 @@ server_accept(struct server *s, struct listener *l)
 	if (!server_is_open(s))
 		listener_close(&s->listeners);
 	return c;
+}
+
+/* The datagrams that --count leaves, as far as this process knows. */
+static uint64_t
+datagrams_left(const struct server *s)
+{
+	return s->options.count == 0 ? UINT64_MAX :
+	    s->options.count - s->shared->accepted;
+}
+
+/*
+ * Receives and answers at most that many datagrams. Returns how many have been
+ * received.
+ */
+static size_t
+answer_some(struct server *s, const struct listener *l, size_t most)
+{
+	int64_t now = s->clients.now;
+	uint64_t left = datagrams_left(s);
+	size_t n = datagram_receive(&s->datagrams, l->watch.fd, l->is_bound,
+	    left < most ? left : most, now);
+
+	if (n == 0)
+		return s->datagrams.received;
+	s->clients.active_at = now;
+	datagram_reply(&s->datagrams, l->watch.fd, count_accept(s, n), n, now);
+	if (!server_is_open(s))
+		listener_close(&s->listeners);
+	return s->datagrams.received;
+}
+
+/*
+ * If several datagrams were waiting, it is likely that others have arrived
+ * meanwhile: to receive them at once costs less than to wait again.
+ */
+bool
+server_answer(struct server *s, const struct listener *l)
+{
+	size_t left = DATAGRAM_BATCH, n;
+
+	do {
+		if (!server_is_open(s))
+			return false;
+		n = answer_some(s, l, left);
+		left -= n;
+	} while (n > 1 && left > 0);
+	return left == 0;
 }
 
 /*
@@ -221,6 +289,7 @@ server_wait_time(const struct server *s)
 	if (retry > 0)
 		until = earlier(until, now + retry);
 	until = earlier(until, earlier(s->finish_at, s->abort_at));
+	until = earlier(until, log_suppressed_at());
 	if (server_is_open(s) && s->listeners.paused_until > now)
 		until = earlier(until, s->listeners.paused_until);
 	if (until == INT64_MAX)
@@ -232,6 +301,8 @@ void
 server_tick(struct server *s)
 {
 	s->clients.now = net_now();
+	if (s->clients.now >= log_suppressed_at())
+		log_suppressed(s->clients.now);
 	if (!server_is_open(s))
 		listener_close(&s->listeners);
 }
@@ -246,9 +317,29 @@ accept_waiting(struct server *s)
 	struct client *c;
 
 	for (int i = 0; i < s->listeners.n; i++)
-		while (i < s->listeners.n && (c = server_accept(s,
-		    &s->listeners.list[i])) != NULL)
+		while (i < s->listeners.n &&
+		    !listener_is_udp(&s->listeners.list[i]) &&
+		    (c = server_accept(s, &s->listeners.list[i])) != NULL)
 			client_update(&s->clients, c);
+}
+
+/*
+ * Datagrams that have arrived are answered. Those that arrive meanwhile must
+ * not go on for ever: what a full receive buffer holds takes less time than
+ * this.
+ */
+static void
+answer_waiting(struct server *s)
+{
+	int64_t until = s->clients.now + earlier(ANSWER_TIME,
+	    s->options.drain);
+
+	for (int i = 0; i < s->listeners.n; i++)
+		while (i < s->listeners.n &&
+		    listener_is_udp(&s->listeners.list[i]) &&
+		    server_answer(s, &s->listeners.list[i]) &&
+		    net_now() < until)
+			;
 }
 
 /*
@@ -263,6 +354,7 @@ stop_serving(struct server *s)
 	if (s->is_stopping)
 		return;
 	accept_waiting(s);
+	answer_waiting(s);
 	s->is_stopping = true;
 	listener_close(&s->listeners);
 	s->finish_at = now + (drain > FINISH_TIME ? drain - FINISH_TIME : 0);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "client.h"
+#include "datagram.h"
 #include "listen.h"
 #include "log.h"
 
@@ -23,9 +24,10 @@ enum { WORKERS_MAX = 256 };
 
 struct server_options {
 	struct client_options client;
+	struct datagram_options datagram;
 	int64_t drain;		/* ns; time limit for graceful shutdown */
 	int64_t spin;		/* ns of busy-polling after the last activity */
-	uint64_t count;		/* connections to accept; 0: no limit */
+	uint64_t count;		/* connections and datagrams; 0: no limit */
 	uint64_t max_clients;	/* at once; 0: no limit */
 	int workers;		/* processes that serve */
 	mode_t socket_mode;	/* of the file of a Unix socket */
@@ -36,7 +38,7 @@ struct server_options {
 
 /* Memory that all workers share. */
 struct shared {
-	_Atomic uint64_t accepted;	/* connections, for --count */
+	_Atomic uint64_t accepted;	/* for --count */
 	struct tally workers[];
 };
 
@@ -47,6 +49,8 @@ struct server {
 	const struct engine *engine;
 	struct listeners listeners;
 	struct clients clients;
+	struct datagrams datagrams;
+	bool has_udp;
 	struct watch signals;
 	struct shared *shared;
 	uint64_t max_clients;	/* of this process; 0: no limit */
@@ -102,6 +106,12 @@ bool server_is_serving(const struct server *);
  * it could not be kept.
  */
 struct client *server_accept(struct server *, struct listener *);
+
+/*
+ * Answers the datagrams of a UDP socket that is ready, at most DATAGRAM_BATCH.
+ * Returns whether there may be more.
+ */
+bool server_answer(struct server *, const struct listener *);
 
 /*
  * How long to wait at most, in ns or NET_FOREVER. To be called before each

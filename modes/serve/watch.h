@@ -14,6 +14,7 @@
 enum watch_kind {
 	WATCH_CLIENT,
 	WATCH_LISTENER,
+	WATCH_DATAGRAMS,	/* a UDP socket */
 	WATCH_SIGNALS
 };
 

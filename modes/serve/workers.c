@@ -347,6 +347,7 @@ workers_run(struct server *s)
 		s->engine->run(s);
 		client_close(&s->clients);
 	}
+	log_suppressed(INT64_MAX);
 	if (log_has(LOG_CONNECTIONS))
 		server_log_totals(s);
 	listener_close(&s->listeners);

@@ -124,15 +124,29 @@ is_ipv6_address(const char *text, size_t n)
 	return inet_pton(AF_INET6, address, &ignored) == 1;
 }
 
-/* Finds the n bytes of the host, and the port or NULL. */
+/*
+ * Finds the n bytes of the host, and the port or NULL. The result says whether
+ * it is for UDP; before, is_udp is the default.
+ */
 static bool
-is_address(const char *text, const char **host, size_t *n, const char **port)
+is_address(const char *text, const char **host, size_t *n, const char **port,
+    bool *is_udp)
 {
-	const char *colon = strrchr(text, ':'), *bracket = strchr(text, ']');
+	bool has_transport = strncmp(text, "udp:", 4) == 0 ||
+	    strncmp(text, "tcp:", 4) == 0;
+	const char *colon, *bracket;
 
+	if (has_transport) {
+		*is_udp = *text == 'u';
+		text += 4;
+	}
+	colon = strrchr(text, ':');
+	bracket = strchr(text, ']');
 	*port = NULL;
 	*host = text;
 	if (strncmp(text, "unix:", 5) == 0) {
+		if (has_transport || *is_udp)
+			return false;
 		*n = strlen(text);
 		return (text[5] == '/' || (text[5] == '@' && *n > 6)) &&
 		    *n - 5 < 108;	/* unix(7) */
@@ -227,7 +241,9 @@ compare_address(const char *text, uint8_t choice)
 	const char *host = NULL, *port = NULL;
 	uint64_t expected = 10000;
 	size_t n = 0;
-	bool valid = is_address(text, &host, &n, &port) && (port == NULL ||
+	bool given_udp = choice & 2, is_udp = given_udp;
+	bool valid = is_address(text, &host, &n, &port, &is_udp) &&
+	    (port == NULL ||
 	    is_number(port, choice % 2, UINT16_MAX, &expected));
 	char *copy = strdup(text);
 
@@ -237,8 +253,9 @@ compare_address(const char *text, uint8_t choice)
 		must(!valid);
 	else {
 		struct address address = args_address("--what", copy, 10000,
-		    choice % 2);
+		    choice % 2, given_udp);
 
+		must(address.is_udp == is_udp);
 		must(valid && (address.port == expected ||
 		    strncmp(text, "unix:", 5) == 0));
 		if (address.host == NULL)
@@ -252,13 +269,15 @@ compare_address(const char *text, uint8_t choice)
 	free(copy);
 }
 
-/* Random input hardly ever begins with "unix:". */
+/* Random input hardly ever begins with "unix:" or "udp:". */
 static void
-compare_unix(const char *text, uint8_t choice)
+compare_prefixed(const char *text, uint8_t choice)
 {
+	static const char *const prefixes[] = { "unix:", "tcp:", "udp:",
+	    "udp:unix:" };
 	char *address;
 
-	if (asprintf(&address, "unix:%s", text) < 0)
+	if (asprintf(&address, "%s%s", prefixes[choice / 4 % 4], text) < 0)
 		return;
 	compare_address(address, choice);
 	free(address);
@@ -270,7 +289,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const kinds[])(const char *, uint8_t) = { compare_number,
 	    compare_port, compare_duration, compare_size, compare_address,
-	    compare_unix };
+	    compare_prefixed };
 	char *text;
 
 	if (size < 2 || (text = strndup((const char *)data + 2, size - 2)) ==

@@ -491,8 +491,9 @@ sub EchoTest::Server::stop {
 sub EchoTest::Server::_expects {
 	my ($self, $line) = @_;
 	return 1 if $line =~ /^stopping: \d+ clients? under way, for at most /;
-	return 1 if $line =~ /^served \d+ clients?, \d+ bytes?$/;
-	return 1 if $line =~ /^\S+:\d+ (connected$|received |read |closed )/;
+	return 1 if $line =~ /^served \d+ clients?, \d+ bytes?(?:; answered .*)?$/;
+	return 1 if $line =~ /^\d+ more datagrams? not logged$/;
+	return 1 if $line =~ /^\S+:\d+ (connected$|received |read |closed |sent )/;
 	return grep { $line =~ $_ } @{ $self->{allowed} };
 }
 

@@ -1,0 +1,147 @@
+#include "control.h"
+
+#include <string.h>
+
+/* 169.254.0.0/16 (RFC 3927). */
+static bool
+is_link_local_v4(struct in_addr address)
+{
+	return ntohl(address.s_addr) >> 16 == 0xa9fe;
+}
+
+/*
+ * Copies the value of a control message of that size, if it has one and is
+ * within the size bytes that are left.
+ */
+static bool
+copy_value(void *out, const struct cmsghdr *message, size_t size, size_t left)
+{
+	if (message->cmsg_len < CMSG_LEN(size) || message->cmsg_len > left)
+		return false;
+	memcpy(out, CMSG_DATA(message), size);
+	return true;
+}
+
+static void
+read_control_message(struct control *c, const struct cmsghdr *message, size_t left)
+{
+	bool is_v4 = message->cmsg_level == IPPROTO_IP;
+	struct in6_pktinfo v6;
+	int type = message->cmsg_type, ttl;
+
+	if (!is_v4 && message->cmsg_level != IPPROTO_IPV6)
+		return;
+	if (is_v4 && type == IP_PKTINFO) {
+		if (copy_value(&c->to.v4, message, sizeof(c->to.v4), left))
+			c->family = AF_INET;
+	} else if (type == (is_v4 ? IP_TTL : IPV6_HOPLIMIT)) {
+		if (copy_value(&ttl, message, sizeof(ttl), left) && ttl >= 0 &&
+		    ttl <= 255)
+			c->ttl = ttl;
+	} else if (!is_v4 && type == IPV6_PKTINFO && c->family != AF_INET &&
+	    copy_value(&v6, message, sizeof(v6), left)) {
+		c->to.v6 = v6;
+		c->family = AF_INET6;
+	}
+}
+
+void
+control_read(const struct msghdr *msg, struct control *c)
+{
+	const char *end = (const char *)msg->msg_control + msg->msg_controllen;
+	struct msghdr whole = *msg;	/* CMSG_NXTHDR takes no const */
+
+	*c = (struct control){ .family = 0, .ttl = CONTROL_NO_TTL };
+	for (struct cmsghdr *message = CMSG_FIRSTHDR(&whole); message != NULL;
+	    message = CMSG_NXTHDR(&whole, message)) {
+		size_t left = (size_t)(end - (const char *)message);
+
+		read_control_message(c, message, left);
+		if (message->cmsg_len < sizeof(*message) ||
+		    message->cmsg_len > left)
+			break;
+	}
+}
+
+/*
+ * For a broadcast or multicast address, ipi_spec_dst is the address of the
+ * interface that received the datagram. It is 0 for a datagram that arrived
+ * before the socket had IP_PKTINFO, so before a service manager started the
+ * server. The broadcast address of a network is not recognized then, but the
+ * kernel does not send a reply from it.
+ */
+static bool
+is_unicast_v4(const struct in_pktinfo *info)
+{
+	uint32_t to = ntohl(info->ipi_addr.s_addr);
+
+	if (info->ipi_spec_dst.s_addr == INADDR_ANY)
+		return !IN_MULTICAST(to) && to != INADDR_BROADCAST;
+	return info->ipi_addr.s_addr == info->ipi_spec_dst.s_addr;
+}
+
+bool
+control_is_unicast(const struct control *c)
+{
+	switch (c->family) {
+	case AF_INET:
+		return is_unicast_v4(&c->to.v4);
+	case AF_INET6:
+		return !IN6_IS_ADDR_MULTICAST(&c->to.v6.ipi6_addr);
+	default:
+		return false;
+	}
+}
+
+/* Adds a control message at out. Returns its size with its padding. */
+static size_t
+add_message(char *out, int level, int type, const void *value, size_t size)
+{
+	struct cmsghdr header = { .cmsg_len = CMSG_LEN(size),
+	    .cmsg_level = level, .cmsg_type = type };
+
+	memcpy(out, &header, sizeof(header));
+	memcpy(out + CMSG_LEN(0), value, size);
+	return CMSG_SPACE(size);
+}
+
+/* 0: the reply goes out by the interface that its route says. */
+static unsigned
+interface_of(const struct control *c)
+{
+	if (c->family == AF_INET)
+		return is_link_local_v4(c->to.v4.ipi_addr) ?
+		    (unsigned)c->to.v4.ipi_ifindex : 0;
+	return IN6_IS_ADDR_LINKLOCAL(&c->to.v6.ipi6_addr) ?
+	    c->to.v6.ipi6_ifindex : 0;
+}
+
+static size_t
+add_reply_address(char *out, const struct control *c, unsigned interface)
+{
+	struct in6_pktinfo v6 = { c->to.v6.ipi6_addr, interface };
+	struct in_pktinfo v4 = { .ipi_spec_dst = c->to.v4.ipi_addr,
+	    .ipi_ifindex = (int)interface };
+
+	return c->family == AF_INET ?
+	    add_message(out, IPPROTO_IP, IP_PKTINFO, &v4, sizeof(v4)) :
+	    add_message(out, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof(v6));
+}
+
+size_t
+control_write(void *out, const struct control *c, int ttl, bool is_bound)
+{
+	/* A link-local address is valid on one interface only. */
+	unsigned interface = interface_of(c);
+	size_t n = 0;
+
+	if (!is_bound || interface != 0)
+		n = add_reply_address(out, c, interface);
+	if (ttl == CONTROL_NO_TTL)
+		return n;
+	return n + (c->family == AF_INET ?
+	    add_message((char *)out + n, IPPROTO_IP, IP_TTL, &ttl,
+	    sizeof(ttl)) :
+	    add_message((char *)out + n, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl,
+	    sizeof(ttl)));
+}

@@ -1,0 +1,357 @@
+#include "datagram.h"
+
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "log.h"
+#include "modes/lib/net.h"
+#include "modes/mode.h"
+#include "reply_rate.h"
+#include "sandbox.h"
+
+enum {
+	PORT_UNPRIVILEGED = 1024,	/* the first that any program may use */
+	BUFFER_WANTED = 8 << 20,	/* bytes, if root may exceed the limit */
+
+	/*
+	 * The space of a datagram, the largest and a byte more. The additional
+	 * 64 bytes put the beginnings of all into different cache sets.
+	 */
+	SPACE = 65536 + 64
+};
+
+_Static_assert(NET_DATAGRAM_MAX < 65536, "the largest datagram has room");
+
+/*
+ * A batch. Pages that no datagram has reached cost no memory: 64 datagrams of
+ * up to 4 KiB use 512 KiB at most, and only 64 of the largest use all 4 MiB.
+ * Batches keep the memory that they have used, because it is limited, and to
+ * return it costs more than to receive into it.
+ */
+static struct batch {
+	char data[DATAGRAM_BATCH][SPACE];
+	_Alignas(struct cmsghdr) char received[DATAGRAM_BATCH][CONTROL_SIZE];
+	_Alignas(struct cmsghdr) char sent[DATAGRAM_BATCH][CONTROL_SIZE];
+	union net_address from[DATAGRAM_BATCH];
+	struct iovec parts[DATAGRAM_BATCH];
+	struct mmsghdr in[DATAGRAM_BATCH], out[DATAGRAM_BATCH];
+	size_t used;		/* the first of in are to be set anew */
+} batch = { .used = DATAGRAM_BATCH };
+
+/* The sendmmsg(2) of musl on 64 bits calls sendmsg(2) for each message. */
+const int datagram_calls[] = {
+	SYS_recvmmsg, SYS_sendmmsg, SYS_getsockopt,
+#ifndef __GLIBC__
+	SYS_sendmsg,
+#endif
+	SANDBOX_END
+};
+
+/*
+ * Opening.
+ */
+
+static int
+enable(int fd, int level, int option)
+{
+	return setsockopt(fd, level, option, &(int){ 1 }, sizeof(int)) < 0 ?
+	    -errno : 0;
+}
+
+/*
+ * Enlarges a buffer to what the system allows every user, or to more if only
+ * root can have as much as a burst needs. The kernel counts it twice
+ * (socket(7)).
+ */
+static void
+enlarge_buffer(int fd, int option, int option_of_root)
+{
+	int wanted = INT_MAX, size = 0;
+	socklen_t length = sizeof(size);
+
+	setsockopt(fd, SOL_SOCKET, option, &wanted, sizeof(wanted));
+	wanted = BUFFER_WANTED;
+	if (getsockopt(fd, SOL_SOCKET, option, &size, &length) < 0 ||
+	    size / 2 < wanted)
+		setsockopt(fd, SOL_SOCKET, option_of_root, &wanted,
+		    sizeof(wanted));
+}
+
+/*
+ * Asks for the address and the TTL of each datagram. A system that cannot tell
+ * the TTL relies on the other rules. An IPv6 socket that was inherited may
+ * receive IPv4 too.
+ */
+static int
+ask_for_control(int fd, int family)
+{
+	int error = 0;
+
+	if (family == AF_INET6) {
+		error = enable(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO);
+		enable(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT);
+		enable(fd, IPPROTO_IP, IP_PKTINFO);
+	}
+	enable(fd, IPPROTO_IP, IP_RECVTTL);
+	return family == AF_INET ? enable(fd, IPPROTO_IP, IP_PKTINFO) : error;
+}
+
+static int
+prepare_socket(int fd, int family)
+{
+	enlarge_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE);
+	enlarge_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+	return ask_for_control(fd, family);
+}
+
+int
+datagram_bind(const struct sockaddr *sa, socklen_t size)
+{
+	int fd = net_bind_udp(sa, size), error;
+
+	if (fd < 0)
+		return fd;
+	if ((error = prepare_socket(fd, sa->sa_family)) == 0)
+		return fd;
+	close(fd);
+	return error;
+}
+
+static int
+socket_option(int fd, int option)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	getsockopt(fd, SOL_SOCKET, option, &value, &size);
+	return value;
+}
+
+int
+datagram_adopt(int fd)
+{
+	int flags = fcntl(fd, F_GETFL), family = socket_option(fd, SO_DOMAIN);
+
+	if (socket_option(fd, SO_TYPE) != SOCK_DGRAM ||
+	    (family != AF_INET && family != AF_INET6))
+		return -EPROTOTYPE;
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return prepare_socket(fd, family);
+}
+
+void
+datagram_open(struct datagrams *ds, const struct datagram_options *options)
+{
+	*ds = (struct datagrams){ .options = options };
+	if (options->reply_rate > 0 && (ds->rate = reply_rate_new()) == NULL)
+		err(STATUS_LOCAL, "no memory for --reply-rate");
+}
+
+void
+datagram_add(struct datagrams *ds, int fd)
+{
+	int ttl = ds->options->ttl;
+
+	ds->ports[ds->port_count++] = htons(net_port(fd));
+	if (ttl == 0)
+		return;
+	setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl));
+}
+
+bool
+datagram_is_bound(int fd)
+{
+	struct net_peer self;
+
+	if (net_self(fd, &self) < 0)
+		return false;
+	if (self.address.any.sa_family == AF_INET)
+		return self.address.v4.sin_addr.s_addr != INADDR_ANY;
+	return !IN6_IS_ADDR_UNSPECIFIED(&self.address.v6.sin6_addr);
+}
+
+uint32_t
+datagram_kernel_drops(int fd)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+	socklen_t size = sizeof(memory);
+
+	/*
+	 * SO_RXQ_OVFL would tell it with the next datagram only, and not after
+	 * the last one.
+	 */
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0)
+		return 0;
+	return memory[SK_MEMINFO_DROPS];
+}
+
+/*
+ * Receiving.
+ */
+
+/* Sets the messages that the last batch has used to receive again. */
+static void
+prepare_to_receive(void)
+{
+	for (size_t i = 0; i < batch.used; i++) {
+		batch.parts[i] = (struct iovec){ batch.data[i], 65536 };
+		batch.in[i].msg_hdr = (struct msghdr){
+			.msg_name = &batch.from[i],
+			.msg_namelen = sizeof(batch.from[i]),
+			.msg_iov = &batch.parts[i],
+			.msg_iovlen = 1,
+			.msg_control = batch.received[i],
+			.msg_controllen = CONTROL_SIZE
+		};
+	}
+}
+
+static bool
+is_own_port(const struct datagrams *ds, in_port_t port)
+{
+	for (int i = 0; i < ds->port_count; i++)
+		if (ds->ports[i] == port)
+			return true;
+	return false;
+}
+
+/* A port from which another server may answer every answer. */
+static bool
+is_refused_port(const struct datagrams *ds, const union net_address *from)
+{
+	/* The port is at the same place for both families. */
+	in_port_t port = from->v4.sin_port;
+
+	if (port == 0)
+		return true;
+	return !ds->options->any_source &&
+	    (ntohs(port) < PORT_UNPRIVILEGED || is_own_port(ds, port));
+}
+
+_Static_assert(offsetof(struct sockaddr_in, sin_port) ==
+    offsetof(struct sockaddr_in6, sin6_port), "one place for the port");
+
+/* The TTL of the reply: 0: there must be none, or CONTROL_NO_TTL. */
+static int
+reply_ttl(const struct datagrams *ds, const struct control *control)
+{
+	if (ds->options->ttl > 0 || control->ttl == CONTROL_NO_TTL)
+		return CONTROL_NO_TTL;
+	return control->ttl > 0 ? control->ttl - 1 : 0;
+}
+
+/* Prepares the reply to the ith datagram as the nth. False: it has none. */
+static bool
+prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
+    int64_t now)
+{
+	const struct mmsghdr *in = &batch.in[i];
+	struct control control;
+	int ttl;
+
+	control_read(&in->msg_hdr, &control);
+	ttl = reply_ttl(ds, &control);
+	if (in->msg_hdr.msg_flags & MSG_TRUNC) {
+		ds->tally->dropped++;
+		return false;
+	}
+	if (!control_is_unicast(&control) ||
+	    is_refused_port(ds, &batch.from[i])) {
+		ds->tally->refused++;
+		return false;
+	}
+	if (ttl == 0 || (ds->rate != NULL && !reply_rate_allows(ds->rate,
+	    &batch.from[i], ds->options->reply_rate, now))) {
+		ds->tally->dropped++;
+		return false;
+	}
+	batch.parts[i].iov_len = in->msg_len;
+	batch.out[n].msg_hdr = in->msg_hdr;
+	batch.out[n].msg_hdr.msg_control = batch.sent[n];
+	batch.out[n].msg_hdr.msg_controllen = control_write(batch.sent[n],
+	    &control, ttl, is_bound);
+	return true;
+}
+
+/*
+ * A failure is left to the next time: of all errors, only those that end by
+ * themselves are possible (recvmsg(2)).
+ */
+size_t
+datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
+    int64_t now)
+{
+	unsigned asked = most < DATAGRAM_BATCH ? (unsigned)most :
+	    DATAGRAM_BATCH;
+	size_t n = 0;
+	int received;
+
+	prepare_to_receive();
+	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < received; i++)
+		n += prepare_reply(ds, (size_t)i, n, is_bound, now);
+	batch.used = ds->received = received > 0 ? (size_t)received : 0;
+	return n;
+}
+
+/*
+ * Replying.
+ */
+
+/*
+ * Sends n replies. What cannot be sent at once is dropped, as a network would.
+ * sendmmsg(2) stops at a message that fails, and reports why in the next call
+ * only.
+ */
+static void
+send_replies(struct datagrams *ds, int fd, size_t n)
+{
+	size_t done = 0, bytes = 0, dropped = 0;
+
+	while (done < n) {
+		int sent = sendmmsg(fd, batch.out + done, (unsigned)(n - done),
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0) {
+			batch.out[done++].msg_len = UINT_MAX;
+			dropped++;
+			continue;
+		}
+		done += (size_t)sent;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (batch.out[i].msg_len != UINT_MAX)
+			bytes += batch.out[i].msg_len;
+	ds->tally->dropped += dropped;
+	ds->tally->answered += n - dropped;
+	ds->tally->answered_bytes += bytes;
+}
+
+void
+datagram_reply(struct datagrams *ds, int fd, size_t n, size_t count,
+    int64_t now)
+{
+	send_replies(ds, fd, n);
+	ds->tally->dropped += count - n;
+	for (size_t i = 0; i < n && log_has(LOG_CONNECTIONS); i++) {
+		const struct msghdr *out = &batch.out[i].msg_hdr;
+
+		log_datagram(out->msg_name, out->msg_iov->iov_base,
+		    out->msg_iov->iov_len, now);
+	}
+}

@@ -1,0 +1,92 @@
+/*
+ * UDP: each datagram is sent back to its sender once, whole, from the address
+ * that it was sent to (RFC 862). There is no client and no state for each.
+ *
+ * Two echo servers that answer each other would do so for ever, and a sender
+ * can forge the datagram that begins it (CVE-1999-0103, CVE-2024-2169). The
+ * server refuses datagrams from ports of such services, and from its own, and
+ * those for broadcast and multicast addresses. The TTL of a reply is one less
+ * than that of the datagram, so that a loop between servers which do this ends.
+ *
+ * Datagrams arrive in batches, because a system call costs more than what it
+ * does for a small datagram.
+ */
+#ifndef DATAGRAM_H
+#define DATAGRAM_H
+
+#include <sys/socket.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tally.h"
+
+enum {
+	DATAGRAM_BATCH = 64,	/* at most, before other sockets are served */
+	DATAGRAM_PORTS_MAX = 64
+};
+
+struct datagram_options {
+	bool any_source;	/* answer every source port except 0 */
+	int ttl;		/* of all replies; 0: one less than received */
+	uint32_t reply_rate;	/* per second and source address; 0: no limit */
+};
+
+struct reply_rate;
+
+struct datagrams {
+	const struct datagram_options *options;
+	struct tally *tally;
+	struct reply_rate *rate;	/* for all workers; NULL: no limit */
+	uint16_t ports[DATAGRAM_PORTS_MAX];	/* of our sockets; big-endian */
+	int port_count;
+	size_t received;	/* datagrams, with the last call */
+};
+
+/* System calls that datagrams need in the sandbox (sandbox.h). */
+extern const int datagram_calls[];
+
+/*
+ * Opens a UDP socket at that address, with what serving needs. Returns it or
+ * -errno.
+ */
+int datagram_bind(const struct sockaddr *, socklen_t);
+
+/*
+ * Prepares an inherited UDP socket in the same way. Returns 0 or -errno;
+ * -EPROTOTYPE if it is not one.
+ */
+int datagram_adopt(int fd);
+
+/* Exits with STATUS_LOCAL if there is no memory. */
+void datagram_open(struct datagrams *, const struct datagram_options *);
+
+/* Adds a socket, which is bound: its port is one of ours. */
+void datagram_add(struct datagrams *, int fd);
+
+/* Whether a socket is bound to one address, not to all. */
+bool datagram_is_bound(int fd);
+
+/*
+ * Receives at most that many datagrams from a socket that is ready, at the time
+ * now, and prepares the replies; is_bound as from datagram_is_bound(). Returns
+ * how many there are; the datagrams without a reply have been counted.
+ */
+size_t datagram_receive(struct datagrams *, int fd, bool is_bound,
+    uint64_t most, int64_t now);
+
+/*
+ * Sends the first n of the replies that datagram_receive() has prepared, and
+ * drops the rest of the count.
+ */
+void datagram_reply(struct datagrams *, int fd, size_t n, size_t count,
+    int64_t now);
+
+/*
+ * The number of datagrams that the kernel has dropped because the receive
+ * buffer of the socket was full, modulo 2^32.
+ */
+uint32_t datagram_kernel_drops(int fd);
+
+#endif

@@ -1,0 +1,306 @@
+# UDP: where a reply comes from, its TTL, and which datagrams have none, so that
+# two echo servers do not answer each other for ever. In a network of its own,
+# with addresses of its own.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Datagrams;
+use EchoTest;
+use File::Temp ();
+use IO::Select ();
+use IO::Socket::IP ();
+use Socket qw(:all);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $reason = in_own_network();
+plan skip_all => $reason if $reason;
+
+sub works { system("($_[0]) >/dev/null 2>&1") == 0 }
+
+# An address each of IPv4 and IPv6 besides those of loopback. The interface has
+# a broadcast address and link-local addresses.
+works('ip addr add 192.0.2.9/32 dev lo') or
+    plan skip_all => 'an address cannot be added here';
+my $has_ipv6 = works('ip addr add 2001:db8::9/128 dev lo');
+my $has_dummy = works('ip link add d0 type dummy') &&
+    works('ip addr add 198.51.100.1/24 brd 198.51.100.255 dev d0') &&
+    works('ip link set d0 up multicast on');
+works('ip addr add fe80::9/64 dev d0 nodad') if $has_dummy;
+
+my @addresses = ('127.0.0.1', '127.0.0.3', '192.0.2.9');
+push @addresses, '[::1]', '[2001:db8::9]' if $has_ipv6;
+push @addresses, '[fe80::9%d0]' if $has_ipv6 && $has_dummy;
+
+sub raw { socket $_[0], AF_INET, SOCK_RAW, 255 }
+
+# Asserts that the server has refused n datagrams more than before, and that the
+# next one is answered, so that no reply can still come.
+sub refused {
+	my ($server, $before, $n, $what) = @_;
+	my $sock = udp($server->address);
+	is ask($sock, 'next'), 'next', "$what: the next datagram is answered";
+	my $now = totals($server);
+	is $now->{refused} - $before->{refused}, $n,
+	    "$what: no reply, but counted";
+	is $now->{answered} - $before->{answered}, 1,
+	    "$what: nothing else is answered";
+}
+
+# The server listens on all interfaces; both of its sockets have the same port.
+sub server_on_all {
+	my ($engine, @more) = @_;
+	return start_server({ listeners => $has_ipv6 ? 2 : 1 }, $engine, '-a',
+	    'udp:*', '-q', @more);
+}
+
+sub test_addresses {
+	my ($server) = @_;
+	for my $host (@addresses) {
+		my $sock = udp("$host:" . $server->port);
+		is ask($sock, "to $host"), "to $host",
+		    "a client that is connected to $host gets its reply";
+	}
+}
+
+# The TTL of what arrives on loopback, from the header that a packet socket
+# receives.
+sub ttl_of_reply {
+	my ($family, $server, $ttl) = @_;
+	my ($protocol, $level, $option, $at, $host) = $family == AF_INET ?
+	    (0x0008, IPPROTO_IP, IP_TTL, 8, '127.0.0.1') :
+	    (0xdd86, IPPROTO_IPV6, 16, 7, '[::1]');
+	socket my $packets, 17, SOCK_DGRAM, $protocol or return undef;
+	my $sock = udp("$host:" . $server->port);
+	setsockopt $sock, $level, $option, $ttl;
+	my $text = "ttl $ttl $$";
+	send $sock, $text, 0;
+	my $until = time + $DEADLINE;
+	while (time < $until && IO::Select->new($packets)->can_read(1)) {
+		recv $packets, my $packet, 70000, 0;
+		next unless $packet =~ /\Q$text\E$/;
+		my $ports = $family == AF_INET ? 20 : 40;
+		my ($from) = unpack 'n', substr $packet, $ports, 2;
+		return unpack 'C', substr $packet, $at, 1
+		    if $from == $server->port;
+	}
+	return 'no reply';
+}
+
+sub test_ttl {
+	my ($server) = @_;
+	SKIP: {
+		socket my $packets, 17, SOCK_DGRAM, 8 or
+		    skip 'packet sockets are not permitted here', 3;
+		is ttl_of_reply(AF_INET, $server, 41), 40,
+		    'a datagram with TTL 41 is answered with TTL 40';
+		skip 'there is no IPv6 here', 1 unless $has_ipv6;
+		is ttl_of_reply(AF_INET6, $server, 41), 40,
+		    'a hop limit of 41 is answered with 40';
+	}
+	my $before = totals($server);
+	my $sock = udp('127.0.0.1:' . $server->port);
+	setsockopt $sock, IPPROTO_IP, IP_TTL, 1;
+	send $sock, 'last hop', 0;
+	setsockopt $sock, IPPROTO_IP, IP_TTL, 2;
+	is ask($sock, 'two hops'), 'two hops',
+	    'a datagram with TTL 2 is answered, one with TTL 1 is not';
+	is totals($server)->{dropped} - $before->{dropped}, 1,
+	    'the latter is dropped and counted';
+}
+
+sub test_source_ports {
+	my ($server) = @_;
+	my ($tried, $before) = (0, totals($server));
+	for my $port (7, 19, 53, 1023, 0, $server->port) {
+		if (raw(my $sock)) {
+			forge("127.0.0.2:$port", '127.0.0.1:' . $server->port,
+			    64, "from port $port");
+			$tried++;
+		}
+	}
+	SKIP: {
+		skip 'raw sockets are not permitted here', 3 unless $tried;
+		refused($server, $before, 6,
+		    'source ports 0, 7, 19, 53, 1023 and the own port');
+	}
+}
+
+sub test_group_addresses {
+	my ($server) = @_;
+	my $before = totals($server);
+	my $sent = 0;
+	socket my $sock, AF_INET, SOCK_DGRAM, 0 or die $!;
+	setsockopt $sock, SOL_SOCKET, SO_BROADCAST, 1;
+	setsockopt $sock, IPPROTO_IP, IP_MULTICAST_IF,
+	    inet_aton('198.51.100.1');
+	for my $to ('127.255.255.255', $has_dummy ? ('198.51.100.255',
+	    '255.255.255.255', '224.0.0.1') : ()) {
+		$sent++ if defined send $sock, "to $to", 0,
+		    pack_sockaddr_in($server->port, inet_aton($to));
+	}
+	SKIP: {
+		skip 'there is no second interface', 1
+		    unless $has_dummy && $has_ipv6;
+		socket my $six, AF_INET6, SOCK_DGRAM, 0 or die $!;
+		$sent++ if defined send $six, 'to all nodes', 0,
+		    pack_sockaddr_in6($server->port, inet_pton(AF_INET6,
+		    'ff02::1'), interface('d0'));
+	}
+	cmp_ok $sent, '>', 0, 'datagrams to groups are sent';
+	refused($server, $before, $sent, 'broadcast and multicast addresses');
+	ok !IO::Select->new($sock)->can_read(0),
+	    'the sender to the groups gets no reply';
+}
+
+sub interface { slurp("/sys/class/net/$_[0]/ifindex") + 0 }
+
+for my $engine (engines()) {
+	my $server = server_on_all($engine);
+	subtest "$engine: addresses" => sub { test_addresses($server) };
+	subtest "$engine: TTL" => sub { test_ttl($server) };
+	subtest "$engine: source ports" => sub { test_source_ports($server) };
+	subtest "$engine: broadcast and multicast" =>
+	    sub { test_group_addresses($server) };
+	$server->stop;
+}
+
+# The rest does not depend on the engine.
+SKIP: {
+	raw(my $sock) or skip 'raw sockets are not permitted here', 1;
+
+	subtest '--any-source and --ttl' => sub {
+		my $server = start_server('--epoll', '-q', '-u', '--any-source',
+		    '--ttl=9');
+		forge("127.0.0.2:$_", '127.0.0.1:' . $server->port, 64, 'x')
+		    for 7, $server->port, 0;
+		is ask(udp($server->address), 'next'), 'next',
+		    'the next datagram is answered';
+		my $totals = totals($server);
+		is $totals->{answered}, 3, 'every source port is answered';
+		is $totals->{refused}, 1, 'except 0';
+		is ttl_of_reply(AF_INET, $server, 64), 9,
+		    'the TTL is that of --ttl';
+		$server->stop;
+	};
+
+	subtest 'a loop between two servers' => sub {
+		my @servers = map { start_server('--epoll', '-q', '-u') } 1, 2;
+		forge($servers[0]->address =~ s/udp://r,
+		    $servers[1]->address =~ s/udp://r, 255, 'for ever?');
+		ok defined wait_until(sub {
+			grep { totals($_)->{dropped} == 1 } @servers
+		}), 'it ends with a datagram that has no TTL left';
+		my @totals = map { totals($_) } @servers;
+		is $totals[0]{answered} + $totals[1]{answered}, 254,
+		    'after 254 replies';
+		$_->stop for @servers;
+		is answered($servers[0])->{answered} +
+		    answered($servers[1])->{answered}, 254, 'for good';
+	};
+
+	subtest 'a loop with an echo service of inetd' => sub {
+		plan skip_all => 'there is no xinetd'
+		    if run_command('xinetd', '-version')->{status} != 0;
+		my $tmp = File::Temp->newdir;
+		open my $conf, '>', "$tmp/conf" or die $!;
+		print $conf <<'END';
+service echo
+{
+	type = INTERNAL
+	id = echo-dgram
+	socket_type = dgram
+	protocol = udp
+	user = root
+	wait = yes
+	disable = no
+}
+END
+		close $conf;
+		my $xinetd = spawn(sub {
+			open STDOUT, '>', '/dev/null';
+			open STDERR, '>', '/dev/null';
+			exec 'xinetd', '-dontfork', '-f', "$tmp/conf",
+			    '-pidfile', "$tmp/pid";
+		});
+		my $probe = udp('127.0.0.1:7');
+		ok defined wait_until(sub {
+			send $probe, 'up?', 0;
+			defined answer($probe, 0.1)
+		}), 'xinetd answers';
+		my $server = start_server('--epoll', '-q', '-u');
+		my $own = '127.0.0.1:' . $server->port;
+				forge('127.0.0.1:7', $own, 64, 'as if from xinetd');
+		forge($own, '127.0.0.1:7', 64, 'as if from us');
+		ok defined wait_until(sub { totals($server)->{refused} == 2 }),
+		    'the datagrams from port 7 are refused';
+		is totals($server)->{answered}, 0, 'none is answered';
+		$server->stop;
+		end_processes($xinetd);
+	};
+
+	subtest 'a loop with a server that sets a fresh TTL' => sub {
+		plan skip_all => 'there is no socat'
+		    if run_command('socat', '-V')->{status} != 0;
+		my ($port) = unpack_sockaddr_in(getsockname(
+		    IO::Socket::IP->new(LocalHost => '127.0.0.1',
+		    Type => SOCK_DGRAM, Proto => 'udp')));
+		my $socat = spawn(sub {
+			open STDERR, '>', '/dev/null';
+			exec 'socat', "UDP4-RECVFROM:$port,bind=127.0.0.1,fork",
+			    'PIPE';
+		});
+		my $probe = udp("127.0.0.1:$port");
+		ok defined wait_until(sub {
+			send $probe, 'up?', 0;
+			defined answer($probe, 0.1)
+		}), 'socat answers';
+		my $server = start_server('--epoll', '-q', '-u');
+		forge("127.0.0.1:$port", '127.0.0.1:' . $server->port, 64,
+		    'for ever');
+		ok defined wait_until(sub {
+			totals($server)->{answered} > 300
+		}), 'it goes on after 254 replies';
+		$server->stop;
+
+		my $rate = 20;
+		$server = start_server('--epoll', '-q', '-u',
+		    "--reply-rate=$rate");
+		my $start = time;
+		my $own = '127.0.0.1:' . $server->port;
+		# Several loops at once, each of which a dropped reply ends.
+		for (1 .. 5) {
+			forge("127.0.0.1:$port", $own, 64, "loop $_")
+			    for 1 .. 20;
+			sleep 0.25;
+		}
+		my $totals = totals($server);
+		cmp_ok $totals->{answered}, '<=', $rate * (2 + time - $start),
+		    '--reply-rate limits it';
+		cmp_ok $totals->{answered}, '>=', $rate, 'but does not stop it';
+		cmp_ok $totals->{dropped}, '>', 0, 'the others are dropped';
+		$server->stop;
+		end_processes($socat);
+	};
+}
+
+subtest '--reply-rate is for each address' => sub {
+	my $server = server_on_all('--epoll --workers=2', '--reply-rate=3');
+	my @socks = map { udp('127.0.0.1:' . $server->port,
+	    LocalHost => "127.0.0.$_") } 11 .. 30;
+	# Enough in any second, even if another begins meanwhile.
+	send $socks[0], 'many', 0 for 1 .. 50;
+	is ask($_, 'few'), 'few', $_->sockhost . ' is answered'
+	    for @socks[1 .. $#socks];
+	my $totals = totals($server);
+	is $totals->{answered} + $totals->{dropped}, 69,
+	    'each datagram is answered or dropped';
+	cmp_ok $totals->{dropped}, '>', 0,
+	    'datagrams of the address that sends many are dropped';
+	$server->stop;
+};
+
+done_testing;
