@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "load.h"
+#include "measure.h"
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
 #include "modes/lib/net.h"
@@ -345,7 +346,7 @@ bench_allocate_reports(struct bench *b)
 static void
 bench_catch_interrupt(void)
 {
-	struct sigaction action = { .sa_handler = load_stop,
+	struct sigaction action = { .sa_handler = measure_stop,
 	    .sa_flags = (int)SA_RESETHAND | SA_RESTART };
 
 	sigaction(SIGINT, &action, NULL);
