@@ -12,8 +12,6 @@
 
 #include "plan.h"
 
-enum load_phase { OPENING, WARM_UP, MEASURING, CLOSING };
-
 enum connection_state {
 	STARTING,	/* its first byte has not come back yet */
 	IDLE,		/* its first byte has come back */

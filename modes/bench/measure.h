@@ -33,8 +33,8 @@ int64_t measure_warm_up_time(const struct load_plan *);
  */
 int64_t measure_begin(const struct load_target *, load_progress *,
     struct load_result *);
-void measure_end(const struct load_target *, load_progress *,
-    struct load_result *, int64_t begin);
+void measure_end(const struct load_target *target, load_progress *progress,
+    struct load_result *r, int64_t begin);
 
 /*
  * Raises the limit of open files for that number of sockets, or ends the
