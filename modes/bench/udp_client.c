@@ -134,14 +134,27 @@ udp_client_send(struct udp_client *c, int64_t now)
 }
 
 /*
+ * The number of datagrams to ask for: that of the replies that are expected.
+ * With more, recvmmsg(2) would try once too often each time. A datagram that
+ * is not expected is received by the next call.
+ */
+static unsigned
+udp_client_expected(const struct udp_client *c)
+{
+	size_t n = c->flow.in_flight.n;
+
+	return n == 0 ? 1 : n < UDP_BATCH ? (unsigned)n : UDP_BATCH;
+}
+
+/*
  * The size of each datagram is its whole size (MSG_TRUNC), even if it is larger
  * than the space.
  */
 int
 udp_client_receive(struct udp_client *c, struct udp_received *r)
 {
-	int n = recvmmsg(c->fd, batch.in, UDP_BATCH, MSG_DONTWAIT | MSG_TRUNC,
-	    NULL);
+	int n = recvmmsg(c->fd, batch.in, udp_client_expected(c),
+	    MSG_DONTWAIT | MSG_TRUNC, NULL);
 
 	r->n = 0;
 	if (n < 0)
