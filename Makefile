@@ -73,6 +73,8 @@ $(OBJ)/%.o: %.c Makefile
 
 # A unit test is linked with the file that it tests.
 $(OBJ)/t/conn: $(OBJ)/modes/serve/conn.o
+$(OBJ)/t/flow: $(OBJ)/modes/bench/flow.o $(OBJ)/modes/bench/payload.o \
+	$(OBJ)/modes/bench/pattern.o
 $(OBJ)/t/histogram: $(OBJ)/modes/bench/histogram.o
 $(OBJ)/t/sandbox: $(OBJ)/modes/serve/sandbox.o
 $(TESTS): $(OBJ)/t/%: $(OBJ)/t/%.o
@@ -111,7 +113,7 @@ test check: all
 
 # The structure of the sources, the unit tests, options and help, and what each
 # mode does first.
-QUICK = t/00-conn.t t/02-sandbox.t t/05-histogram.t t/05-smoke.t \
+QUICK = t/00-conn.t t/02-sandbox.t t/05-histogram.t t/05-smoke.t t/06-flow.t \
 	t/10-dispatch.t t/15-options.t t/20-echo.t t/25-bulk.t \
 	t/50-rough.t t/91-structure.t t/92-manual.t
 check-quick: T = $(QUICK)
@@ -146,6 +148,8 @@ FUZZERS = $(patsubst t/fuzz/%.c,$(OBJ)/fuzz/%,$(wildcard t/fuzz/*.c))
 $(OBJ)/fuzz/conn: modes/serve/conn.c t/conn.h
 $(OBJ)/fuzz/args: modes/lib/args.c modes/lib/net.c modes/lib/text.c
 $(OBJ)/fuzz/args: FUZZ_FLAGS += -Wl,--wrap=errx,--wrap=getaddrinfo
+$(OBJ)/fuzz/flow: modes/bench/flow.c modes/bench/payload.c \
+	modes/bench/pattern.c
 $(OBJ)/fuzz/text: modes/lib/text.c
 $(OBJ)/fuzz/control: modes/serve/control.c
 $(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h modes/*/*.h) Makefile | can_fuzz

@@ -30,7 +30,8 @@ my %options = (
 		duration => ['duration', '2s', '0'],
 		idle => ['number', '0'],
 		rounds => ['number', '5; 1 for a single server', '0'],
-		pid => ['number', '', '0']
+		pid => ['number', '', '0'],
+		late => ['duration', '200ms', '0']
 	},
 	check => {
 		address => ['address', $host, @not_for_clients],

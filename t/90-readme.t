@@ -130,7 +130,7 @@ subtest 'check and bench, with our own server' => sub {
 	    "$check: its first lines";
 	like without_numbers($got), qr/\Q$end\E\z/, "$check: its last lines";
 
-	my ($bench, $report) = example('', qr/echo bench /);
+	my ($bench, $report) = example('', qr/echo bench -c/);
 	$run = against($bench, $server->address, '-d200ms', '--pid',
 	    $server->pid);
 	is $run->{status}, 0, "$bench: exit status" or diag $run->{err};
@@ -138,6 +138,18 @@ subtest 'check and bench, with our own server' => sub {
 		without_numbers(s/^(  .*?) {2,}[\d.]+$/$1/gmr)
 	} $run->{out}, $report;
 	is $got_names, $shown_names, "$bench: its figures";
+	$server->stop;
+};
+
+subtest 'bench with UDP' => sub {
+	my ($bench, $report) = example('', qr/echo bench -u/);
+	my $server = start_server('--select', '-u', '-q');
+	my $run = against($bench, $server->address, '-d200ms', '-t1m');
+	is $run->{status}, 0, 'exit status' or diag $run->{err};
+	my ($got, $shown) = map {
+		without_numbers(s/^(  .*?) {2,}[\d.]+$/$1/gmr)
+	} $run->{out}, $report;
+	is $got, $shown, "$bench: its figures";
 	$server->stop;
 };
 

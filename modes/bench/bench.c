@@ -20,12 +20,15 @@
 #include <unistd.h>
 
 #include "load.h"
+#include "measure.h"
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
 #include "modes/lib/net.h"
 #include "modes/lib/options.h"
+#include "modes/lib/text.h"
 #include "modes/mode.h"
 #include "report.h"
+#include "udp_load.h"
 
 enum {
 	MAX_SERVERS = 64,
@@ -37,7 +40,7 @@ enum {
 	DEFAULT_WINDOW = 1,
 	DEFAULT_ROUNDS = 5,	/* for several servers */
 	OPTION_STREAM = OPTIONS_LONG, OPTION_CONNECT, OPTION_IDLE,
-	OPTION_ROUNDS, OPTION_PID, OPTION_JSON
+	OPTION_ROUNDS, OPTION_PID, OPTION_JSON, OPTION_LATE
 };
 
 static const struct option_row bench_options[] = {
@@ -46,17 +49,26 @@ static const struct option_row bench_options[] = {
 	    "and latency.\n"
 	    "Every byte is compared. Several servers are measured in turn and "
 	    "compared with\n"
-	    "the first of them.\n"),
+	    "the first of them. With UDP, lost, late, duplicated, reordered, "
+	    "corrupted and\n"
+	    "foreign datagrams are counted.\n"),
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit to connect, and then to receive the next byte; "
 	    "0: no limit"),
-	{ 'c', "connections", "N", "1", "busy connections", 0, NULL },
+	DIAL_UDP("UDP for an ADDRESS without tcp: or udp: before it; only "
+	    "round trips"),
+	{ 'c', "connections", "N", "1", "busy connections, or UDP clients", 0,
+	    NULL },
 	{ 's', "size", "SIZE", NULL, "bytes per message, or per send of "
-	    "--stream, which is at most 64k", 0, NULL },
+	    "--stream, which is at most 64k; UDP: 16 to 65507 (IPv6: 65527)", 0,
+	    NULL },
 	{ 'w', "window", "N", NULL, "messages in flight per connection", 0,
 	    NULL },
 	{ 'd', "duration", "DURATION", "2s", "how long to measure, after a "
 	    "warm-up of a fifth of it, at most 1s", 0, NULL },
+	{ OPTION_LATE, "late", "DURATION", "200ms", "UDP: how long "
+	    "a reply may take before another message is sent in place of the "
+	    "lost one; a reply after that is late, but counts", 0, NULL },
 	{ OPTION_STREAM, "stream", NULL, NULL, "no messages: send and receive "
 	    "as fast as possible, then half-close and wait for the end of "
 	    "file", 1, NULL },
@@ -74,8 +86,10 @@ static const struct option_row bench_options[] = {
 	    "(round-trips, stream or connect), connections, size, window, "
 	    "idle, round, seconds, messages, messages_per_s, bytes, mb_per_s, "
 	    "p50_us, p90_us, p99_us, p99_9_us, max_us, cpu_us_per_message, "
-	    "cpu_s_per_gb, memory_bytes; null: unknown. Messages and bytes "
-	    "are counted when they have come back", 0, NULL },
+	    "cpu_s_per_gb, memory_bytes, and with UDP sent, lost, late, "
+	    "duplicated, reordered, corrupted, foreign, dropped, jitter_us; "
+	    "null: unknown. Messages and bytes are counted when they have come "
+	    "back", 0, NULL },
 	DIAL_VERBOSITY("also print each measurement when it ends",
 	    "print no progress on a terminal"),
 	OPTIONS_COMMON,
@@ -103,6 +117,7 @@ struct bench {
 	struct report *reports;		/* rounds of each server in turn */
 	struct load_result result;	/* of the last measurement */
 	bool measured;			/* at least one measurement exists */
+	uint64_t corrupted;		/* datagrams, in all measurements */
 };
 
 /* The defaults that depend on other options, for --help. */
@@ -164,6 +179,10 @@ bench_set_option(void *to, const struct option_row *row, char *value)
 		set->plan.duration = args_duration("--duration", value,
 		    NET_MS);
 		break;
+	case OPTION_LATE:
+		set->plan.late_after = args_duration("--late", value,
+		    NET_MS);
+		break;
 	case OPTION_STREAM:
 		set->stream = true;
 		break;
@@ -208,6 +227,19 @@ bench_resolve_options(struct settings *set)
 	plan->timeout = set->server.timeout;
 }
 
+/* There are no connections to open, to keep idle or to close with UDP. */
+static void
+bench_reach_udp(struct load_target *target, const struct address *address,
+    const struct settings *set)
+{
+	if (set->stream || set->connect || set->plan.idle > 0)
+		args_usage("%s is for TCP, and not for UDP", set->stream ?
+		    "--stream" : set->connect ? "--connect" : "--idle");
+	target->is_udp = true;
+	udp_load_reach(address, set->plan.size, set->server.timeout,
+	    &target->server);
+}
+
 /*
  * Resolves the address and checks that a server is there. The connection that
  * shows it is closed without being used.
@@ -217,11 +249,14 @@ bench_reach(struct load_target *target, const char *what, char *value,
     const struct settings *set)
 {
 	struct address address = dial_address(what, value, set->server.port,
-	    false);
+	    set->server.is_udp);
 	struct dial_error why;
 	int fd;
 
-	args_refuse_udp(what, &address);
+	if (address.is_udp) {
+		bench_reach_udp(target, &address, set);
+		return;
+	}
 	fd = dial_any(&address, set->server.timeout, &target->server, &why);
 	if (fd < 0)
 		errx((int)why.status, "%s", why.text);
@@ -281,18 +316,18 @@ bench_measure(struct bench *b, size_t server, size_t round)
 	struct report *report = &b->reports[server * set->rounds + round];
 	bool shown = set->server.verbosity >= 0 && isatty(STDERR_FILENO);
 
-	load_run(&set->plan, target, shown ? bench_show_progress :
-	    bench_show_no_progress, &b->result);
+	(target->is_udp ? udp_load_run : load_run)(&set->plan, target,
+	    shown ? bench_show_progress : bench_show_no_progress, &b->result);
 	if (b->result.time == 0)	/* interrupted before the measurement */
 		return;
 	b->measured = true;
-	report_compute(report, &set->plan, &b->result);
+	b->corrupted += b->result.datagrams.corrupted;
+	report_compute(report, &set->plan, target, &b->result);
 	if (set->server.verbosity > 0)
 		report_line(stderr, target->server.name, round + 1,
 		    &set->plan, report);
 	if (set->json) {
-		report_json(target->server.name, round + 1, &set->plan,
-		    report);
+		report_json(target, round + 1, &set->plan, report);
 		args_flush();
 	}
 }
@@ -317,8 +352,7 @@ bench_print(const struct bench *b)
 		report_table(b->targets, b->n, &set->plan, b->reports,
 		    set->rounds);
 	else {
-		report_text(b->targets[0].server.name, &set->plan,
-		    b->reports);
+		report_text(&b->targets[0], &set->plan, b->reports);
 		if (isatty(STDOUT_FILENO))
 			report_histogram(&b->result.latency,
 			    bench_terminal_width());
@@ -345,7 +379,7 @@ bench_allocate_reports(struct bench *b)
 static void
 bench_catch_interrupt(void)
 {
-	struct sigaction action = { .sa_handler = load_stop,
+	struct sigaction action = { .sa_handler = measure_stop,
 	    .sa_flags = (int)SA_RESETHAND | SA_RESTART };
 
 	sigaction(SIGINT, &action, NULL);
@@ -372,6 +406,9 @@ bench_run(int argc, char **argv)
 	if (!set.json)
 		bench_print(&b);
 	free(b.reports);
+	if (b.corrupted > 0)
+		errx(STATUS_NO, "%" PRIu64 " datagram%s came back with wrong "
+		    "bytes or a wrong size", b.corrupted, PLURAL(b.corrupted));
 	return STATUS_OK;
 }
 
@@ -379,7 +416,7 @@ const struct mode mode_bench = {
 	.name = "bench",
 	.link = "echo_bench",
 	.summary = "measure how fast a server echoes",
-	.synopsis = "[ADDRESS]... [-p PORT] [OPTION]...",
+	.synopsis = "[-u] [ADDRESS]... [-p PORT] [OPTION]...",
 	.options = bench_options,
 	.default_text = bench_default_text,
 	.run = bench_run

@@ -10,21 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "measure.h"
 #include "modes/lib/text.h"
+#include "pattern.h"
 
 enum {
-	PERIOD = 65521,		/* of the bytes sent: a prime number */
 	STRIDE = 40503,		/* from one connection's start to the next */
 	PORTS_PER_SOURCE = 1000	/* connections from one source address */
 };
-
-/*
- * How long to busy-poll after the last byte was received. To wake a processor
- * from sleep takes longer than a round trip, and the process that causes the
- * wakeup pays for it. If bench slept, it would measure its own wakeups, in
- * the server's latency and in the server's processor time.
- */
-static const int64_t SPIN = NET_MS / 10;
 
 /* Time for the server to close after our FIN in mode ROUND_TRIPS. */
 static const int64_t FIN_GRACE = 200 * NET_MS;
@@ -32,36 +25,19 @@ static const int64_t FIN_GRACE = 200 * NET_MS;
 /* Time between two attempts to connect while a backlog is full. */
 static const int64_t RETRY_INTERVAL = NET_MS;
 
-/* One buffer for all that is sent, and one for what was last received. */
-static unsigned char pattern[PERIOD + LOAD_SEND_MAX];
+/* What was last received. */
 static unsigned char input[LOAD_SEND_MAX];
 
-/* The pattern is pseudo-random (xorshift32) and repeats every PERIOD bytes. */
-void
-connection_fill_pattern(void)
-{
-	uint32_t x = 2463534242;
-
-	for (size_t i = 0; i < PERIOD; i++) {
-		x ^= x << 13;
-		x ^= x >> 17;
-		x ^= x << 5;
-		pattern[i] = (unsigned char)(x >> 16);
-	}
-	for (size_t i = PERIOD; i < sizeof(pattern); i++)
-		pattern[i] = pattern[i - PERIOD];
-}
+_Static_assert((int)LOAD_SEND_MAX <= (int)PATTERN_MIN, "one send");
 
 /*
  * At least LOAD_SEND_MAX bytes of the connection's data from that position.
- * Each connection starts at another place in the pattern, and its period is
- * not a power of two. So a server that mixes up two connections, or sends
- * bytes from an earlier use of a buffer, sends wrong bytes.
+ * Each connection starts at another place in the pattern.
  */
 static const unsigned char *
 connection_bytes(const struct connection *c, uint64_t position)
 {
-	return pattern + (c->number * STRIDE + position) % PERIOD;
+	return pattern_at(c->number * STRIDE + position);
 }
 
 static void connection_fail(const struct load *, const struct connection *,
@@ -364,8 +340,7 @@ connection_receive(struct load *l, struct connection *c)
 	connection_compare(l, c, (size_t)n);
 	c->received += (uint64_t)n;
 	c->waiting_since = net_now();
-	if (l->processors > 1)	/* a single one is left to the server */
-		l->spin_until = c->waiting_since + SPIN;
+	l->spin_until = measure_spin_until(c->waiting_since);
 	if (l->phase == MEASURING)
 		l->result->bytes += (uint64_t)n;
 	connection_continue(l, c);

@@ -12,8 +12,6 @@
 
 #include "plan.h"
 
-enum load_phase { OPENING, WARM_UP, MEASURING, CLOSING };
-
 enum connection_state {
 	STARTING,	/* its first byte has not come back yet */
 	IDLE,		/* its first byte has come back */
@@ -54,7 +52,6 @@ struct load {
 	int64_t measure_start;
 	int64_t closing_limit;	/* duration of CLOSING at most, ns */
 	int64_t spin_until;	/* do not sleep before */
-	long processors;
 	struct connection *connections;	/* the busy ones, then the idle ones */
 	size_t n;			/* connections in the array */
 	size_t next;			/* the next one to open */
@@ -65,9 +62,6 @@ struct load {
 				   entries per busy connection */
 	uint64_t opened;	/* connections opened in this run */
 };
-
-/* Fills the buffer that all messages are taken from. */
-void connection_fill_pattern(void);
 
 /*
  * Connects with a first message of size bytes, which is sent at once. For a

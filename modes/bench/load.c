@@ -12,37 +12,22 @@
 #include "load.h"
 
 #include <sys/epoll.h>
-#include <sys/resource.h>
 
 #include <err.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "connection.h"
-#include "process.h"
+#include "measure.h"
+#include "pattern.h"
 
 enum {
 	MAX_STARTING = 32,	/* connections that wait for their first echo */
 	MAX_EVENTS = 512,	/* events from one epoll_wait(2) */
-	OTHER_FDS = 16,		/* descriptors besides the connections */
 	CLOSING_RATE = 100000	/* least bytes per second while closing */
 };
-
-static const int64_t CHECK_INTERVAL = 100 * NET_MS;
-
-static volatile sig_atomic_t stop_requested;
-
-void
-load_stop(int signal)
-{
-	(void)signal;
-	stop_requested = 1;
-}
 
 /* Opens more connections, as far as MAX_STARTING allows. */
 static void
@@ -52,14 +37,6 @@ load_open_more(struct load *l)
 		l->starting++;
 		connection_open(l, &l->connections[l->next++], STARTING, 1);
 	}
-}
-
-static int64_t
-load_warm_up_time(const struct load_plan *plan)
-{
-	int64_t time = plan->duration / 5;
-
-	return time < NET_SECOND ? time : NET_SECOND;
 }
 
 static void
@@ -72,46 +49,21 @@ load_begin_warm_up(struct load *l)
 			    l->plan->size);
 		else
 			connection_start_load(l, &l->connections[i]);
-	l->phase_end = net_now() + load_warm_up_time(l->plan);
-}
-
-/* Processor time of the server until now in ns, or -1 without --pid. */
-static int64_t
-load_server_cpu(const struct load *l)
-{
-	int64_t time;
-
-	if (l->target->pid == 0)
-		return -1;
-	time = process_time(l->target->pid);
-	if (time < 0) {
-		l->progress(l->target, NULL);
-		errx(STATUS_LOCAL, "--pid: cannot read the processor time of "
-		    "process %ld: %s", (long)l->target->pid,
-		    strerror((int)-time));
-	}
-	return time;
+	l->phase_end = net_now() + measure_warm_up_time(l->plan);
 }
 
 static void
 load_begin_measuring(struct load *l)
 {
 	l->phase = MEASURING;
-	l->result->processor = load_server_cpu(l);
-	l->measure_start = net_now();
+	l->measure_start = measure_begin(l->target, l->progress, l->result);
 	l->phase_end = l->measure_start + l->plan->duration;
 }
 
 static void
 load_end_measuring(struct load *l)
 {
-	struct load_result *r = l->result;
-
-	r->time = net_now() - l->measure_start;
-	if (l->target->pid == 0)
-		return;
-	r->processor = load_server_cpu(l) - r->processor;
-	r->memory = process_memory(l->target->pid);
+	measure_end(l->target, l->progress, l->result, l->measure_start);
 }
 
 /* Stops sending; a connection without outstanding bytes sends FIN. */
@@ -156,7 +108,7 @@ load_closing_limit(const struct load *l)
 
 	if (bytes > UINT32_MAX)		/* 12 hours */
 		bytes = UINT32_MAX;
-	return load_warm_up_time(l->plan) + l->plan->duration +
+	return measure_warm_up_time(l->plan) + l->plan->duration +
 	    l->plan->timeout + (int64_t)bytes * NET_SECOND / CLOSING_RATE;
 }
 
@@ -188,7 +140,7 @@ load_abort(struct load *l)
 static bool
 load_next_phase(struct load *l)
 {
-	if (stop_requested)
+	if (measure_is_stopped())
 		load_abort(l);
 	else if (l->phase == OPENING) {
 		load_open_more(l);
@@ -206,7 +158,7 @@ load_periodic_checks(struct load *l)
 {
 	if (l->now < l->next_check)
 		return;
-	l->next_check = l->now + CHECK_INTERVAL;
+	l->next_check = l->now + MEASURE_CHECK_INTERVAL;
 	if (l->phase == MEASURING)
 		l->result->time = l->now - l->measure_start;
 	l->progress(l->target, l->result);
@@ -230,7 +182,7 @@ load_wait_ms(const struct load *l)
 	return net_milliseconds(end - l->now);
 }
 
-/* A signal that arrives just before the wait is seen CHECK_INTERVAL later. */
+/* A signal that arrives just before the wait is seen MEASURE_CHECK_INTERVAL later. */
 static void
 load_wait(struct load *l)
 {
@@ -244,27 +196,6 @@ load_wait(struct load *l)
 		    events[i].events);
 	l->now = net_now();
 	connection_retry_queued(l);
-}
-
-/* Raises the limit of open files if the connections need more. */
-static void
-load_raise_fd_limit(uint64_t connections)
-{
-	struct rlimit limit;
-	uint64_t needed = connections + OTHER_FDS;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		err(STATUS_LOCAL, "cannot read the limit of open files");
-	if (needed <= limit.rlim_cur)
-		return;
-	if (needed > limit.rlim_max)
-		errx(STATUS_LOCAL, "%" PRIu64 " connections need %" PRIu64
-		    " descriptors, but the limit is %" PRIu64
-		    " (ulimit -Hn, or LimitNOFILE= of systemd)", connections,
-		    needed, (uint64_t)limit.rlim_max);
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		err(STATUS_LOCAL, "cannot raise the limit of open files");
 }
 
 static void
@@ -287,13 +218,12 @@ load_run(const struct load_plan *plan, const struct load_target *target,
 	struct load l = { .plan = plan, .target = target,
 	    .progress = progress, .result = result,
 	    .n = plan->connections + plan->idle, .now = net_now(),
-	    .processors = sysconf(_SC_NPROCESSORS_ONLN),
 	    .next = plan->mode == CONNECT ? plan->connections : 0 };
 
 	*result = (struct load_result){ .processor = -1, .memory = -1 };
-	load_raise_fd_limit(l.n);
+	measure_raise_fd_limit(l.n, l.n);
 	load_allocate(&l);
-	connection_fill_pattern();
+	pattern_fill();
 	while (load_next_phase(&l)) {
 		load_wait(&l);
 		load_periodic_checks(&l);

@@ -15,10 +15,4 @@
 void load_run(const struct load_plan *, const struct load_target *,
     load_progress *, struct load_result *);
 
-/*
- * A signal handler that ends this run and all later ones. The connections are
- * closed at once, and the result is what was measured until then.
- */
-void load_stop(int signal);
-
 #endif

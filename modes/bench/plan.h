@@ -7,19 +7,23 @@
 
 #include <sys/types.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flow.h"
 #include "histogram.h"
 #include "modes/lib/dial.h"
 
 enum { LOAD_SEND_MAX = 65536 };	/* bytes in one send */
 
 enum load_mode {
-	ROUND_TRIPS,	/* a fixed number of messages in flight */
+	ROUND_TRIPS,	/* a fixed number of messages in flight; TCP or UDP */
 	STREAM,		/* send and receive without pause */
 	CONNECT		/* one connection per message */
 };
+
+enum load_phase { OPENING, WARM_UP, MEASURING, CLOSING };
 
 struct load_plan {
 	enum load_mode mode;
@@ -27,10 +31,12 @@ struct load_plan {
 	size_t size;			/* bytes per message, or per send */
 	size_t window;			/* messages in flight per connection */
 	int64_t duration, timeout;	/* ns; timeout 0: no limit */
+	int64_t late_after;	/* UDP: a reply is late after this time, ns */
 };
 
 struct load_target {
 	struct dial_server server;
+	bool is_udp;
 	pid_t pid;	/* the server's process, to measure; 0: unknown */
 };
 
@@ -40,6 +46,10 @@ struct load_result {
 	uint64_t bytes;			/* received */
 	struct histogram latency;	/* ns per message; not for STREAM */
 	int64_t processor, memory;	/* of the server: ns, bytes; or -1 */
+	struct flow_counts datagrams;	/* UDP: the sum of all clients */
+	uint64_t dropped;	/* UDP: received, but lost in a socket of bench
+				   whose buffer was full */
+	double jitter;		/* UDP: the mean, ns; or -1 */
 };
 
 /*

@@ -3,6 +3,7 @@
 #include <err.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "modes/lib/text.h"
 
 static const struct figure {
-	const char *key;	/* in JSON; scripts rely on it */
+	const char *key;	/* in JSON; scripts rely on it; NULL: not there */
 	const char *title;	/* in text; NULL: not printed */
 	int decimals;
 } figures[REPORT_FIGURES] = {
@@ -26,11 +27,24 @@ static const struct figure {
 	{ "max_us", "max, us", 1 },
 	{ "cpu_us_per_message", "server CPU, us/round trip", 2 },
 	{ "cpu_s_per_gb", "server CPU, s/GB", 3 },
-	{ "memory_bytes", "server memory, bytes", 0 }
+	{ "memory_bytes", "server memory, bytes", 0 },
+	{ "sent", "datagrams sent", 0 },
+	{ "lost", "lost", 0 },
+	{ NULL, "lost, %", 4 },
+	{ "late", "late", 0 },
+	{ "duplicated", "duplicated", 0 },
+	{ "reordered", "reordered", 0 },
+	{ "corrupted", "corrupted", 0 },
+	{ "foreign", "foreign", 0 },
+	{ "dropped", "dropped by bench", 0 },
+	{ "jitter_us", "jitter, us", 1 }
 };
 
 /* Indexes into the table of figures. */
-enum { PER_SECOND = 2, MB_PER_SECOND = 4, P50 = 5 };
+enum {
+	PER_SECOND = 2, MB_PER_SECOND = 4, P50 = 5,
+	UDP_FIGURES = 13, LATE = 16, DROPPED = 21
+};
 
 /* The names of enum load_mode in JSON. */
 static const char *const mode_names[] = { "round-trips", "stream", "connect" };
@@ -58,19 +72,35 @@ report_clear(struct report *report)
 		report->figures[i] = NAN;
 }
 
+/* Sets the figures of datagrams, in the order of the table of figures. */
+static void
+report_compute_udp(struct report *report, const struct load_result *r)
+{
+	const struct flow_counts *n = &r->datagrams;
+	double sent = (double)n->sent, lost = (double)n->lost;
+	const double values[REPORT_FIGURES - UDP_FIGURES] = {
+		sent, lost, report_ratio(100 * lost, sent), (double)n->late,
+		(double)n->duplicated, (double)n->reordered,
+		(double)n->corrupted, (double)n->foreign, (double)r->dropped,
+		r->jitter < 0 ? NAN : r->jitter / 1e3
+	};
+
+	memcpy(report->figures + UDP_FIGURES, values, sizeof(values));
+}
+
 /*
  * MB and GB are 10^6 and 10^9 bytes that came back: payload, counted in one
  * direction. The order is that of the table of figures.
  */
 void
 report_compute(struct report *report, const struct load_plan *plan,
-    const struct load_result *r)
+    const struct load_target *target, const struct load_result *r)
 {
 	const struct histogram *h = &r->latency;
 	double seconds = (double)r->time / 1e9, bytes = (double)r->bytes;
 	double n = plan->mode == STREAM ? NAN : (double)h->count;
 	double cpu = r->processor < 0 ? NAN : (double)r->processor;
-	const double values[REPORT_FIGURES] = {
+	const double values[UDP_FIGURES] = {
 		seconds, n, report_ratio(n, seconds), bytes,
 		report_ratio(bytes / 1e6, seconds),
 		report_latency(h, 500), report_latency(h, 900),
@@ -80,7 +110,10 @@ report_compute(struct report *report, const struct load_plan *plan,
 		r->memory < 0 ? NAN : (double)r->memory
 	};
 
+	report_clear(report);
 	memcpy(report->figures, values, sizeof(values));
+	if (target->is_udp)
+		report_compute_udp(report, r);
 }
 
 /* A figure as text in out; for an unknown one, the text unknown. */
@@ -95,9 +128,11 @@ report_format(char out[TEXT_TIME], size_t figure, double value,
 }
 
 void
-report_json(const char *address, size_t round, const struct load_plan *plan,
-    const struct report *report)
+report_json(const struct load_target *target, size_t round,
+    const struct load_plan *plan, const struct report *report)
 {
+	const char *address = target->server.name;
+	size_t n = target->is_udp ? REPORT_FIGURES : UDP_FIGURES;
 	char name[TEXT_JSON(NET_NAME_MAX)], value[TEXT_TIME];
 
 	printf("{\"address\":%s,\"mode\":\"%s\",\"connections\":%zu,"
@@ -105,9 +140,10 @@ report_json(const char *address, size_t round, const struct load_plan *plan,
 	    text_json(name, address, strlen(address), NET_NAME_MAX),
 	    mode_names[plan->mode], plan->connections, plan->size,
 	    plan->window, plan->idle, round);
-	for (size_t i = 0; i < REPORT_FIGURES; i++)
-		printf(",\"%s\":%s", figures[i].key, report_format(value, i,
-		    report->figures[i], "null"));
+	for (size_t i = 0; i < n; i++)
+		if (figures[i].key != NULL)
+			printf(",\"%s\":%s", figures[i].key, report_format(
+			    value, i, report->figures[i], "null"));
 	puts("}");
 }
 
@@ -129,17 +165,21 @@ report_line(FILE *to, const char *address, size_t round,
 	fputc('\n', to);
 }
 
-/* Prints what was measured, as the end of a line. */
+/*
+ * Prints what was measured, as the end of a line. Clients are called UDP
+ * clients if all servers use UDP.
+ */
 static void
-report_plan(const struct load_plan *plan)
+report_plan(const struct load_plan *plan, bool is_udp)
 {
 	const char *s = PLURAL(plan->connections);
 
 	switch (plan->mode) {
 	case ROUND_TRIPS:
 		printf("round trips of %zu byte%s, %zu in flight on each of "
-		    "%zu connection%s", plan->size, PLURAL(plan->size),
-		    plan->window, plan->connections, s);
+		    "%zu %s%s", plan->size, PLURAL(plan->size),
+		    plan->window, plan->connections,
+		    is_udp ? "UDP client" : "connection", s);
 		break;
 	case STREAM:
 		printf("%zu stream%s", plan->connections, s);
@@ -156,13 +196,13 @@ report_plan(const struct load_plan *plan)
 }
 
 void
-report_text(const char *address, const struct load_plan *plan,
+report_text(const struct load_target *target, const struct load_plan *plan,
     const struct report *report)
 {
 	char value[TEXT_TIME];
 
-	printf("%s: ", address);
-	report_plan(plan);
+	printf("%s: ", target->server.name);
+	report_plan(plan, target->is_udp);
 	for (size_t i = 0; i < REPORT_FIGURES; i++)
 		if (figures[i].title != NULL && !isnan(report->figures[i]))
 			printf("  %-25s %12s\n", figures[i].title,
@@ -215,16 +255,34 @@ report_row(const char *name, size_t figure, const struct summary *s,
 	putchar('\n');
 }
 
+/*
+ * Whether the figure counts something that has happened with no server. The
+ * table is shorter without it; but that nothing was lost is a result.
+ */
+static bool
+report_is_no_event(size_t figure, const struct summary *s, size_t servers)
+{
+	if (figure < LATE || figure > DROPPED)
+		return false;
+	for (size_t i = 0; i < servers; i++)
+		if (s[i].max > 0)
+			return false;
+	return true;
+}
+
 void
 report_table(const struct load_target *targets, size_t servers,
     const struct load_plan *plan, const struct report *reports, size_t rounds)
 {
 	double *scratch = calloc(rounds, sizeof(*scratch));
 	struct summary *s = calloc(servers, sizeof(*s));
+	bool is_udp = true;
 
+	for (size_t i = 0; i < servers; i++)
+		is_udp = is_udp && targets[i].is_udp;
 	if (scratch == NULL || s == NULL)
 		err(STATUS_LOCAL, "no memory for the table");
-	report_plan(plan);
+	report_plan(plan, is_udp);
 	for (size_t i = 0; i < REPORT_FIGURES; i++) {
 		size_t known = 0;
 
@@ -233,7 +291,8 @@ report_table(const struct load_target *targets, size_t servers,
 			    i, scratch);
 			known += isnan(s[j].median) ? 0 : 1;
 		}
-		if (figures[i].title == NULL || known == 0)
+		if (figures[i].title == NULL || known == 0 ||
+		    report_is_no_event(i, s, servers))
 			continue;
 		printf("%-27s %12s %12s %12s %8s\n", figures[i].title,
 		    "median", "least", "most", "ratio");

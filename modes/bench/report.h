@@ -10,7 +10,7 @@
 
 #include "plan.h"
 
-enum { REPORT_FIGURES = 13 };
+enum { REPORT_FIGURES = 23 };
 
 /* The figures of one measurement; NAN where a figure is unknown. */
 struct report {
@@ -22,18 +22,18 @@ void report_clear(struct report *);
 
 /* Fills the report with the figures of a result. */
 void report_compute(struct report *, const struct load_plan *,
-    const struct load_result *);
+    const struct load_target *, const struct load_result *);
 
 /* Prints the most important figures of one measurement in one line. */
 void report_line(FILE *, const char *address, size_t round,
     const struct load_plan *, const struct report *);
 
 /* Prints one JSON object on one line of standard output. */
-void report_json(const char *address, size_t round,
+void report_json(const struct load_target *, size_t round,
     const struct load_plan *, const struct report *);
 
 /* Prints the figures of a single measurement as text, one per line. */
-void report_text(const char *address, const struct load_plan *,
+void report_text(const struct load_target *, const struct load_plan *,
     const struct report *);
 
 /* Draws the distribution of the latencies, width columns wide. */

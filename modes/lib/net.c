@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@
  * allows.
  */
 enum { BACKLOG = INT_MAX };
+
+/* Bytes of a buffer for datagrams, if root may exceed the system's limit. */
+enum { BUFFER_WANTED = 8 << 20 };
 
 static ssize_t
 result_or_errno(ssize_t n)
@@ -336,6 +340,64 @@ net_connect_udp(const struct sockaddr *sa, socklen_t size)
 	if (fd < 0)
 		return fd;
 	return connect(fd, sa, size) < 0 ? close_failed(fd) : fd;
+}
+
+/*
+ * The port of the connected socket was free when the system chose it, because
+ * that socket did not permit others to share it (SO_REUSEADDR) then.
+ */
+int
+net_share_port(int fd)
+{
+	struct net_peer self;
+	int other, error = net_self(fd, &self);
+
+	if (error < 0)
+		return error;
+	other = open_socket(self.address.any.sa_family, SOCK_DGRAM);
+	if (other < 0)
+		return other;
+	enable_option(fd, SOL_SOCKET, SO_REUSEADDR);
+	enable_option(other, SOL_SOCKET, SO_REUSEADDR);
+	return bind(other, &self.address.any, self.size) < 0 ?
+	    close_failed(other) : other;
+}
+
+/* The kernel counts the size twice (socket(7)). */
+static void
+enlarge_buffer(int fd, int option, int option_of_root)
+{
+	int wanted = INT_MAX, size = 0;
+	socklen_t length = sizeof(size);
+
+	setsockopt(fd, SOL_SOCKET, option, &wanted, sizeof(wanted));
+	wanted = BUFFER_WANTED;
+	if (getsockopt(fd, SOL_SOCKET, option, &size, &length) < 0 ||
+	    size / 2 < wanted)
+		setsockopt(fd, SOL_SOCKET, option_of_root, &wanted,
+		    sizeof(wanted));
+}
+
+void
+net_enlarge_buffers(int fd)
+{
+	enlarge_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE);
+	enlarge_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+}
+
+uint32_t
+net_kernel_drops(int fd)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+	socklen_t size = sizeof(memory);
+
+	/*
+	 * SO_RXQ_OVFL would tell it with the next datagram only, and not after
+	 * the last one.
+	 */
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0)
+		return 0;
+	return memory[SK_MEMINFO_DROPS];
 }
 
 ssize_t

@@ -185,6 +185,25 @@ int net_bind_udp(const struct sockaddr *, socklen_t);
 int net_connect_udp(const struct sockaddr *, socklen_t);
 
 /*
+ * Returns a UDP socket that is not connected, at the address and port of a
+ * connected one. The connected socket receives what its peer sends, and this
+ * one what comes from all other addresses. Or -errno.
+ */
+int net_share_port(int fd);
+
+/*
+ * Enlarges the buffers of a UDP socket to what the system allows every user,
+ * or to more if only root can have as much as a burst needs.
+ */
+void net_enlarge_buffers(int fd);
+
+/*
+ * The number of datagrams that the kernel has dropped because the receive
+ * buffer of the socket was full, modulo 2^32.
+ */
+uint32_t net_kernel_drops(int fd);
+
+/*
  * Receives one datagram and the address that it came from, without blocking.
  * Returns its whole size, even if that is more than size (MSG_TRUNC), or
  * -errno; 0 is an empty datagram.

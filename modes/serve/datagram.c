@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -21,7 +20,6 @@
 
 enum {
 	PORT_UNPRIVILEGED = 1024,	/* the first that any program may use */
-	BUFFER_WANTED = 8 << 20,	/* bytes, if root may exceed the limit */
 
 	/*
 	 * The space of a datagram, the largest and a byte more. The additional
@@ -69,25 +67,6 @@ enable(int fd, int level, int option)
 }
 
 /*
- * Enlarges a buffer to what the system allows every user, or to more if only
- * root can have as much as a burst needs. The kernel counts it twice
- * (socket(7)).
- */
-static void
-enlarge_buffer(int fd, int option, int option_of_root)
-{
-	int wanted = INT_MAX, size = 0;
-	socklen_t length = sizeof(size);
-
-	setsockopt(fd, SOL_SOCKET, option, &wanted, sizeof(wanted));
-	wanted = BUFFER_WANTED;
-	if (getsockopt(fd, SOL_SOCKET, option, &size, &length) < 0 ||
-	    size / 2 < wanted)
-		setsockopt(fd, SOL_SOCKET, option_of_root, &wanted,
-		    sizeof(wanted));
-}
-
-/*
  * Asks for the address and the TTL of each datagram. A system that cannot tell
  * the TTL relies on the other rules. An IPv6 socket that was inherited may
  * receive IPv4 too.
@@ -109,8 +88,7 @@ ask_for_control(int fd, int family)
 static int
 prepare_socket(int fd, int family)
 {
-	enlarge_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE);
-	enlarge_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+	net_enlarge_buffers(fd);
 	return ask_for_control(fd, family);
 }
 
@@ -181,21 +159,6 @@ datagram_is_bound(int fd)
 	if (self.address.any.sa_family == AF_INET)
 		return self.address.v4.sin_addr.s_addr != INADDR_ANY;
 	return !IN6_IS_ADDR_UNSPECIFIED(&self.address.v6.sin6_addr);
-}
-
-uint32_t
-datagram_kernel_drops(int fd)
-{
-	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
-	socklen_t size = sizeof(memory);
-
-	/*
-	 * SO_RXQ_OVFL would tell it with the next datagram only, and not after
-	 * the last one.
-	 */
-	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0)
-		return 0;
-	return memory[SK_MEMINFO_DROPS];
 }
 
 /*

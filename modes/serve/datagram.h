@@ -83,10 +83,4 @@ size_t datagram_receive(struct datagrams *, int fd, bool is_bound,
 void datagram_reply(struct datagrams *, int fd, size_t n, size_t count,
     int64_t now);
 
-/*
- * The number of datagrams that the kernel has dropped because the receive
- * buffer of the socket was full, modulo 2^32.
- */
-uint32_t datagram_kernel_drops(int fd);
-
 #endif

@@ -114,7 +114,7 @@ static uint32_t
 own_kernel_drops(const struct listener *l)
 {
 	return listener_is_udp(l) ?
-	    datagram_kernel_drops(l->watch.fd) - l->drops_before : 0;
+	    net_kernel_drops(l->watch.fd) - l->drops_before : 0;
 }
 
 static void

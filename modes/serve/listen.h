@@ -23,7 +23,7 @@ struct listener {
 	struct socket_path file;	/* of a Unix socket */
 	bool is_inherited;	/* a service manager owns it */
 	bool is_bound;		/* for UDP: to one address */
-	uint32_t drops_before;	/* datagram_kernel_drops() when inherited */
+	uint32_t drops_before;	/* net_kernel_drops() when inherited */
 };
 
 struct listeners {

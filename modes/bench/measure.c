@@ -1,0 +1,112 @@
+#include "measure.h"
+
+#include <sys/resource.h>
+
+#include <err.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "process.h"
+
+enum { OTHER_FDS = 16 };	/* descriptors besides the sockets of the load */
+
+/*
+ * How long to busy-poll after the last byte was received. To wake a processor
+ * from sleep takes longer than a round trip, and the process that causes the
+ * wakeup pays for it. If bench slept, it would measure its own wakeups, in
+ * the server's latency and in the server's processor time.
+ */
+static const int64_t SPIN = NET_MS / 10;
+
+static volatile sig_atomic_t stop_requested;
+
+void
+measure_stop(int signal)
+{
+	(void)signal;
+	stop_requested = 1;
+}
+
+bool
+measure_is_stopped(void)
+{
+	return stop_requested != 0;
+}
+
+int64_t
+measure_warm_up_time(const struct load_plan *plan)
+{
+	int64_t time = plan->duration / 5;
+
+	return time < NET_SECOND ? time : NET_SECOND;
+}
+
+/* Processor time of the server until now in ns, or -1 without --pid. */
+static int64_t
+measure_server_cpu(const struct load_target *target, load_progress *progress)
+{
+	int64_t time;
+
+	if (target->pid == 0)
+		return -1;
+	time = process_time(target->pid);
+	if (time < 0) {
+		progress(target, NULL);
+		errx(STATUS_LOCAL, "--pid: cannot read the processor time of "
+		    "process %ld: %s", (long)target->pid,
+		    strerror((int)-time));
+	}
+	return time;
+}
+
+int64_t
+measure_begin(const struct load_target *target, load_progress *progress,
+    struct load_result *r)
+{
+	r->processor = measure_server_cpu(target, progress);
+	return net_now();
+}
+
+void
+measure_end(const struct load_target *target, load_progress *progress,
+    struct load_result *r, int64_t begin)
+{
+	r->time = net_now() - begin;
+	if (target->pid == 0)
+		return;
+	r->processor = measure_server_cpu(target, progress) - r->processor;
+	r->memory = process_memory(target->pid);
+}
+
+void
+measure_raise_fd_limit(uint64_t clients, uint64_t sockets)
+{
+	struct rlimit limit;
+	uint64_t needed = sockets + OTHER_FDS;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		err(STATUS_LOCAL, "cannot read the limit of open files");
+	if (needed <= limit.rlim_cur)
+		return;
+	if (needed > limit.rlim_max)
+		errx(STATUS_LOCAL, "%" PRIu64 " connections need %" PRIu64
+		    " descriptors, but the limit is %" PRIu64
+		    " (ulimit -Hn, or LimitNOFILE= of systemd)", clients,
+		    needed, (uint64_t)limit.rlim_max);
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		err(STATUS_LOCAL, "cannot raise the limit of open files");
+}
+
+/* A single processor is left to the server. */
+int64_t
+measure_spin_until(int64_t received)
+{
+	static long processors;
+
+	if (processors == 0)
+		processors = sysconf(_SC_NPROCESSORS_ONLN);
+	return processors > 1 ? received + SPIN : 0;
+}
