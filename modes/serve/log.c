@@ -236,7 +236,6 @@ log_open(enum log_level new_level, bool json)
 	if (limited == MAP_FAILED)
 		err(STATUS_LOCAL, "no memory for the log");
 	limited->failures.logged_at = INT64_MIN / 2;
-	limited->datagrams.since = INT64_MIN / 2;
 }
 
 void
