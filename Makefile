@@ -119,8 +119,8 @@ QUICK = t/00-conn.t t/02-sandbox.t t/05-histogram.t t/05-smoke.t t/06-flow.t \
 check-quick: T = $(QUICK)
 check-quick: test
 
-# How fast, next to others: writes doc/speed, in half an hour. In MEASURE may
-# be --quick, which only shows that all of it runs.
+# How fast, next to others: writes doc/speed, in 45 minutes. In MEASURE may be
+# --quick, which only shows that all of it runs, and --udp, for the rows of UDP.
 YARDSTICK = $(OBJ)/doc/yardstick $(OBJ)/doc/yardstick-udp
 $(YARDSTICK): %: %.o
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -22,8 +22,8 @@ my %running;
 
 $SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);
 
-# The servers for 'judge' or 'speed' that are installed, and our own engines if
-# this build has them: { name, needs, for, most, command }, in order.
+# The servers for 'judge', 'speed' or 'udp' that are installed, and our own
+# engines if this build has them: { name, needs, for, most, command }, in order.
 sub peers {
 	my ($use) = @_;
 	open my $f, '<', dirname(__FILE__) . '/recipes' or die "recipes: $!\n";
@@ -34,7 +34,8 @@ sub peers {
 		next if /^#|^$/;
 		my %peer;
 		@peer{qw(name needs for most command)} = split ' ', $_, 5;
-		next unless $peer{for} =~ /^(?:both|$use)$/;
+		next unless $peer{for} eq $use ||
+		    $peer{for} eq 'both' && $use ne 'udp';
 		next if $peer{needs} ne '-' && !_installed($peer{needs});
 		my @options = $peer{command} =~ m{^\./echo serve (.*) -q };
 		next if grep { $help !~ /\Q$_\E\b/ } map { /(--\w+)/g } @options;
@@ -66,16 +67,30 @@ sub version {
 
 # A port that is free now.
 sub _free_port {
-	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
+	my ($is_udp) = @_;
+	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+	    $is_udp ? (Proto => 'udp') : (Listen => 1))
 	    or die "no port: $@\n";
 	return $l->sockport;
 }
 
-# Waits until the server accepts a connection; false if it does not.
+# Whether a UDP port is open on this machine. A datagram that asks for it would
+# be the first client, and some servers have only one.
+sub _is_open_udp {
+	my ($port) = @_;
+	open my $f, '<', '/proc/net/udp' or die "/proc/net/udp: $!\n";
+	my $hex = sprintf '%04X', $port;
+	return grep { /^\s*\d+: [0-9A-F]+:$hex / } readline $f;
+}
+
+# Waits until the server accepts a connection, or until its UDP port is open;
+# false if it does not.
 sub _comes_up {
 	my ($self) = @_;
+	my ($udp_port) = $self->{address} =~ /^udp:.*:(\d+)$/;
 	for (my $until = time + $DEADLINE; time < $until; sleep 0.01) {
-		return 1 if IO::Socket::INET->new($self->{address});
+		return 1 if $udp_port ? _is_open_udp($udp_port) :
+		    IO::Socket::INET->new($self->{address});
 		return 0 if waitpid($self->{pid}, POSIX::WNOHANG()) != 0;
 	}
 	return 0;
@@ -86,9 +101,10 @@ sub _comes_up {
 sub start_peer {
 	my ($peer, @wrap) = @_;
 	my $dir = File::Temp->newdir;
-	my $port = _free_port();
+	my $is_udp = $peer->{for} eq 'udp';
+	my $port = $peer->{command} =~ /\bPORT7\b/ ? 7 : _free_port($is_udp);
 	my $self = { dir => $dir, log => "$dir/log",
-	    address => "127.0.0.1:$port" };
+	    address => ($is_udp ? 'udp:' : '') . "127.0.0.1:$port" };
 	my $command = $peer->{command} =~ s/\bPORT\b/$port/gr =~
 	    s/\bDIR\b/$dir/gr;
 	$command = "exec $command" unless $command =~ /[;&]/;
