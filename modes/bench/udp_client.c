@@ -157,6 +157,7 @@ udp_client_receive(struct udp_client *c, struct udp_received *r)
 	    MSG_DONTWAIT | MSG_TRUNC, NULL);
 
 	r->n = 0;
+	r->time = 0;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	r->time = net_now();
