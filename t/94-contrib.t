@@ -86,16 +86,16 @@ my @serve = map { exec_form('Dockerfile', $_) } qw(ENTRYPOINT CMD);
 my @ask = exec_form('Dockerfile', 'HEALTHCHECK.*?CMD');
 like $image, qr/^USER [1-9]\d*:[1-9]\d*$/m, 'the user of the image is a number and not root';
 like $image, qr/^STOPSIGNAL SIGTERM$/m, 'its stop signal ends the server';
-my ($exposed) = $image =~ /^EXPOSE (\d+)$/m;
+my ($exposed) = $image =~ m{^EXPOSE (.+)$}m;
 my ($default) = run_echo('serve', '--help')->{out} =~
     /--port=.*?\(default (\d+)\)/s;
-is $exposed, $default, 'its port is the default';
+is $exposed, "$default $default/udp", 'its port is the default';
 
 # The cluster.
 my $cluster = slurp(in_tree('contrib/kubernetes.yaml'));
 my @served = map { exec_form('kubernetes.yaml', $_) } qw(\s+command: \s+args:);
 my @probe = exec_form('kubernetes.yaml', '\s+exec:\s+command:');
-is join(' ', $cluster =~ /containerPort: (\d+)/g), $default,
+is join(' ', $cluster =~ /containerPort: (\d+)/g), "$default $default",
     'the port in kubernetes.yaml is the default';
 unlike $cluster, qr/\t/, 'kubernetes.yaml has no tab';
 my ($version) = run_echo('--version')->{out} =~ /^echo (\S+)/;
