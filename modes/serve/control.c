@@ -94,15 +94,15 @@ control_is_unicast(const struct control *c)
 }
 
 /* Adds a control message at out. Returns its size with its padding. */
-static size_t
+static socklen_t
 add_message(char *out, int level, int type, const void *value, size_t size)
 {
-	struct cmsghdr header = { .cmsg_len = CMSG_LEN(size),
+	struct cmsghdr header = { .cmsg_len = (socklen_t)CMSG_LEN(size),
 	    .cmsg_level = level, .cmsg_type = type };
 
 	memcpy(out, &header, sizeof(header));
 	memcpy(out + CMSG_LEN(0), value, size);
-	return CMSG_SPACE(size);
+	return (socklen_t)CMSG_SPACE(size);
 }
 
 /* 0: the reply goes out by the interface that its route says. */
@@ -116,7 +116,7 @@ interface_of(const struct control *c)
 	    c->to.v6.ipi6_ifindex : 0;
 }
 
-static size_t
+static socklen_t
 add_reply_address(char *out, const struct control *c, unsigned interface)
 {
 	struct in6_pktinfo v6 = { c->to.v6.ipi6_addr, interface };
@@ -128,12 +128,12 @@ add_reply_address(char *out, const struct control *c, unsigned interface)
 	    add_message(out, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof(v6));
 }
 
-size_t
+socklen_t
 control_write(void *out, const struct control *c, int ttl, bool is_bound)
 {
 	/* A link-local address is valid on one interface only. */
 	unsigned interface = interface_of(c);
-	size_t n = 0;
+	socklen_t n = 0;
 
 	if (!is_bound || interface != 0)
 		n = add_reply_address(out, c, interface);

@@ -13,7 +13,6 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 enum {
 	CONTROL_SIZE = 256,	/* bytes; more than all that is asked for */
@@ -47,7 +46,7 @@ bool control_is_unicast(const struct control *);
  * control messages, which is 4 % of the time of a small datagram. Returns their
  * size in bytes.
  */
-size_t control_write(void *out, const struct control *, int ttl,
+socklen_t control_write(void *out, const struct control *, int ttl,
     bool is_bound);
 
 #endif

@@ -45,8 +45,9 @@ static struct batch {
 	union net_address from[DATAGRAM_BATCH];
 	struct iovec parts[DATAGRAM_BATCH];
 	struct mmsghdr in[DATAGRAM_BATCH], out[DATAGRAM_BATCH];
-	size_t used;		/* the first of in are to be set anew */
-} batch = { .used = DATAGRAM_BATCH };
+} batch;
+
+static size_t used = DATAGRAM_BATCH;	/* the first of in, to be set anew */
 
 /* The sendmmsg(2) of musl on 64 bits calls sendmsg(2) for each message. */
 const int datagram_calls[] = {
@@ -206,7 +207,7 @@ datagram_kernel_drops(int fd)
 static void
 prepare_to_receive(void)
 {
-	for (size_t i = 0; i < batch.used; i++) {
+	for (size_t i = 0; i < used; i++) {
 		batch.parts[i] = (struct iovec){ batch.data[i], 65536 };
 		batch.in[i].msg_hdr = (struct msghdr){
 			.msg_name = &batch.from[i],
@@ -303,7 +304,7 @@ datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
 	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < received; i++)
 		n += prepare_reply(ds, (size_t)i, n, is_bound, now);
-	batch.used = ds->received = received > 0 ? (size_t)received : 0;
+	used = ds->received = received > 0 ? (size_t)received : 0;
 	return n;
 }
 
