@@ -53,11 +53,24 @@ dial_address(const char *what, char *value, uint16_t port, bool is_udp)
 static bool
 dial_is_self_connected(int fd, const struct dial_server *server)
 {
-	char name[NET_NAME_MAX];
+	char name[NET_NAME_MAX], other[NET_NAME_MAX];
 	struct net_peer self;
 
 	net_self(fd, &self);
-	return strcmp(net_name(name, &self.address.any), server->name) == 0;
+	return strcmp(net_name(name, &self.address.any),
+	    net_name(other, &server->peer.address.any)) == 0;
+}
+
+/* A UDP socket may also be connected to itself. */
+static int
+dial_connect_udp(const struct dial_server *server)
+{
+	int fd = net_connect_udp(&server->peer.address.any, server->peer.size);
+
+	if (fd < 0 || !dial_is_self_connected(fd, server))
+		return fd;
+	close(fd);
+	return -ECONNREFUSED;
 }
 
 /*
@@ -208,8 +221,10 @@ dial_any(const struct address *address, int64_t timeout,
 	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
 		memcpy(&server->peer.address, a->ai_addr, a->ai_addrlen);
 		server->peer.size = a->ai_addrlen;
-		net_name(server->name, a->ai_addr);
-		fd = dial_connect(server, timeout);
+		(address->is_udp ? net_udp_name : net_name)(server->name,
+		    a->ai_addr);
+		fd = address->is_udp ? dial_connect_udp(server) :
+		    dial_connect(server, timeout);
 	}
 	net_free_addresses(found);
 	if (fd >= 0)

@@ -80,7 +80,7 @@ int dial_connect(const struct dial_server *, int64_t timeout);
  * a connection, each within timeout ns (0: no limit). Returns a socket for
  * close(2), or -1 and the reason why the last address failed. In both cases
  * *server is the address tried last; its name is the host if that cannot be
- * resolved.
+ * resolved. With UDP, each address for which there is a route accepts.
  */
 int dial_any(const struct address *, int64_t timeout, struct dial_server *,
     struct dial_error *);

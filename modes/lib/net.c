@@ -338,6 +338,27 @@ net_connect_udp(const struct sockaddr *sa, socklen_t size)
 	return connect(fd, sa, size) < 0 ? close_failed(fd) : fd;
 }
 
+/*
+ * The port of the connected socket was free when the system chose it, because
+ * that socket did not permit others to share it (SO_REUSEADDR) then.
+ */
+int
+net_share_port(int fd)
+{
+	struct net_peer self;
+	int other, error = net_self(fd, &self);
+
+	if (error < 0)
+		return error;
+	other = open_socket(self.address.any.sa_family, SOCK_DGRAM);
+	if (other < 0)
+		return other;
+	enable_option(fd, SOL_SOCKET, SO_REUSEADDR);
+	enable_option(other, SOL_SOCKET, SO_REUSEADDR);
+	return bind(other, &self.address.any, self.size) < 0 ?
+	    close_failed(other) : other;
+}
+
 ssize_t
 net_recv_from(int fd, void *buf, size_t size, struct net_peer *from)
 {

@@ -185,6 +185,13 @@ int net_bind_udp(const struct sockaddr *, socklen_t);
 int net_connect_udp(const struct sockaddr *, socklen_t);
 
 /*
+ * Returns a UDP socket that is not connected, at the address and port of a
+ * connected one. The connected socket receives what its peer sends, and this
+ * one what comes from all other addresses. Or -errno.
+ */
+int net_share_port(int fd);
+
+/*
  * Receives one datagram and the address that it came from, without blocking.
  * Returns its whole size, even if that is more than size (MSG_TRUNC), or
  * -errno; 0 is an empty datagram.
