@@ -60,9 +60,8 @@ children_catch_signals(void)
 	sigprocmask(SIG_UNBLOCK, &caught, NULL);
 }
 
-/* Waits until a signal comes, or a client if listener is not -1. */
-static bool
-wait_for_client(int listener, int64_t ns)
+bool
+children_wait(int listener, int64_t ns)
 {
 	struct pollfd fds[] = { { wake_pipe[0], POLLIN, 0 },
 	    { listener, POLLIN, 0 } };
@@ -72,6 +71,12 @@ wait_for_client(int listener, int64_t ns)
 	while (read(wake_pipe[0], signals, sizeof(signals)) > 0)
 		;
 	return fds[1].revents != 0;
+}
+
+bool
+children_stopped(void)
+{
+	return stop_signal != 0;
 }
 
 int
@@ -84,12 +89,13 @@ children_listen(const struct address *address)
 
 	if (dial_resolve(address, &found, &why) < 0)
 		errx((int)why.status, "%s", why.text);
-	for (a = found; (fd = net_listen(a->ai_addr, a->ai_addrlen)) < 0;
-	    a = a->ai_next)
+	for (a = found; (fd = (address->is_udp ? net_bind_udp : net_listen)
+	    (a->ai_addr, a->ai_addrlen)) < 0; a = a->ai_next)
 		if (a->ai_next == NULL || (fd != -EAFNOSUPPORT &&
 		    fd != -EADDRNOTAVAIL))
 			errx(STATUS_LOCAL, "cannot listen on %s: %s%s",
-			    net_name(name, a->ai_addr), strerror(-fd),
+			    (address->is_udp ? net_udp_name : net_name)(name,
+			    a->ai_addr), strerror(-fd),
 			    dial_listen_hint(a->ai_family, -fd));
 	net_free_addresses(found);
 	return fd;
@@ -152,7 +158,7 @@ accept_failed(int error)
 		warnx("cannot accept clients: %s; trying again",
 		    strerror(error));
 	reported = error;
-	wait_for_client(-1, ACCEPT_PAUSE);
+	children_wait(-1, ACCEPT_PAUSE);
 }
 
 /* Forgets the children that have ended. */
@@ -192,7 +198,7 @@ children_run(struct children_server *s)
 	while (!stop_signal && (accepted < count || child_count > 0)) {
 		bool may_accept = accepted < count &&
 		    child_count < MAX_CHILDREN;
-		bool is_waiting = wait_for_client(may_accept ? s->listener :
+		bool is_waiting = children_wait(may_accept ? s->listener :
 		    -1, NET_FOREVER);
 		int error;
 

@@ -33,7 +33,16 @@ struct children_server {
 void children_catch_signals(void);
 
 /*
- * Returns a socket that listens on the first address of a name that this
+ * Waits at most ns until a caught signal comes, or until fd is readable; with
+ * fd -1, until a signal. Returns whether fd is readable.
+ */
+bool children_wait(int fd, int64_t ns);
+
+/* Returns whether SIGTERM or SIGINT has come. */
+bool children_stopped(void);
+
+/*
+ * Returns a socket that listens, or receives datagrams, on the first address of a name that this
  * machine has. Exits with STATUS_NAME or STATUS_LOCAL if there is none.
  */
 int children_listen(const struct address *);

@@ -282,11 +282,10 @@ explain_loss(struct datagrams *s, const struct sent_datagram *d)
 static enum answer
 exchange_one(struct datagrams *s, struct sent_datagram *d)
 {
-	enum answer answer = ANSWER_NONE;
-
 	for (uint64_t tries = 0; tries <= s->plan->retries; tries++) {
 		int64_t until = s->x->timeout > 0 ?
 		    net_now() + s->x->timeout : INT64_MAX;
+		enum answer answer;
 
 		if (tries > 0)
 			s->x->repeated++;
