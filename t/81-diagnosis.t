@@ -116,8 +116,8 @@ END
 	    'fewer than 16 bytes before it answers' ], qw(bytes-16 bytes-32) ],
 	[ 'ends at a short read', loop(), [ '--only=bytes-32,messages,' .
 	    'two-bursts,bytes-1M' ],
-	    [ 'bytes-1M', qr/^(closed|reset the connection) after \d+ of 1048576 bytes: $CHUNK_16$/ ],
-	    map [ $_, qr/^closed after 70 of \d+ bytes: $CHUNK_16$/ ],
+	    [ 'bytes-1M', "ended the connection after 1 of 1048576 bytes: $CHUNK_16" ],
+	    map [ $_, qr/^ended the connection after 70 of \d+ bytes: $CHUNK_16$/ ],
 	    qw(messages two-bursts) ],
 	[ 'ends at a short read, and leaves the connection open', <<'END',
 kept = []
@@ -237,7 +237,7 @@ END
 	[ 'one message when nothing waits', loop(
 	    end => 'not select.select([connection], [], [], 0)[0]',
 	    before => 'if not data: return'),
-	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^closed after 70 of 140 bytes(?:: takes the time when no byte is waiting for the end of the message|: one message per connection)?$/ ] ]
+	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^ended the connection after 70 of 140 bytes(?:: takes the time when no byte is waiting for the end of the message|: one message per connection)?$/ ] ]
 );
 
 # The messages of a run by test, without those of tests that were not tried.

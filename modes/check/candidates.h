@@ -19,7 +19,8 @@ enum {
 /* What makes a server fail. CAUSE_CHANGE is the first change of change.h. */
 enum cause {
 	CAUSE_END,		/* and the other ends of enum model_end */
-	CAUSE_WAITS = 5,	/* answers after a short recv, which never came */
+	CAUSE_WAITS = MODEL_ENDS,	/* answers after a short recv, which */
+				/* never came */
 	CAUSE_AT_EOF,
 	CAUSE_LINES,
 	CAUSE_UTF8,

@@ -57,6 +57,10 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		snprintf(out, DIAGNOSE_SIZE, "takes the time when no byte is "
 		    "waiting for the end of the message");
 		break;
+	case CAUSE_END + MODEL_LIMIT:
+		snprintf(out, DIAGNOSE_SIZE, "ends each connection after %zu "
+		    "byte%s", m->read_size, PLURAL(m->read_size));
+		break;
 	case CAUSE_WAITS:
 		snprintf(out, DIAGNOSE_SIZE, "waits for a %s before it "
 		    "answers", size_text(size, "recv of fewer than ",
@@ -95,14 +99,16 @@ static bool
 find_cause(char *out, const struct verdict *v, const struct observation *o)
 {
 	const uint64_t text = CAUSE_BIT(CAUSE_UTF8) | CAUSE_BIT(CAUSE_ASCII);
+	const uint64_t not_messages = ~(CAUSE_BIT(CAUSE_WAITS) - 1) |
+	    CAUSE_BIT(CAUSE_END + MODEL_LIMIT);
+	uint64_t first_burst = o->plan.flags & AWAIT_FIRST ? 1 : o->plan.burst;
 
 	if (v->causes == CAUSE_BIT(v->cause))
 		write_cause(out, v, o);
 	else if ((v->causes & ~text) == 0)
 		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as text, and "
 		    "fails at a byte above 127");
-	else if (v->causes < CAUSE_BIT(CAUSE_WAITS) &&
-	    o->received == o->plan.burst)
+	else if ((v->causes & not_messages) == 0 && o->received == first_burst)
 		snprintf(out, DIAGNOSE_SIZE, "one message per connection");
 	else
 		return false;
@@ -215,12 +221,26 @@ describe_timeout(char *out, const struct talk *t)
 		    diagnose_probe_text(t->probe));
 }
 
+/*
+ * Whether the client may have sent further bytes when the server closed. A
+ * close with unread input is a reset, so that it depends on timing which of
+ * both the client sees.
+ */
+static bool
+is_close_or_reset(const struct talk *t)
+{
+	return t->plan.burst > 0 || t->plan.flags & AWAIT_FIRST ||
+	    t->plan.message.size > t->whole;
+}
+
 static void
 describe_close(char *out, const struct talk *t)
 {
-	bool was_reset = t->end == TALK_ERROR;
-	const char *how = was_reset ? "reset the connection" : "closed";
 	uint64_t size = t->plan.message.size;
+	bool was_reset = t->end == TALK_ERROR;
+	const char *how = t->received < size && is_close_or_reset(t) ?
+	    "ended the connection" : was_reset ? "reset the connection" :
+	    "closed";
 
 	if (size > 0 && t->sent == 0)
 		snprintf(out, DIAGNOSE_SIZE, "%s before the client had sent "

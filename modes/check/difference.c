@@ -143,6 +143,16 @@ count_reversed(const struct context *c, const struct talk *t)
 	return found == NULL ? 0 : (size_t)(found - right) + n;
 }
 
+/* Whether the first two wrong bytes are the right ones in reverse order. */
+static bool
+is_exchange(const struct context *c, const struct talk *t)
+{
+	const unsigned char *right = c->bytes + c->at;
+
+	return c->size - c->at > 1 && t->wrong_size > 1 &&
+	    t->wrong[0] == right[1] && t->wrong[1] == right[0];
+}
+
 /* A few bytes have changed, and the many others are in their places. */
 static bool
 describe_damage(char *out, const struct context *c, const struct talk *t)
@@ -151,12 +161,16 @@ describe_damage(char *out, const struct context *c, const struct talk *t)
 
 	for (size_t i = 0; i < n; i++)
 		count += t->wrong[i] != c->bytes[c->at + i];
-	if (t->wrong_size > n || (count > 1 && count > n / 4))
+	if (t->wrong_size > n || (count > 1 && count > n / 4 &&
+	    !(count == 2 && is_exchange(c, t))))
 		return false;
 	if (count == 1)
 		snprintf(out, DIFFERENCE_SIZE, "one byte changed: 0x%02x became "
 		    "0x%02x at offset %" PRIu64, c->bytes[c->at], t->wrong[0],
 		    t->differs_at);
+	else if (count == 2 && is_exchange(c, t))
+		snprintf(out, DIFFERENCE_SIZE, "two neighbouring bytes were "
+		    "exchanged at offset %" PRIu64, t->differs_at);
 	else
 		snprintf(out, DIFFERENCE_SIZE, "%zu of %zu bytes changed from "
 		    "offset %" PRIu64 " on", count, n, t->differs_at);

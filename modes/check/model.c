@@ -110,6 +110,17 @@ ends_message(const struct model *m, const unsigned char *bytes, size_t n,
 	}
 }
 
+/* Ends a connection in which as many bytes have been sent as the limit is. */
+static void
+end_at_limit(struct simulation *s)
+{
+	if (s->model->end != MODEL_LIMIT || s->out->size < s->model->read_size)
+		return;
+	s->out->size = s->model->read_size;
+	s->kept_size = 0;
+	s->ended = true;
+}
+
 /* One recv of n bytes. */
 static void
 simulate_read(struct simulation *s, const unsigned char *bytes, size_t n,
@@ -128,16 +139,17 @@ simulate_read(struct simulation *s, const unsigned char *bytes, size_t n,
 		send_kept(s, s->kept_size);
 		s->ended = true;
 	}
+	end_at_limit(s);
 }
 
 static void
 simulate_burst(struct simulation *s, const unsigned char *bytes, size_t n)
 {
-	size_t size;
+	size_t most = s->model->end == MODEL_LIMIT ? MODEL_MESSAGE :
+	    s->model->read_size, size;
 
 	for (size_t i = 0; i < n && !s->ended; i += size) {
-		size = n - i < s->model->read_size ? n - i :
-		    s->model->read_size;
+		size = n - i < most ? n - i : most;
 		simulate_read(s, bytes + i, size, i + size == n);
 	}
 }
@@ -154,25 +166,32 @@ expected_probe(const struct simulation *s)
 	    PROBE_NEWLINE;
 }
 
-/* All bursts, each sent when those before have come back, then the FIN. */
-static void
+/*
+ * The first size bytes of a message in bursts, each sent when those before have
+ * come back, then the FIN. Returns how many bytes are sent.
+ */
+static size_t
 simulate(struct simulation *s, const struct plan *plan,
-    const unsigned char *bytes)
+    const unsigned char *bytes, size_t size)
 {
-	size_t size = (size_t)plan->message.size;
 	size_t burst = plan->burst > 0 ? (size_t)plan->burst : size;
-	size_t at = 0;
+	bool sends_fin = plan->flags & SEND_FIN &&
+	    size == plan->message.size;
+	size_t at = 0, n;
 
-	while (at < size && !s->ended && (at == 0 || s->out->size >= at)) {
-		size_t n = size - at < burst ? size - at : burst;
-
+	while (at < size && !s->ended && (at == 0 || s->out->size >= at ||
+	    plan->flags & SEND_FIN)) {
+		n = at == 0 && plan->flags & AWAIT_FIRST ? 1 :
+		    burst - at % burst;
+		n = size - at < n ? size - at : n;
 		simulate_burst(s, bytes + at, n);
 		at += n;
 	}
 	s->out->probe = expected_probe(s);
-	if (plan->flags & SEND_FIN && at == size && !s->ended)
+	if (sends_fin && at == size && !s->ended)
 		send_kept(s, s->kept_size);
 	s->out->closes = s->ended && !s->model->stays_open;
+	return at;
 }
 
 static bool
@@ -195,13 +214,21 @@ echoes_any_division(const struct model *m, const struct message *message)
 	    (m->text == MODEL_BYTES || is_ascii_message(message));
 }
 
-/* Whether the plan determines what each recv returns. */
-static bool
-determines_reads(const struct plan *plan, size_t whole)
+/*
+ * For how many bytes from the beginning of a message the plan determines what
+ * the model does. Only a number of bytes does not depend on the recvs.
+ */
+static size_t
+determined_size(const struct model *m, const struct plan *plan, size_t whole)
 {
-	return plan->message.size <= MODEL_MESSAGE &&
-	    plan->message.size <= whole &&
-	    (plan->burst == 0 || plan->flags & AWAIT_ECHO);
+	uint64_t size = plan->message.size;
+
+	if (m->end == MODEL_LIMIT)
+		return size < MODEL_MESSAGE ? (size_t)size : MODEL_MESSAGE;
+	if (size <= MODEL_MESSAGE && size <= whole && (plan->burst == 0 ||
+	    plan->flags & AWAIT_ECHO))
+		return (size_t)size;
+	return plan->flags & AWAIT_FIRST ? 1 : 0;
 }
 
 void
@@ -210,25 +237,28 @@ model_predict(struct prediction *out, const struct model *m,
 {
 	static struct simulation s;
 	unsigned char bytes[MODEL_MESSAGE];
-	size_t size;
+	size_t size = determined_size(m, plan, whole);
 
 	out->kind = MODEL_UNKNOWN;
 	out->closes = out->fails_to_decode = false;
 	out->probe = PROBE_NOTHING;
 	out->size = 0;
-	if (!determines_reads(plan, whole)) {
-		if (echoes_any_division(m, &plan->message))
-			out->kind = MODEL_CORRECT;
-		return;
-	}
 	s.model = m;
 	s.out = out;
 	s.kept_size = 0;
 	s.ended = false;
-	size = talk_message_bytes(&plan->message, 0, bytes, sizeof(bytes));
-	simulate(&s, plan, bytes);
-	out->kind = out->size == size && memcmp(out->bytes, bytes, size) == 0 ?
-	    MODEL_CORRECT : MODEL_REPLIES;
+	talk_message_bytes(&plan->message, 0, bytes, size);
+	if (echoes_any_division(m, &plan->message))
+		out->kind = MODEL_CORRECT;
+	else if (simulate(&s, plan, bytes, size) == plan->message.size &&
+	    out->size == plan->message.size &&
+	    memcmp(out->bytes, bytes, size) == 0)
+		out->kind = MODEL_CORRECT;
+	else if (size == plan->message.size || s.ended ||
+	    (out->size < size && !(plan->flags & SEND_FIN)))
+		out->kind = MODEL_REPLIES;
+	else	/* the rest is not known */
+		out->closes = out->fails_to_decode = false;
 }
 
 int
@@ -251,6 +281,9 @@ static bool
 is_distinct(const struct model *m)
 {
 	if (m->stays_open && m->end == MODEL_EOF && m->text == MODEL_BYTES)
+		return false;
+	if (m->end == MODEL_LIMIT && (m->answer != MODEL_AT_ONCE ||
+	    m->text != MODEL_BYTES || m->change != CHANGE_NONE))
 		return false;
 	if (m->sends_first && (m->text == MODEL_BYTES ||
 	    m->answer != MODEL_AT_ONCE))
@@ -276,6 +309,12 @@ each_read_size(struct model *m, size_t extra_size,
 		each(m, data);
 		return;
 	}
+	if (m->end == MODEL_LIMIT) {
+		m->read_size = extra_size;
+		if (extra_size > 0)
+			each(m, data);
+		return;
+	}
 	for (int i = 0; i < READ_SIZES; i++) {
 		m->read_size = read_sizes[i] > 0 ? read_sizes[i] : extra_size;
 		if (m->read_size > 1)
@@ -287,17 +326,16 @@ void
 model_each(int mistakes, size_t extra_size,
     void (*each)(const struct model *, void *), void *data)
 {
-	for (int i = 0; i < 5 * 3 * 3 * 2 * 2; i++) {
-		struct model m = { .end = (enum model_end)(i % 5),
-		    .answer = (enum model_answer)(i / 5 % 3),
-		    .text = (enum model_text)(i / 15 % 3),
-		    .sends_first = i / 45 % 2, .stays_open = i / 90 };
+	for (int i = 0; i < MODEL_ENDS * 3 * 3 * 2 * 2; i++) {
+		int rest = i / MODEL_ENDS;
+		struct model m = { .end = (enum model_end)(i % MODEL_ENDS),
+		    .answer = (enum model_answer)(rest % 3),
+		    .text = (enum model_text)(rest / 3 % 3),
+		    .sends_first = rest / 9 % 2, .stays_open = rest / 18 };
 
-		if (!is_distinct(&m))
-			continue;
 		for (m.change = CHANGE_NONE; m.change < change_count;
 		    m.change++)
-			if (model_mistakes(&m) == mistakes)
+			if (model_mistakes(&m) == mistakes && is_distinct(&m))
 				each_read_size(&m, extra_size, each, data);
 	}
 }

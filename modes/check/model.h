@@ -17,7 +17,9 @@ enum model_end {
 	MODEL_SHORT_READ,	/* a recv of fewer bytes than it asked for */
 	MODEL_ONE_READ,		/* one recv */
 	MODEL_FEW_CHARACTERS,	/* fewer characters than bytes asked for */
-	MODEL_NOTHING_WAITING	/* no further bytes have arrived yet */
+	MODEL_NOTHING_WAITING,	/* no further bytes have arrived yet */
+	MODEL_LIMIT,		/* a number of bytes that it has sent */
+	MODEL_ENDS
 };
 
 /* When the server sends an answer. */
@@ -31,7 +33,8 @@ enum model_answer {
 enum model_text { MODEL_BYTES, MODEL_UTF8, MODEL_ASCII };
 
 struct model {
-	size_t read_size;	/* bytes that a recv asks for */
+	size_t read_size;	/* bytes that a recv asks for; for MODEL_LIMIT, */
+				/* bytes that are sent in a connection */
 	enum model_end end;
 	enum model_answer answer;
 	enum model_text text;
@@ -73,7 +76,8 @@ int model_mistakes(const struct model *);
 
 /*
  * Calls a function with each model that makes the given number of mistakes (1
- * or 2). extra_size is tried as a read size besides the usual ones.
+ * or 2). extra_size is tried as a read size besides the usual ones, and as the
+ * limit of MODEL_LIMIT.
  */
 void model_each(int mistakes, size_t extra_size,
     void (*)(const struct model *, void *), void *);

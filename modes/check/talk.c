@@ -41,6 +41,9 @@ static const int64_t REFUSED_WAIT = 100 * NET_MS;
 /* Without room to write for this long, the buffers are taken to be full. */
 static const int64_t BUFFERS_FULL = 300 * NET_MS;
 
+/* How long the echo of the first byte is awaited if a FIN is to follow. */
+static const int64_t FIRST_BYTE_WAIT = 200 * NET_MS;
+
 static uint64_t
 min_bytes(uint64_t a, uint64_t b)
 {
@@ -155,7 +158,8 @@ int
 talk_open(struct talk *t, const struct plan *plan, struct target *target)
 {
 	*t = (struct talk){ .plan = *plan, .target = target,
-	    .reading = !(plan->flags & NO_READ) };
+	    .reading = !(plan->flags & NO_READ) ||
+	    (plan->flags & AWAIT_FIRST) };
 	t->started = net_now();
 	t->fd = target->fd >= 0 ? target->fd : connect_again(target);
 	target->fd = -1;
@@ -197,6 +201,8 @@ burst_end(const struct talk *t)
 {
 	uint64_t burst = t->plan.burst;
 
+	if (t->plan.flags & AWAIT_FIRST && t->sent == 0)
+		return 1;
 	return burst == 0 ? message_size(t) :
 	    min_bytes(message_size(t), (t->sent / burst + 1) * burst);
 }
@@ -208,13 +214,24 @@ is_between_bursts(const struct talk *t)
 	    t->sent < message_size(t) && t->sent % t->plan.burst == 0;
 }
 
+/* Until when the echo of the first byte is awaited; 0: not any more. */
+static int64_t
+first_byte_deadline(const struct talk *t)
+{
+	if (!(t->plan.flags & AWAIT_FIRST) || t->sent != 1 || t->received > 0)
+		return 0;
+	return t->plan.flags & SEND_FIN ? t->last_write + FIRST_BYTE_WAIT :
+	    INT64_MAX;
+}
+
 static bool
 has_more_to_send(const struct talk *t)
 {
 	bool awaits_echo = t->plan.flags & AWAIT_ECHO &&
 	    is_between_bursts(t) && t->received < t->sent;
 
-	return t->sent < message_size(t) && !t->write_failed && !awaits_echo;
+	return t->sent < message_size(t) && !t->write_failed &&
+	    !awaits_echo && net_now() >= first_byte_deadline(t);
 }
 
 /* The earliest time at which the next byte may be sent. */
@@ -337,8 +354,11 @@ receive_piece(struct talk *t)
 static int64_t
 waiting_since(const struct talk *t)
 {
-	return t->reading ? max_time(t->last_progress, next_send_time(t)) :
-	    t->last_write + BUFFERS_FULL;
+	int64_t since = max_time(t->last_progress, next_send_time(t));
+
+	if (t->plan.flags & SEND_FIN)
+		since = max_time(since, first_byte_deadline(t));
+	return t->reading ? since : t->last_write + BUFFERS_FULL;
 }
 
 /*
@@ -376,6 +396,8 @@ poll_until(const struct talk *t)
 
 	if (has_more_to_send(t) && next_send_time(t) > now)
 		when = min_time(when, next_send_time(t));
+	if (first_byte_deadline(t) > now)
+		when = min_time(when, first_byte_deadline(t));
 	if (!t->reading)
 		when = min_time(when, t->last_write + BUFFERS_FULL);
 	return when;
@@ -389,6 +411,17 @@ poll_events(const struct talk *t, int64_t now)
 	if (has_more_to_send(t) && next_send_time(t) <= now)
 		events |= POLLOUT;
 	return (short)events;
+}
+
+/* Begins NO_READ when the echo of the first byte is not awaited any more. */
+static void
+stop_reading_if_due(struct talk *t)
+{
+	if (!(t->plan.flags & AWAIT_FIRST) || !(t->plan.flags & NO_READ) ||
+	    !t->reading || t->sent != 1 || !has_more_to_send(t))
+		return;
+	t->reading = false;
+	t->last_write = net_now();
 }
 
 /* Ends NO_READ when no more can be written. */
@@ -411,6 +444,7 @@ handle_poll_result(struct talk *t, int revents)
 		send_fin_once(t);
 	if (revents & ~POLLOUT)
 		receive_piece(t);
+	stop_reading_if_due(t);
 	start_reading_if_due(t);
 }
 

@@ -60,7 +60,10 @@ int64_t talk_short_timeout(const struct target *);
 enum plan_flags {
 	AWAIT_ECHO = 1,	/* send a burst when all before it has come back */
 	SEND_FIN = 2,	/* half-close right after the last byte */
-	NO_READ = 4	/* do not read until nothing more can be written */
+	NO_READ = 4,	/* do not read until nothing more can be written */
+	AWAIT_FIRST = 8	/* send the first byte alone, and await its echo; with
+			 * SEND_FIN not for long, because the server may
+			 * answer after the FIN only */
 };
 
 /* What to send, and how. */
