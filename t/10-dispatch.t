@@ -72,6 +72,8 @@ for my $mode (@modes) {
 		    'a table of the exit statuses 0 to 7';
 		like $help{$mode}, qr/\Ausage: echo $mode /, 'usage';
 		like $help{$mode}, qr/^\Q$table\E/m, 'the same table';
+		is join("\n", grep { length > 80 } split /\n/, $help{$mode}),
+		    '', 'every line fits a terminal of 80 columns';
 		prints(run_echo(@$_), 0, exactly($help{$mode}), $empty, "@$_")
 		    for ['help', $mode], [$mode, '--help'], [$mode, '-h'];
 		prints(run_echo(@$_), 0, exactly($version), $empty, "@$_")

@@ -32,12 +32,12 @@ static const struct option_row check_options[] = {
 	    "Tests whether the server at ADDRESS is a correct echo server, "
 	    "and prints the\n"
 	    "results as TAP. A failed test shows which byte was wrong and, if "
-	    "it is proven, the\n"
-	    "mistake. Each profile includes the one before it: homework (one "
-	    "short message per\n"
-	    "connection), rfc862 (every byte of a stream until its end), "
-	    "robust (many clients,\n"
-	    "clients that misbehave, large messages).\n"),
+	    "it is proven,\n"
+	    "the mistake. Each profile includes the one before it: homework "
+	    "(one short\n"
+	    "message per connection), rfc862 (every byte of a stream until "
+	    "its end), robust\n"
+	    "(many clients, clients that misbehave, large messages).\n"),
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit for the connection, and then for each period in which "
 	    "no byte moves; after one timeout, later tests wait less"),

@@ -248,11 +248,10 @@ model_predict(struct prediction *out, const struct model *m,
 	s.kept_size = 0;
 	s.ended = false;
 	talk_message_bytes(&plan->message, 0, bytes, size);
-	if (echoes_any_division(m, &plan->message))
-		out->kind = MODEL_CORRECT;
-	else if (simulate(&s, plan, bytes, size) == plan->message.size &&
+	if (echoes_any_division(m, &plan->message) ||
+	    (simulate(&s, plan, bytes, size) == plan->message.size &&
 	    out->size == plan->message.size &&
-	    memcmp(out->bytes, bytes, size) == 0)
+	    memcmp(out->bytes, bytes, size) == 0))
 		out->kind = MODEL_CORRECT;
 	else if (size == plan->message.size || s.ended ||
 	    (out->size < size && !(plan->flags & SEND_FIN)))

@@ -103,9 +103,9 @@ static const struct option_row serve_options[] = {
 	    "do not restrict system calls (seccomp)", 0, NULL },
 	OPTIONS_TEXT("\noutput:"),
 	{ OPTION_LOG, "log", "FORMAT", "text", "text, or json: one object per "
-	    "line with those of the keys time, event, peer, bytes_in, "
-	    "bytes_out, duration_ms, reason, text, clients, datagrams, "
-	    "datagram_bytes, refused, dropped that fit the event", 0, NULL },
+	    "line, with the keys that apply to the event, of time, event, "
+	    "peer, bytes_in, bytes_out, duration_ms, reason, text, clients, "
+	    "datagrams, datagram_bytes, refused, dropped", 0, NULL },
 	{ 'v', "verbose", NULL, NULL, "also log each read", 0, NULL },
 	{ 'q', "quiet", NULL, NULL, "log only warnings", 0, NULL },
 	OPTIONS_COMMON,
