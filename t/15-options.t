@@ -65,7 +65,9 @@ my %options = (
 	send => {
 		address => ['address', $host, @not_for_clients],
 		port => ['port', '10000', '0'],
-		timeout => ['duration', '5s']
+		timeout => ['duration', '5s'],
+		size => ['size', '1400', '0', '65528', '64k'],
+		retries => ['number', '0', '2147483648']
 	},
 	ports => {},
 	faulty => {

@@ -59,11 +59,14 @@ sub in_shell {
 
 subtest 'examples of the client and of ports' => sub {
 	my $server = start_server();
+	my $udp_server = start_server('--udp');
 	my $port = $server->port;
+	my $udp_port = $udp_server->port;
 	for (grep { $_->[0] !~ /^\.\/echo serve/ } examples('console')) {
 		my ($command, $output) = @$_;
-		my $here = $command =~ /-p \d+/ ?
-		    $command =~ s/-p \d+/-p 1/r :
+		my $here = $command =~ /--udp/ ?
+		    $command =~ s/-p \d+/-p $udp_port/r :
+		    $command =~ /-p \d+/ ? $command =~ s/-p \d+/-p 1/r :
 		    $command =~ s/echo send\b/echo send -p $port/r;
 		my $got = in_shell($here)->{out};
 		$got =~ s/:1\b/:PORT/;
@@ -71,6 +74,7 @@ subtest 'examples of the client and of ports' => sub {
 		is without_numbers($got), without_numbers($output), $command;
 	}
 	$server->stop;
+	$udp_server->stop;
 };
 
 subtest 'what the server prints, up to Ctrl-C' => sub {

@@ -83,7 +83,8 @@ send_datagram(const struct server *s, int fd, struct datagram *d)
 	struct iovec part = { d->data, d->size };
 	struct msghdr message = { .msg_name = &d->client.address,
 	    .msg_namelen = d->client.size, .msg_iov = &part, .msg_iovlen = 1,
-	    .msg_control = d->control, .msg_controllen = d->control_size };
+	    .msg_control = d->control,
+	    .msg_controllen = (socklen_t)d->control_size };
 	char name[NET_NAME_MAX];
 	bool is_sent = sendmsg(fd, &message, 0) >= 0;
 

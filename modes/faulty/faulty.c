@@ -30,11 +30,12 @@ static const struct option_row faulty_options[] = {
 	{ OPTION_LIST, "list", NULL, NULL,
 	    "print the name, the value and the effect of each fault", 0, NULL },
 	{ 'a', "address", "ADDRESS", NULL, "HOST, HOST:PORT, [V6]:PORT, "
-	    ":PORT, * for all IPv4 interfaces, unix:/PATH or unix:@NAME "
-	    "(default " ARGS_DEFAULT_HOST ")", 0, NULL },
+	    ":PORT, * for all IPv4 interfaces, with tcp: or udp: before it, "
+	    "unix:/PATH or unix:@NAME (default " ARGS_DEFAULT_HOST ")", 0, NULL },
 	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, "port if ADDRESS has none; "
 	    "0: a free port, which the first line of output shows", 0, NULL },
-	{ 'u', "udp", NULL, NULL, "answer datagrams (UDP)", 0, NULL },
+	{ 'u', "udp", NULL, NULL, "UDP if ADDRESS has no tcp: or udp: before "
+	    "it", 0, NULL },
 	{ OPTION_EVERY, "every", "N", "1", "only every Nth connection or "
 	    "datagram is faulty, the others are correct", 0, NULL },
 	{ OPTION_SEED, "seed", "N", NULL, "make the same random choices "
@@ -47,10 +48,10 @@ static const struct option_row faulty_options[] = {
 	OPTIONS_COMMON,
 	OPTIONS_TEXT("\n"
 	    "OFFSET: 0 is the first byte of a connection or datagram; 0-99 is "
-	    "a random offset\n"
-	    "for each. SIZE, BYTES: 16, 64k, 1M. TIME: 200ms, 2s, 1m. "
-	    "PERCENT: 0 to 100.\n"
-	    "TEXT: without a comma."),
+	    "a random\n"
+	    "offset for each. SIZE, BYTES: 16, 64k, 1M. TIME: 200ms, 2s, 1m. "
+	    "PERCENT: 0 to\n"
+	    "100. TEXT: without a comma."),
 	OPTIONS_END
 };
 

@@ -32,9 +32,10 @@ static const struct option_row send_options[] = {
 	    "reply, and reports whether it is identical. Without MESSAGE, or "
 	    "with -, sends\n"
 	    "standard input, of any size (on a terminal, Ctrl-D ends it).\n"),
-	DIAL_OPTIONS(DIAL_ADDRESS_FORMS, "time limit to connect, and then to "
+	DIAL_OPTIONS(DIAL_ADDRESS_FORMS ", tcp: or udp: may precede it", "time limit to connect, and then to "
 	    "receive the next byte, or the reply to a datagram; 0: no limit"),
-	DIAL_UDP("send datagrams (UDP), MESSAGE as one"),
+	DIAL_UDP("UDP if ADDRESS has no tcp: or udp: before it; MESSAGE is "
+	    "one datagram"),
 	{ OPTION_SIZE, "size", "SIZE", NULL, "with UDP: send standard input in "
 	    "datagrams of SIZE bytes, one after the other", 0, NULL },
 	{ OPTION_RETRIES, "retries", "N", NULL, "with UDP: send a datagram up "
