@@ -4,8 +4,8 @@
  * The keeper is the parent of the command. It writes the command's input, reads
  * what the command prints, notices its end, and ends all processes that it has
  * left when the keeper is asked to, or when this program ends for any reason,
- * even by SIGKILL: the keeper then reads end of file from its socket. The keeper
- * itself ends last. When it has been waited for, no process is left.
+ * even by SIGKILL: the keeper then reads end of file from its socket. The
+ * keeper itself ends last. When it has been waited for, no process is left.
  */
 #ifndef KEEPER_H
 #define KEEPER_H
