@@ -289,6 +289,25 @@ for my $i (0 .. $#cases) {
 }
 is $server_errors, '', 'the servers of WrongServers.pm printed no error';
 
+# t/82-faulty.t has a short message and each fault.
+subtest 'a fault far behind, while stdin is sent' => sub {
+	my $size = 1 << 20;
+	for (['corrupt=700000', 1, qr/ differs at byte 700001: /],
+	    ['drop=700000', 1, qr/ differs at byte 700001: /],
+	    ["double=@{[$size - 1]}", 1, qr/ sent 1 byte too many after $size$/m],
+	    ['close=700000', 6, qr/ closed after 700000 of \d+ bytes/],
+	    ['reset=700000', 6, qr/ failed after 700000 of \d+ bytes: /]) {
+		my ($fault, $status, $says) = @$_;
+		my $server = start_command({ name => "faulty $fault" },
+		    program(), qw(faulty -q --port=0), $fault);
+		my $run = run_echo({ in => pattern($size) }, 'send', '-a',
+		    $server->address);
+		is $run->{status}, $status, "$fault: exit status";
+		like $run->{err}, $says, "$fault: message";
+		$server->stop;
+	}
+};
+
 subtest 'pauses of stdin and stdout longer than --timeout' => sub {
 	sleep 0.1 until time - $paused_at > 2;
 	is exchange($slow_writer->{sock}, 'two', 3), 'two',

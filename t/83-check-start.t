@@ -48,6 +48,7 @@ sub note_line {
 	syswrite $f, "$_[0]\n";
 }
 note_line("pid $$");
+note_line("port $port");
 sub crash {
 	if ($how{message}) {
 		print STDERR "Traceback:\n  line 1: \e[31m\"x\"\n\nError: two\n";
@@ -125,6 +126,12 @@ subtest 'a correct server' => sub {
 	is $run->{err}, '', 'nothing on stderr';
 };
 
+subtest 'the stdin of a server is empty' => sub {
+	my $run = start_check({ in => 'the stdin of check' },
+	    'test -z "$(cat)" && exec ' . command(), '--only=bytes-1');
+	is_outcome($run, 0, 'ok 1 - bytes-1', 'it passes');
+};
+
 subtest 'a server that needs 3 s to come up' => sub {
 	my $run = start_check(command('sleep=3'), '--only=bytes-1', '-t1s');
 	is_outcome($run, 0, 'ok 1 - bytes-1', 'it passes');
@@ -189,6 +196,8 @@ subtest 'a crash costs one test' => sub {
 		    "\nError: two\n", "$_: the last lines of stderr";
 	}
 	is clients(), 4, 'no connection was made only to see whether it runs';
+	my %ports = map { $_ => 1 } notes() =~ /^port (\d+)$/mg;
+	is keys %ports, 3, 'each of three starts has a port of its own';
 };
 
 subtest 'a crash by a signal' => sub {
@@ -328,5 +337,11 @@ subtest 'a stdout that nobody reads' => sub {
 	like $run->{out}, qr/^TAP.*\n1\.\.\d+\n.*ok 1 /, 'three lines';
 	ok defined wait_until(sub { !marked() }), 'no process is left';
 };
+
+SKIP: {
+	skip 'no /dev/full', 1 unless -c '/dev/full';
+	is start_check({ out => '/dev/full' }, command())->{status}, 7,
+	    'a stdout that is full: exit status';
+}
 
 done_testing;

@@ -552,6 +552,23 @@ for my $fault ('crossed', 'stale') {
 	    "server with a $fault buffer");
 }
 
+# The independent mode faulty, whose every third connection is wrong: the first
+# one only checks for the server, and two measure.
+subtest 'faults of one connection' => sub {
+	for (['corrupt=20000', 1, 'connection \d differs at byte \d+: .*'],
+	    ['double=20000', 1, 'connection \d returned 1 byte too many after 20001'],
+	    ['close=20000', 6, 'connection \d closed .*'],
+	    ['reset=20000', 6, 'connection \d .*reset.*'],
+	    ['mute', 5, 'connection \d timed out.*']) {
+		my ($fault, $status, $says) = @$_;
+		my $server = start_command({ name => "faulty $fault" },
+		    program(), qw(faulty -q --port=0 --every=3), $fault);
+		fails(bench($server, qw(-c2 -s100 -d20 -t300ms)), $status,
+		    $server, "ADDR $says", $fault);
+		$server->stop;
+	}
+};
+
 subtest 'servers that cannot be reached' => sub {
 	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
 	    or die;

@@ -25,6 +25,8 @@ for (split /\n/, run_echo(qw(check --list))->{out}) {
 	$column{name}{$name} = $column{profile}{$profile} = 1;
 }
 my @profiles = sort keys %{ $column{profile} };
+my $of_clients = run_echo(qw(check --client=x --list))->{out};
+my @client_tests = sort $of_clients =~ /^(client-s\S+)/mg;
 my @fins = sort grep { /^fin/ } keys %{ $column{name} };
 
 # The words typed, and their completions.
@@ -35,6 +37,8 @@ my @cases = (
 	['echo_server --log=', ['--log=json', '--log=text']],
 	['echo_check --only=fin', [map { "--only=$_" } @fins]],
 	['echo_check --skip=line,fin', [map { "--skip=line,$_" } @fins]],
+	['echo_check --client=x --only=client-s',
+	    [map { "--only=$_" } @client_tests]],
 	['echo_server --g', ['--gap=']],
 	['echo_ports --t', ['--tcp']],
 	['echo_faulty cor', ['corrupt']],
@@ -50,7 +54,7 @@ my @cases = (
 # several values bash repeats only the value.
 sub completed {
 	my ($line) = @_;
-	my (undef, @words) = split ' ', $line;
+	my (undef, @words) = grep { $_ ne '--client=x' } split ' ', $line;
 	s/[,=]$//, s/^--\w+=(?:.*,)?//, s/^.*,// for @words;
 	return join "\n", sort @words;
 }

@@ -32,8 +32,8 @@ client_evidence_letters(char *out, size_t size, uint32_t seed)
 static bool
 output_has(const struct client_run *run, const char *text)
 {
-	return client_output_count(&run->command.err, text,
-	    strlen(text)) > 0 || client_output_count(&run->command.out, text,
+	return client_output_count(&run->command.record->err, text,
+	    strlen(text)) > 0 || client_output_count(&run->command.record->out, text,
 	    strlen(text)) > 0;
 }
 
@@ -61,8 +61,8 @@ client_evidence_judge(const struct client_evidence *evidence,
     const struct client_run *run)
 {
 	const struct client_plan *plan = run->plan;
-	const struct command_output *out = &run->command.out;
-	const struct command_output *errors = &run->command.err;
+	const struct keeper_output *out = &run->command.record->out;
+	const struct keeper_output *errors = &run->command.record->err;
 	size_t part = plan->first == 1 ? 1 : 4;
 	struct client_result r = {
 		.plan = plan,
@@ -97,7 +97,7 @@ check_that_it_runs(const struct client_run *run)
 	if (run->is_connected || run->has_timed_out ||
 	    (run->status != 126 && run->status != 127))
 		return;
-	size = command_last_line(&run->command.err, &line);
+	size = command_last_line(&run->command.record->err, &line);
 	client_run_bail_out("cannot run the client",
 	    text_quote(text, line, size), STATUS_NO);
 }
@@ -115,14 +115,14 @@ client_evidence_prepare(struct client_evidence *evidence,
 	client_evidence_letters(reply, sizeof(reply), 72);
 	client_run_plan(&run, &plan, target);
 	check_that_it_runs(&run);
-	evidence->own_out = client_output_count(&run.command.out, message,
+	evidence->own_out = client_output_count(&run.command.record->out, message,
 	    sizeof(message));
-	evidence->own_err = client_output_count(&run.command.err, message,
+	evidence->own_err = client_output_count(&run.command.record->err, message,
 	    sizeof(message));
 	evidence->prints_message = evidence->own_out > 0 && run.status == 0 &&
 	    !run.has_timed_out && run.replied == sizeof(reply) &&
-	    client_output_count(&run.command.out, reply, sizeof(reply)) == 0 &&
-	    client_output_count(&run.command.err, reply, sizeof(reply)) == 0;
+	    client_output_count(&run.command.record->out, reply, sizeof(reply)) == 0 &&
+	    client_output_count(&run.command.record->err, reply, sizeof(reply)) == 0;
 	evidence->other_size = run.arrived_size < sizeof(evidence->other) ?
 	    run.arrived_size : sizeof(evidence->other);
 	memcpy(evidence->other, run.arrived, evidence->other_size);

@@ -4,7 +4,7 @@
 
 /* The end of the output's nth occurrence of the text (0: the beginning). */
 static const char *
-skip_occurrences(const struct command_output *o, const char *text,
+skip_occurrences(const struct keeper_output *o, const char *text,
     size_t size, size_t n)
 {
 	const char *from = o->data, *end = o->data + o->size, *found;
@@ -16,7 +16,7 @@ skip_occurrences(const struct command_output *o, const char *text,
 }
 
 size_t
-client_output_count(const struct command_output *o, const char *text,
+client_output_count(const struct keeper_output *o, const char *text,
     size_t size)
 {
 	const char *from = o->data, *end = o->data + o->size, *found;
@@ -42,7 +42,7 @@ common_bytes(const char *a, const char *b, size_t n)
 }
 
 size_t
-client_output_find(const struct command_output *o, const char *reply,
+client_output_find(const struct keeper_output *o, const char *reply,
     size_t size, size_t part, size_t own)
 {
 	const char *end = o->data + o->size, *from, *found;
@@ -73,7 +73,7 @@ client_output_find(const struct command_output *o, const char *reply,
 }
 
 bool
-client_output_is_plain(const struct command_output *o, const char *reply,
+client_output_is_plain(const struct keeper_output *o, const char *reply,
     size_t size)
 {
 	size_t end = o->size;
@@ -96,7 +96,7 @@ is_error_line(const char *line, size_t size)
 }
 
 size_t
-client_output_error(const struct command_output *o, const char **line)
+client_output_error(const struct keeper_output *o, const char **line)
 {
 	size_t end = o->size;
 

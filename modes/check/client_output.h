@@ -13,7 +13,7 @@
 #include "command.h"
 
 /* How often the whole text occurs in the output. */
-size_t client_output_count(const struct command_output *, const char *text,
+size_t client_output_count(const struct keeper_output *, const char *text,
     size_t size);
 
 /*
@@ -22,17 +22,17 @@ size_t client_output_count(const struct command_output *, const char *text,
  * apart from the last. The first own occurrences of the whole reply do not
  * count: the client prints the message so often before it has sent it.
  */
-size_t client_output_find(const struct command_output *, const char *reply,
+size_t client_output_find(const struct keeper_output *, const char *reply,
     size_t size, size_t part, size_t own);
 
 /* Whether the output is the reply alone, with or without a newline. */
-bool client_output_is_plain(const struct command_output *, const char *reply,
+bool client_output_is_plain(const struct keeper_output *, const char *reply,
     size_t size);
 
 /*
  * The last line that looks like an error message, or else the last line that
  * is not blank. Returns its size and points *line to it.
  */
-size_t client_output_error(const struct command_output *, const char **line);
+size_t client_output_error(const struct keeper_output *, const char **line);
 
 #endif

@@ -37,8 +37,15 @@ close_socket(int *fd)
 	*fd = -1;
 }
 
-/* The word after which `echo faulty` names its address, then that address. */
-#define FAULTY_LISTENING "listening on "
+/* The port in "listening on ADDRESS:PORT"; 0: the line is not complete. */
+static int
+listening_port(const struct keeper_output *output)
+{
+	size_t size = output->size;
+
+	return memchr(output->data, '\n', size) == NULL ? 0 :
+	    atoi((char *)memrchr(output->data, ':', size) + 1);
+}
 
 /* Starts the wrong server. Returns its port, or -errno. */
 static int
@@ -48,20 +55,17 @@ start_faulty(struct command *faulty, const struct client_plan *plan,
 	char address[NET_NAME_MAX];
 	char *argv[] = { (char[]){ "echo" }, (char[]){ "faulty" },
 	    strdup(plan->fault), (char[]){ "--address" }, address, NULL };
+	const struct keeper_plan run = { .program = "/proc/self/exe",
+	    .argv = argv, .grace = NET_SECOND };
 	int64_t until = net_now() + START_TIMEOUT;
 	int error, port = 0;
 
 	net_name(address, &target->listen.address.any);
-	error = command_start_program(faulty, "/proc/self/exe", argv);
+	error = command_start(faulty, &run);
 	free(argv[2]);
 	while (error == 0 && port == 0 && net_now() < until &&
-	    !command_has_ended(faulty)) {
-		net_poll(NULL, 0, TICK);
-		command_transfer(faulty);
-		if (memchr(faulty->out.data, '\n', faulty->out.size) != NULL)
-			port = atoi((char *)memrchr(faulty->out.data, ':',
-			    faulty->out.size) + 1);
-	}
+	    !command_has_ended(faulty, TICK))
+		port = listening_port(&faulty->record->out);
 	return error < 0 ? error : port > 0 ? port : -EADDRNOTAVAIL;
 }
 
@@ -88,6 +92,7 @@ start_client(struct session *s, int port)
 	struct command_word words[] = { { "{host}", target->host },
 	    { "{port}", number }, { target->has_message ? "{message}" : NULL,
 	    NULL }, { NULL, NULL } };
+	struct keeper_plan run = { .grace = 0 };
 	int error;
 
 	net_set_port(&peer.address.any, (uint16_t)port);
@@ -96,12 +101,15 @@ start_client(struct session *s, int port)
 	if ((message = strndup(plan->message, plan->size)) == NULL)
 		return -ENOMEM;
 	words[2].value = message;
-	line = command_substitute(target->command, words);
+	run.line = line = command_substitute(target->command, words);
 	free(message);
 	if (line == NULL)
 		return -ENOMEM;
-	error = command_start(&s->run->command, line,
-	    target->has_message ? NULL : plan->message, plan->size);
+	if (!target->has_message) {
+		run.input = plan->message;
+		run.input_size = plan->size;
+	}
+	error = command_start(&s->run->command, &run);
 	free(line);
 	return error;
 }
@@ -230,9 +238,10 @@ time_to_wait(const struct session *s)
 static void
 look_for_connection(struct session *s, struct command *faulty)
 {
-	command_transfer(faulty);
-	if (!s->run->is_connected && memmem(faulty->err.data,
-	    faulty->err.size, " connected", 10) != NULL) {
+	const struct keeper_output *log = &faulty->record->err;
+
+	if (!s->run->is_connected && memmem(log->data, log->size,
+	    " connected", 10) != NULL) {
 		s->run->is_connected = true;
 		s->progress = net_now();
 		s->run->connected = s->progress - s->started;
@@ -242,20 +251,14 @@ look_for_connection(struct session *s, struct command *faulty)
 static void
 wait_session(struct session *s, struct command *faulty)
 {
-	struct pollfd fds[2 + 2 * COMMAND_FDS] = {
+	struct pollfd fds[] = {
 		{ s->run->is_connected ? -1 : s->listener, POLLIN, 0 },
-		{ s->has_eof ? -1 : s->fd, POLLIN, 0 }
+		{ s->has_eof ? -1 : s->fd, POLLIN, 0 },
+		{ s->run->command.control, POLLIN, 0 }
 	};
-	nfds_t n = 2 + COMMAND_FDS;
 
-	command_poll_fds(&s->run->command, fds + 2);
-	if (faulty->pid > 0) {
-		command_poll_fds(faulty, fds + n);
-		n += COMMAND_FDS;
-	}
-	net_poll(fds, n, time_to_wait(s));
-	command_transfer(&s->run->command);
-	if (faulty->pid > 0)
+	net_poll(fds, sizeof(fds) / sizeof(*fds), time_to_wait(s));
+	if (faulty->keeper > 0)
 		look_for_connection(s, faulty);
 }
 
@@ -276,16 +279,16 @@ run_client(struct session *s, struct command *faulty)
 	struct client_run *run = s->run;
 
 	s->started = s->progress = net_now();
-	while (!command_has_ended(&run->command) && !is_late(s)) {
+	while (!command_has_ended(&run->command, 0) && !is_late(s)) {
 		wait_session(s, faulty);
 		serve_session(s);
 	}
-	run->has_timed_out = !command_has_ended(&run->command);
+	run->has_timed_out = !command_has_ended(&run->command, 0);
 	run->took = net_now() - s->started;
 	/* The last bytes may have come just before the client ended. */
 	serve_session(s);
 	/* The wrong server may log a client after that client has ended. */
-	for (int i = 0; i < LOG_TICKS && faulty->pid > 0 &&
+	for (int i = 0; i < LOG_TICKS && faulty->keeper > 0 &&
 	    !run->is_connected; i++) {
 		net_poll(NULL, 0, TICK);
 		look_for_connection(s, faulty);
@@ -298,7 +301,7 @@ try_plan(struct client_run *run, const struct client_plan *plan,
 {
 	struct session s = { .run = run, .target = target, .listener = -1,
 	    .fd = -1 };
-	struct command faulty = { .pid = 0 };
+	struct command faulty = { .keeper = 0 };
 	int port, error;
 
 	memset(run, 0, sizeof(*run));
@@ -310,14 +313,14 @@ try_plan(struct client_run *run, const struct client_plan *plan,
 	error = port < 0 ? port : start_client(&s, port);
 	if (error == 0) {
 		run_client(&s, &faulty);
-		command_stop(&run->command, 0);
+		command_stop(&run->command);
 		run->status = command_status(&run->command);
 		if (run->connected > target->slowest_start)
 			target->slowest_start = run->connected;
 	}
 	close_socket(&s.fd);
 	close_socket(&s.listener);
-	command_stop(&faulty, NET_SECOND);
+	command_stop(&faulty);
 	command_free(&faulty);
 	return error;
 }

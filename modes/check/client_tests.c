@@ -218,9 +218,9 @@ changes_spaces(const struct client_check *check, int test)
 		text++, size--;
 	while (size > 0 && text[size - 1] == ' ')
 		size--;
-	return client_output_count(&run->command.out, text, size) >
+	return client_output_count(&run->command.record->out, text, size) >
 	    check->evidence.own_out ||
-	    client_output_count(&run->command.err, text, size) >
+	    client_output_count(&run->command.record->err, text, size) >
 	    check->evidence.own_err;
 }
 
@@ -328,7 +328,7 @@ print_client_report(const struct client_check *check, int test,
 		puts("  status: \"killed\"");
 	else
 		printf("  status: %d\n", r->status);
-	size = client_output_error(&run->command.err, &line);
+	size = client_output_error(&run->command.record->err, &line);
 	if (size > 0)
 		printf("  stderr: %s\n", text_quote(text, line, size));
 	printf("  after: %s\n"

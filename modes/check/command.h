@@ -1,40 +1,31 @@
 /*
  * A command of the user that check runs with /bin/sh -c: a server (--start) or
- * a client (--client). The command has its own process group and its standard
- * output and standard error are captured. No process of it is left after
- * command_stop(), nor after SIGINT, SIGTERM or SIGHUP to check.
+ * a client (--client); and `echo faulty`, which check runs in the same way. The
+ * command has its own process group, and its output is captured.
+ *
+ * The command is the child of a process of its own, the keeper (keeper.h). No
+ * process of the command is left after command_stop(), nor after this program
+ * has ended for any reason: SIGINT, SIGTERM and SIGHUP stop all commands before
+ * they end this program, and after a SIGKILL the keeper reads end of file from
+ * its socket.
  */
 #ifndef COMMAND_H
 #define COMMAND_H
 
 #include <sys/types.h>
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-	COMMAND_HEAD = 192 << 10,	/* bytes kept from the beginning */
-	COMMAND_TAIL = 64 << 10,	/* and from the end, of each stream */
-	COMMAND_FDS = 3			/* for command_poll_fds() */
-};
-
-/* What the command has written to one stream; the middle may be missing. */
-struct command_output {
-	int fd;			/* -1 after its end of file */
-	char *data;
-	size_t size;		/* bytes in data */
-	uint64_t total;		/* bytes written by the command */
-};
+#include "keeper.h"
 
 struct command {
-	pid_t pid;		/* also the process group; 0: not running */
-	int wait_status;	/* as from waitpid(2), when it has ended */
-	struct command_output out, err;
-	int in;			/* -1: nothing more to write to its stdin */
-	const char *input;	/* not yet written to its stdin */
-	size_t input_size;
+	pid_t keeper;			/* 0: not running */
+	int control;			/* its socket, readable when the */
+					/* command has ended */
+	bool has_ended;
+	struct keeper_record *record;	/* NULL: never started */
 };
 
 /* A placeholder such as {port}, and the text that replaces it. */
@@ -44,54 +35,41 @@ struct command_word {
 };
 
 /*
- * Replaces each placeholder by its value, quoted for the shell. The list ends
- * with a NULL name. Returns a string for free(3), or NULL if there is no
- * memory.
+ * Replaces each placeholder by its value, quoted for the shell where that is
+ * needed. The list ends with a NULL name. Returns a string for free(3), or NULL
+ * if there is no memory.
  */
 char *command_substitute(const char *command, const struct command_word *);
 
 /*
- * Starts the command. input is written to its standard input, which then ends;
- * a NULL input is /dev/null. Input must exist until the command has ended.
- * Returns 0 or -errno with nothing to be freed.
+ * Starts the command. Returns 0, or -errno with nothing to be freed. The plan
+ * is not needed after that.
  */
-int command_start(struct command *, const char *line, const char *input,
-    size_t input_size);
+int command_start(struct command *, const struct keeper_plan *);
 
-/* Starts a program without a shell, in the same way and without input. */
-int command_start_program(struct command *, const char *path,
-    char *const *argv);
+/* Waits at most ns for the end of the command. Returns whether it has ended. */
+bool command_has_ended(struct command *, int64_t ns);
 
 /*
- * Fills in what the caller has to poll for, beside its own descriptors: always
- * COMMAND_FDS entries, of which some may be -1.
+ * Ends all processes of the command that are left, also those that have left
+ * its process group, and waits until they have ended. Does nothing if the
+ * command is not running.
  */
-void command_poll_fds(const struct command *, struct pollfd *);
+void command_stop(struct command *);
 
-/* Reads and writes what is possible without blocking. */
-void command_transfer(struct command *);
-
-/* Whether the process of the command has ended; it is then reaped. */
-bool command_has_ended(struct command *);
-
-/*
- * Ends the command: sends SIGTERM to the process group, waits up to grace ns
- * until the process has ended, and then sends SIGKILL to what is left,
- * including processes that have left the group. With a grace of 0 only SIGKILL
- * is sent. Reads the last output.
- */
-void command_stop(struct command *, int64_t grace);
-
-/* Frees the output of a command that has been stopped. */
+/* Frees what was recorded of a command that has been stopped. */
 void command_free(struct command *);
 
-/* The exit status as the shell shows it: 128+N after signal N. */
+/*
+ * The exit status as the shell shows it: 128+N after signal N. Valid when the
+ * command has ended or was stopped.
+ */
 int command_status(const struct command *);
 
 /*
  * The last line of the output that is not blank, without its newline. Returns
  * its size and points *line to it.
  */
-size_t command_last_line(const struct command_output *, const char **line);
+size_t command_last_line(const struct keeper_output *, const char **line);
 
 #endif

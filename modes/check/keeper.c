@@ -1,14 +1,12 @@
 #include "keeper.h"
 
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,31 +16,25 @@
 
 enum { MAX_FOUND = 1024 };	/* processes that one signal is sent to */
 
-/* How long processes may take to end after SIGTERM, and after SIGKILL. */
-static const int64_t TERM_WAIT = NET_SECOND;
+/* How long processes may take to end after SIGKILL. */
 static const int64_t KILL_WAIT = 10 * NET_SECOND;
 
 /* How often processes that do not end are looked for. */
 static const int64_t KILL_INTERVAL = 20 * NET_MS;
 
-/* The signals that end this program, and the command before it. */
-static const int ending_signals[] = { SIGINT, SIGTERM, SIGHUP };
-enum { ENDING_SIGNALS = sizeof(ending_signals) / sizeof(*ending_signals) };
+const int keeper_signals[KEEPER_SIGNALS] = { SIGINT, SIGTERM, SIGHUP };
 
-/* The keeper, as the program sees it. A signal handler reads pid and control. */
-static volatile pid_t keeper_pid;	/* 0: there is none */
-static int control;			/* our end of its socket */
-static bool has_report;
-static struct keeper_report report;
-
-/* The command, as the keeper sees it. */
+/* The command. */
 struct kept {
+	const struct keeper_plan *plan;
+	struct keeper_record *record;
 	pid_t pid;
 	int control;		/* the keeper's end of the socket */
-	int out, err;		/* pipes that the command writes to, or -1 */
-	bool shell_ended;
+	int in, out, err;	/* pipes of the command, or -1 */
+	const char *input;	/* not yet written to in */
+	size_t input_size;
+	bool has_ended;		/* the command's own process */
 	bool none_left;		/* all processes of the command have ended */
-	struct keeper_report report;
 };
 
 static int child_pipe[2];	/* becomes readable when a child has ended */
@@ -67,25 +59,43 @@ set_handler(int sig, void (*handler)(int), int flags)
 	sigaction(sig, &action, NULL);
 }
 
-/* Keeps the last bytes of those received before and the n new ones. */
+/*
+ * Adds bytes to the output. When the buffer is full, half of the tail is
+ * dropped.
+ */
 static void
-append_to_tail(struct keeper_tail *tail, const char *data, size_t n)
+keep_output(struct keeper_output *o, const char *data, size_t size)
 {
-	size_t keep = n > KEEPER_TAIL / 2 ? KEEPER_TAIL / 2 : n;
+	o->total += size;
+	while (size > 0) {
+		size_t room = KEEPER_HEAD + KEEPER_TAIL - o->size;
+		size_t n = size < room ? size : room;
 
-	if (tail->size + keep > KEEPER_TAIL) {
-		size_t drop = tail->size + keep - KEEPER_TAIL;
-
-		memmove(tail->bytes, tail->bytes + drop, tail->size - drop);
-		tail->size -= drop;
+		if (room == 0) {
+			o->size = KEEPER_HEAD + KEEPER_TAIL / 2;
+			memmove(o->data + KEEPER_HEAD,
+			    o->data + KEEPER_HEAD + KEEPER_TAIL / 2,
+			    KEEPER_TAIL / 2);
+			continue;
+		}
+		memcpy(o->data + o->size, data, n);
+		o->size += n;
+		data += n;
+		size -= n;
 	}
-	memcpy(tail->bytes + tail->size, data + n - keep, keep);
-	tail->size += keep;
 }
 
-/* Reads once from a pipe; at its end the pipe is closed and *fd becomes -1. */
+static void
+close_pipe(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* Reads once from a pipe. Returns whether there may be more. */
 static bool
-read_server_output(int *fd, struct keeper_tail *tail)
+read_output(int *fd, struct keeper_output *output)
 {
 	static char buffer[65536];
 	ssize_t n;
@@ -94,33 +104,50 @@ read_server_output(int *fd, struct keeper_tail *tail)
 		return false;
 	n = read(*fd, buffer, sizeof(buffer));
 	if (n > 0)
-		append_to_tail(tail, buffer, (size_t)n);
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		close(*fd);
-		*fd = -1;
-	}
+		keep_output(output, buffer, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		close_pipe(fd);
 	return n > 0;
 }
 
+/* Writes what the pipe has room for; closes it after the last byte. */
+static void
+write_input(struct kept *k)
+{
+	ssize_t n = write(k->in, k->input, k->input_size);
+
+	if (n > 0) {
+		k->input += n;
+		k->input_size -= (size_t)n;
+	}
+	if (k->input_size == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		close_pipe(&k->in);
+}
+
 /*
- * Reads what a command has printed before its end. The limit is for processes
+ * Reads what the command has printed before its end. The limit is for processes
  * that it has left and that print without end.
  */
 static void
 read_rest(struct kept *k)
 {
-	int reads = 64;
-
-	while (reads-- > 0 && read_server_output(&k->err, &k->report.err))
+	for (int i = 0; i < 64 && read_output(&k->err, &k->record->err); i++)
 		;
-	while (reads-- > 0 && read_server_output(&k->out, &k->report.out))
+	for (int i = 0; i < 64 && read_output(&k->out, &k->record->out); i++)
 		;
 }
 
+/* Whether an ended child decides the status: see struct keeper_plan. */
+static bool
+is_status_of(const struct kept *k, pid_t pid)
+{
+	return pid == k->pid || (k->has_ended && k->plan->may_detach &&
+	    k->record->wait_status == 0);
+}
+
 /*
- * Waits for all processes that have ended. The status is that of the shell
- * unless the shell has left processes and ended with 0: of a server that
- * becomes a daemon, the status is that of the last process.
+ * Waits for all processes that have ended. The status of a server that becomes
+ * a daemon is that of its last process.
  */
 static void
 reap_descendants(struct kept *k)
@@ -132,35 +159,43 @@ reap_descendants(struct kept *k)
 	while (read(child_pipe[0], bytes, sizeof(bytes)) > 0)
 		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == k->pid || (k->shell_ended && k->report.status == 0))
-			k->report.status = status;
-		k->shell_ended |= pid == k->pid;
+		if (is_status_of(k, pid))
+			k->record->wait_status = status;
+		k->has_ended |= pid == k->pid;
 	}
 	k->none_left = pid < 0 && errno == ECHILD;
 }
 
+/* Whether the command has ended, as its plan says. */
 static bool
-has_command_ended(const struct kept *k)
+is_over(const struct kept *k)
 {
-	return k->none_left || (k->shell_ended && k->report.status != 0);
+	return k->none_left || (k->has_ended &&
+	    (!k->plan->may_detach || k->record->wait_status != 0));
 }
 
-/* Waits for output, for the end of a child or for the end of the socket. */
+/*
+ * Waits for input, output, the end of a child or the end of the socket. Returns
+ * whether the socket has ended.
+ */
 static bool
-is_asked_to_stop(struct kept *k, bool look, int64_t ns)
+keeper_wait(struct kept *k, bool look, int64_t ns)
 {
 	struct pollfd fds[] = {
 		{ look ? k->control : -1, POLLIN, 0 },
 		{ child_pipe[0], POLLIN, 0 },
+		{ k->in, POLLOUT, 0 },
 		{ k->out, POLLIN, 0 },
 		{ k->err, POLLIN, 0 }
 	};
 
 	net_poll(fds, sizeof(fds) / sizeof(*fds), ns);
 	if (fds[2].revents != 0)
-		read_server_output(&k->out, &k->report.out);
+		write_input(k);
 	if (fds[3].revents != 0)
-		read_server_output(&k->err, &k->report.err);
+		read_output(&k->out, &k->record->out);
+	if (fds[4].revents != 0)
+		read_output(&k->err, &k->record->err);
 	reap_descendants(k);
 	return fds[0].revents != 0;
 }
@@ -224,235 +259,146 @@ signal_all(const struct kept *k, int sig)
 static void
 end_all(struct kept *k)
 {
-	int64_t until = net_now() + TERM_WAIT;
+	int64_t until = net_now() + k->plan->grace;
 
 	reap_descendants(k);
-	if (k->none_left)
-		return;
-	signal_all(k, SIGTERM);
+	if (!k->none_left && k->plan->grace > 0)
+		signal_all(k, SIGTERM);
 	while (!k->none_left && net_now() < until)
-		is_asked_to_stop(k, false, until - net_now());
+		keeper_wait(k, false, until - net_now());
 	until += KILL_WAIT;
 	while (!k->none_left && net_now() < until) {
 		signal_all(k, SIGKILL);
-		is_asked_to_stop(k, false, KILL_INTERVAL);
+		keeper_wait(k, false, KILL_INTERVAL);
 	}
 }
 
+/*
+ * Completes the record, which this program may read from now on: what is left
+ * of the command can print nothing more.
+ */
 static void
-send_report(struct kept *k)
+report_end(struct kept *k)
 {
 	read_rest(k);
-	net_send(k->control, &k->report, sizeof(k->report), false);
+	close_pipe(&k->out);
+	close_pipe(&k->err);
+	net_send(k->control, "", 1, false);
 }
 
-static void run_shell(const char *, int, int) __attribute__((noreturn));
+/*
+ * The pipes of the three standard streams, as arrays of two descriptors. Only
+ * the ends of the keeper do not block. Returns 0 or -1.
+ */
+static int
+open_pipes(int pipes[3][2], bool has_input)
+{
+	pipes[0][1] = -1;
+	if (!has_input)
+		pipes[0][0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if ((has_input ? pipe2(pipes[0], O_CLOEXEC) : pipes[0][0]) < 0 ||
+	    pipe2(pipes[1], O_CLOEXEC) < 0 || pipe2(pipes[2], O_CLOEXEC) < 0)
+		return -1;
+	if (has_input)
+		fcntl(pipes[0][1], F_SETFL, O_NONBLOCK);
+	fcntl(pipes[1][0], F_SETFL, O_NONBLOCK);
+	fcntl(pipes[2][0], F_SETFL, O_NONBLOCK);
+	return 0;
+}
+
+static void exec_command(const struct keeper_plan *, int pipes[3][2])
+    __attribute__((noreturn));
 
 /* The command's process. SIGKILL ends it if the keeper is killed. */
 static void
-run_shell(const char *command, int out, int err)
+exec_command(const struct keeper_plan *plan, int pipes[3][2])
 {
-	int null = open("/dev/null", O_RDONLY);
-
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
-	for (int i = 0; i < ENDING_SIGNALS; i++)
-		set_handler(ending_signals[i], SIG_DFL, 0);
+	for (int i = 0; i < KEEPER_SIGNALS; i++)
+		set_handler(keeper_signals[i], SIG_DFL, 0);
 	set_handler(SIGPIPE, SIG_DFL, 0);
 	set_handler(SIGCHLD, SIG_DFL, 0);
-	dup2(null, STDIN_FILENO);
-	dup2(out, STDOUT_FILENO);
-	dup2(err, STDERR_FILENO);
-	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-	dprintf(STDERR_FILENO, "/bin/sh: %s\n", strerror(errno));
+	dup2(pipes[0][0], STDIN_FILENO);
+	dup2(pipes[1][1], STDOUT_FILENO);
+	dup2(pipes[2][1], STDERR_FILENO);
+	if (plan->line == NULL)
+		execv(plan->program, plan->argv);
+	else
+		execl("/bin/sh", "sh", "-c", plan->line, (char *)NULL);
+	dprintf(STDERR_FILENO, "%s: %s\n", plan->line == NULL ?
+	    plan->program : "/bin/sh", strerror(errno));
 	_exit(127);
 }
 
 /* Starts the command. Returns 0 or -1. */
 static int
-fork_shell(struct kept *k, const char *command)
+fork_command(struct kept *k)
 {
-	int out[2], err[2];
+	int pipes[3][2];
 
 	if (pipe2(child_pipe, O_CLOEXEC | O_NONBLOCK) < 0 ||
-	    pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
+	    open_pipes(pipes, k->plan->input != NULL) < 0)
 		return -1;
 	set_handler(SIGCHLD, note_child, SA_RESTART);
 	k->pid = fork();
 	if (k->pid == 0)
-		run_shell(command, out[1], err[1]);
+		exec_command(k->plan, pipes);
 	if (k->pid < 0)
 		return -1;
 	setpgid(k->pid, k->pid);
-	close(out[1]);
-	close(err[1]);
-	k->out = out[0];
-	k->err = err[0];
-	fcntl(k->out, F_SETFL, O_NONBLOCK);
-	fcntl(k->err, F_SETFL, O_NONBLOCK);
+	close(pipes[0][0]);
+	close(pipes[1][1]);
+	close(pipes[2][1]);
+	k->in = pipes[0][1];
+	k->out = pipes[1][0];
+	k->err = pipes[2][0];
+	k->input = k->plan->input;
+	k->input_size = k->plan->input_size;
 	return 0;
 }
 
 /*
- * Nothing that the user types reaches the keeper, and a command that it has
- * left may print no longer than the program runs.
+ * Nothing that the user types reaches the keeper, it keeps no other descriptor
+ * of this program open, and a process that the command has left may print no
+ * longer than this program runs.
  */
 static void
-detach_keeper(void)
+detach_keeper(int socket)
 {
 	int null = open("/dev/null", O_RDWR);
 
-	for (int i = 0; i < ENDING_SIGNALS; i++)
-		set_handler(ending_signals[i], SIG_IGN, 0);
+	for (int i = 0; i < KEEPER_SIGNALS; i++)
+		set_handler(keeper_signals[i], SIG_IGN, 0);
 	set_handler(SIGPIPE, SIG_IGN, 0);
 	setpgid(0, 0);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
 	close(null);
+	/* Older descriptors have lower numbers. */
+	for (int fd = STDERR_FILENO + 1; fd < socket; fd++)
+		close(fd);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-static void run_keeper(int, const char *, const sigset_t *)
-    __attribute__((noreturn));
-
-/* The keeper's process. */
-static void
-run_keeper(int socket, const char *command, const sigset_t *mask)
+void
+keeper_run(int socket, const struct keeper_plan *plan,
+    struct keeper_record *record, const sigset_t *mask)
 {
-	static struct kept k;
+	struct kept k = { .plan = plan, .record = record, .control = socket };
 
-	k.control = socket;
-	detach_keeper();
+	detach_keeper(socket);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	if (fork_shell(&k, command) < 0)
+	if (fork_command(&k) < 0)
 		_exit(1);
-	while (!has_command_ended(&k) &&
-	    !is_asked_to_stop(&k, true, NET_FOREVER))
+	while (!is_over(&k) && !keeper_wait(&k, true, NET_FOREVER))
 		;
-	if (has_command_ended(&k)) {
-		send_report(&k);
+	if (is_over(&k)) {
+		report_end(&k);
 		end_all(&k);
 	} else {
 		end_all(&k);
-		send_report(&k);
+		report_end(&k);
 	}
 	_exit(0);
-}
-
-static void
-wait_for_keeper(void)
-{
-	while (waitpid(keeper_pid, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
-/* Stops the command and then ends this program by the same signal. */
-static void
-stop_and_end(int sig)
-{
-	if (keeper_pid > 0) {
-		net_fin(control);
-		wait_for_keeper();
-	}
-	raise(sig);
-}
-
-/* The default action is restored before the handler runs (SA_RESETHAND). */
-static void
-catch_ending_signals(void)
-{
-	static bool done;
-	struct sigaction now;
-
-	if (done)
-		return;
-	done = true;
-	atexit(keeper_stop);
-	for (int i = 0; i < ENDING_SIGNALS; i++)
-		if (sigaction(ending_signals[i], NULL, &now) == 0 &&
-		    now.sa_handler != SIG_IGN)
-			set_handler(ending_signals[i], stop_and_end,
-			    (int)(SA_RESETHAND | SA_NODEFER));
-}
-
-int
-keeper_start(const char *command)
-{
-	sigset_t ending, before;
-	int ends[2], error;
-	pid_t pid;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	catch_ending_signals();
-	has_report = false;
-	sigemptyset(&ending);
-	for (int i = 0; i < ENDING_SIGNALS; i++)
-		sigaddset(&ending, ending_signals[i]);
-	sigprocmask(SIG_BLOCK, &ending, &before);
-	pid = fork();
-	error = errno;
-	if (pid == 0) {
-		close(ends[0]);
-		run_keeper(ends[1], command, &before);
-	}
-	close(ends[1]);
-	control = ends[0];
-	keeper_pid = pid > 0 ? pid : 0;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (pid > 0)
-		return 0;
-	close(control);
-	return -error;
-}
-
-/* A keeper that sends no report was killed, and so was the command. */
-static void
-receive_report(void)
-{
-	ssize_t n;
-
-	if (has_report)
-		return;
-	do
-		n = recv(control, &report, sizeof(report), MSG_WAITALL);
-	while (n < 0 && errno == EINTR);
-	has_report = true;
-	if (n != (ssize_t)sizeof(report))
-		report = (struct keeper_report){ .status = SIGKILL };
-}
-
-bool
-keeper_has_ended(int64_t ns)
-{
-	int64_t until = net_now() + ns;
-	struct pollfd keeper = { control, POLLIN, 0 };
-
-	while (!has_report) {
-		int64_t left = until - net_now();
-
-		if (net_poll(&keeper, 1, left > 0 ? left : 0) > 0)
-			receive_report();
-		else if (left <= 0)
-			return false;
-	}
-	return true;
-}
-
-void
-keeper_stop(void)
-{
-	if (keeper_pid == 0)
-		return;
-	net_fin(control);
-	receive_report();
-	wait_for_keeper();
-	keeper_pid = 0;
-	close(control);
-}
-
-const struct keeper_report *
-keeper_last_report(void)
-{
-	return &report;
 }

@@ -1,7 +1,5 @@
 #include "start.h"
 
-#include <sys/wait.h>
-
 #include <err.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -9,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keeper.h"
+#include "command.h"
 #include "modes/lib/net.h"
 #include "modes/lib/text.h"
 #include "port.h"
 
 enum {
 	SHOWN_LINES = 12,	/* of what the server has printed */
+	SHOWN_SIZE = 4096,	/* bytes of these lines */
 	LAST_SIGNAL = 64	/* the highest that the shell reports as 128+N */
 };
 
@@ -28,6 +27,11 @@ static const int64_t LOOK_INTERVAL = 20 * NET_MS;
 /* The same where the list of all connections has to be searched each time. */
 static const int64_t SEARCH_INTERVAL = 200 * NET_MS;
 
+/* How long the server may take to end after SIGTERM. */
+static const int64_t TERM_WAIT = NET_SECOND;
+
+static struct command server_command;	/* the last one */
+
 void
 start_prepare(struct start *start)
 {
@@ -38,41 +42,19 @@ start_prepare(struct start *start)
 		start->address.port = args_port("--port", ARGS_DEFAULT_PORT, 1);
 }
 
-/* Replaces each from in text by to. Returns a string for free(3). */
-static char *
-replace_all(const char *text, const char *from, const char *to)
-{
-	size_t size = strlen(text) + 1, n = strlen(from);
-	const char *at = text;
-	char *out, *end;
-
-	while ((at = strstr(at, from)) != NULL) {
-		size += strlen(to);
-		at += n;
-	}
-	if ((out = malloc(size)) == NULL)
-		err(STATUS_LOCAL, "no memory for the command");
-	end = out;
-	while ((at = strstr(text, from)) != NULL) {
-		end = stpcpy(mempcpy(end, text, (size_t)(at - text)), to);
-		text = at + n;
-	}
-	stpcpy(end, text);
-	return out;
-}
-
 /* The command for a server at that address. Returns a string for free(3). */
 static char *
 expand_command(const struct start *start, const struct address *address)
 {
-	char port[8], *with_host, *command;
+	char port[8], *line;
+	const struct command_word words[] = { { "{host}", address->host ==
+	    NULL ? ARGS_DEFAULT_HOST : address->host }, { "{port}", port },
+	    { NULL, NULL } };
 
 	snprintf(port, sizeof(port), "%u", address->port);
-	with_host = replace_all(start->command, "{host}",
-	    address->host == NULL ? ARGS_DEFAULT_HOST : address->host);
-	command = replace_all(with_host, "{port}", port);
-	free(with_host);
-	return command;
+	if ((line = command_substitute(start->command, words)) == NULL)
+		err(STATUS_LOCAL, "no memory for the command");
+	return line;
 }
 
 /* Connects to the address or, without a host, to 127.0.0.1 or ::1. */
@@ -117,12 +99,12 @@ connect_when_ready(const struct address *address, int64_t timeout,
 
 	why->status = STATUS_REFUSED;
 	while (fd < 0 && (left = until - net_now()) > 0) {
-		bool ended = keeper_has_ended(0);
+		bool ended = command_has_ended(&server_command, 0);
 
 		if (!search || port_is_listening(address->port) != 0)
 			fd = connect_to_address(address, left, server, why);
-		if (fd < 0 && (ended || keeper_has_ended(search ?
-		    SEARCH_INTERVAL : LOOK_INTERVAL)))
+		if (fd < 0 && (ended || command_has_ended(&server_command,
+		    search ? SEARCH_INTERVAL : LOOK_INTERVAL)))
 			break;
 	}
 	return fd;
@@ -160,7 +142,7 @@ explain_no_server(const struct start *start, const struct address *address,
 	bool fixed = strstr(start->command, "{port}") == NULL;
 	char end[START_SIZE], time[TEXT_TIME];
 
-	if (!keeper_has_ended(0))
+	if (!command_has_ended(&server_command, 0))
 		fail_to_start(why, STATUS_TIMEOUT, "the server did not accept a "
 		    "connection at %s%s%u within %s%s",
 		    address->host == NULL ? "" : address->host,
@@ -196,22 +178,24 @@ start_server(const struct start *start, struct dial_server *server,
     struct dial_error *why)
 {
 	struct address address = start->address;
-	char *command;
+	struct keeper_plan plan = { .may_detach = true, .grace = TERM_WAIT };
+	char *line;
 	int fd, error;
 
-	keeper_stop();
+	command_stop(&server_command);
+	command_free(&server_command);
 	if (prepare_port(&address, why) < 0)
 		return -1;
-	command = expand_command(start, &address);
-	error = keeper_start(command);
-	free(command);
+	plan.line = line = expand_command(start, &address);
+	error = command_start(&server_command, &plan);
+	free(line);
 	if (error < 0)
 		return fail_to_start(why, STATUS_LOCAL, "cannot start the "
 		    "server: %s", strerror(-error));
 	fd = connect_when_ready(&address, start->timeout, server, why);
 	if (fd < 0) {
 		explain_no_server(start, &address, why);
-		keeper_stop();
+		command_stop(&server_command);
 	}
 	return fd;
 }
@@ -219,37 +203,34 @@ start_server(const struct start *start, struct dial_server *server,
 bool
 start_has_ended(int64_t ns)
 {
-	return keeper_has_ended(ns);
+	return command_has_ended(&server_command, ns);
 }
 
 const char *
 start_end_text(char out[START_SIZE])
 {
-	int status = keeper_last_report()->status, sig = 0;
+	int status = command_status(&server_command), sig = status - 128;
 
-	if (WIFSIGNALED(status))
-		sig = WTERMSIG(status);
-	else if (WEXITSTATUS(status) > 128 &&
-	    WEXITSTATUS(status) <= 128 + LAST_SIGNAL)
-		sig = WEXITSTATUS(status) - 128;
-	if (sig != 0)
+	if (sig > 0 && sig <= LAST_SIGNAL)
 		snprintf(out, START_SIZE, "was killed by signal %d (%s)", sig,
 		    strsignal(sig));
 	else
 		snprintf(out, START_SIZE, "ended with exit status %d",
-		    WEXITSTATUS(status));
+		    status);
 	return out;
 }
 
-/* Where the last lines of a tail begin. */
+/* Where the lines begin that are shown: the last ones, at most SHOWN_SIZE. */
 static const char *
-last_lines(const struct keeper_tail *tail)
+last_lines(const struct keeper_output *output)
 {
-	const char *at = tail->bytes + tail->size, *last = at - 1;
+	const char *end = output->data + output->size, *at = end;
+	const char *first = output->size > SHOWN_SIZE ? end - SHOWN_SIZE :
+	    output->data;
 	int lines = 0;
 
-	while (at > tail->bytes && lines < SHOWN_LINES)
-		lines += *--at == '\n' && at < last;
+	while (at > first && lines < SHOWN_LINES)
+		lines += *--at == '\n' && at < end - 1;
 	return lines == SHOWN_LINES ? at + 1 : at;
 }
 
@@ -261,7 +242,7 @@ last_lines(const struct keeper_tail *tail)
 static void
 print_lines(const char *prefix, const char *line, const char *end)
 {
-	char safe[KEEPER_TAIL + 1];
+	char safe[SHOWN_SIZE + 1];
 
 	if (line < end && (*line == ' ' || *line == '\t'))
 		printf("%s[...]\n", prefix);
@@ -275,39 +256,50 @@ print_lines(const char *prefix, const char *line, const char *end)
 	}
 }
 
-/* What is shown of the server's output, and the name of it. */
-static const struct keeper_tail *
+/* What is shown of the server's output, and the name of it; NULL: nothing. */
+static const struct keeper_output *
 shown_output(const char **name)
 {
-	const struct keeper_report *report = keeper_last_report();
+	const struct keeper_record *record = server_command.record;
 
-	*name = report->err.size > 0 ? "stderr" : "stdout";
-	return report->err.size > 0 ? &report->err : &report->out;
+	if (record == NULL)
+		return NULL;
+	*name = record->err.size > 0 ? "stderr" : "stdout";
+	if (record->err.size > 0)
+		return &record->err;
+	return record->out.size > 0 ? &record->out : NULL;
+}
+
+static void
+print_shown_output(const char *prefix, const struct keeper_output *output)
+{
+	print_lines(prefix, last_lines(output), output->data + output->size);
 }
 
 void
 start_print_yaml(void)
 {
 	const char *name;
-	const struct keeper_tail *tail = shown_output(&name);
+	const struct keeper_output *output = shown_output(&name);
 
-	if (tail->size == 0)
+	if (output == NULL)
 		return;
 	printf("  %s: |\n", name);
-	print_lines("    ", last_lines(tail), tail->bytes + tail->size);
+	print_shown_output("    ", output);
 }
 
 void
 start_print_comments(void)
 {
 	const char *name;
-	const struct keeper_tail *tail = shown_output(&name);
+	const struct keeper_output *output = shown_output(&name);
 
-	print_lines("# ", last_lines(tail), tail->bytes + tail->size);
+	if (output != NULL)
+		print_shown_output("# ", output);
 }
 
 void
 start_stop(void)
 {
-	keeper_stop();
+	command_stop(&server_command);
 }
