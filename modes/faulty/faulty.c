@@ -25,8 +25,8 @@ enum { OPTION_EVERY = OPTIONS_LONG, OPTION_SEED, OPTION_LIST };
 static const struct option_row faulty_options[] = {
 	OPTIONS_TEXT("\n"
 	    "Echoes with the given faults, to test clients, proxies and "
-	    "checkers. --list prints\n"
-	    "all faults.\n"),
+	    "checkers. --list\n"
+	    "prints all faults.\n"),
 	{ OPTION_LIST, "list", NULL, NULL,
 	    "print the name, the value and the effect of each fault", 0, NULL },
 	{ 'a', "address", "ADDRESS", NULL, "HOST, HOST:PORT, [V6]:PORT, "
