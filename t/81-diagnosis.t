@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 
 use CheckRun;
 use EchoTest;
+use File::Temp ();
 use IO::Socket::INET ();
 use Test::More;
 use WrongServers;
@@ -70,37 +71,97 @@ def echo(connection):
 serve(echo)
 END
 
-# Each case: a name, a server, arguments of check, and the results that are not
-# "ok" or "not tried" as [test, message]. A message may be a pattern. A test
-# that is missing here must pass or not have been tried.
+# What precedes each server in Perl. take() returns an empty string at the end
+# of file.
+my $perl_prelude = <<'END';
+use strict; use warnings;
+use Encode (); use IO::Select (); use IO::Socket::INET (); use Time::HiRes ();
+my ($backlog, $listener, @kept) = (128);
+sub start {
+	$listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+	    LocalPort => 0, Listen => 1) or die $@;
+	listen $listener, $backlog;
+	syswrite STDOUT, 'listening on 127.0.0.1:' . $listener->sockport . "\n";
+}
+sub take { sysread $_[0], my $data, $_[1]; return $data // '' }
+sub serve {
+	my ($function) = @_;
+	start();
+	while (my $c = $listener->accept) {
+		$function->($c);
+		close $c;
+	}
+	die 'accept';
+}
+END
+
+# The same loop in Perl, and the server that collects.
+sub perl_loop {
+	my (%part) = (size => 16, before => '', after => '',
+	    end => 'length $data < 16', @_);
+	return <<END;
+serve(sub {
+	my (\$c) = \@_;
+	while (1) {
+		my \$data = take(\$c, $part{size});
+		$part{before};
+		syswrite \$c, \$data;
+		$part{after};
+		last if $part{end};
+	}
+});
+END
+}
+
+my $decode = 'Encode::decode("UTF-8", my $copy = $data, Encode::FB_CROAK())';
+
+my $perl_gather = <<'END';
+serve(sub {
+	my ($c) = @_;
+	my ($all, $data) = ('');
+	do { $all .= $data = take($c, 16) } while length $data == 16;
+	syswrite $c, $all;
+});
+END
+
+# Each case: a name, a server in Python, the same in Perl, arguments of check,
+# and the results that are not "ok" or "not tried" as [test, message]. A message
+# may be a pattern. A test that is missing here must pass or not have been tried.
 my @rfc862 = ('--profile=rfc862');
 my @cases = (
 	[ 'decodes each chunk, and ends at a short one',
 	    loop(before => 'print(data.decode("utf8"), file=sys.stderr)'),
+	    perl_loop(before => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection without an answer" .
 	    "$DEAD: $DECODES" ] ],
 	[ 'the same, only one test', loop(before => 'data.decode("utf8")'),
+	    perl_loop(before => $decode),
 	    [ '--only=every-byte' ], [ 'every-byte', "reset the connection " .
 	    "after 128 of 256 bytes$DEAD: decodes the bytes as text, and " .
 	    'fails at a byte above 127' ] ],
 	[ 'decodes what it has sent', loop(after => 'data.decode("utf8")'),
+	    perl_loop(after => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection after 16 of 19 " .
 	    "bytes$DEAD: decodes each recv of 16 bytes as UTF-8, and fails " .
 	    'at a part of a character' ] ],
 	[ 'decodes 1024 bytes', loop(size => 1024, end => 'not data',
 	    before => 'print(data.decode("utf8"), file=sys.stderr)'),
+	    perl_loop(size => 1024, end => '$data eq ""', before => $decode),
 	    \@rfc862, [ 'every-byte', "closed without an answer$DEAD: decodes " .
 	    'the bytes of each recv as UTF-8, and fails at a byte that is ' .
 	    'not UTF-8' ] ],
 	[ 'decodes ASCII', loop(end => 'not data',
-	    before => 'data.decode("ascii")'), \@rfc862,
+	    before => 'data.decode("ascii")'), perl_loop(end => '$data eq ""',
+	    before => 'die if $data =~ /[\x80-\xff]/'), \@rfc862,
 	    [ 'utf8', qr/^reset the connection without an answer$DEAD: decodes the bytes as (?:text|ASCII), and fails at a byte above 127$/ ] ],
 	[ 'counts characters', loop(
 	    before => 'text = data.decode("utf8", "replace")',
-	    end => 'len(text) < 16'), [ '--profile=homework' ],
+	    end => 'len(text) < 16'), perl_loop(
+	    end => 'length Encode::decode("UTF-8", my $copy = $data) < 16'),
+	    [ '--profile=homework' ],
 	    [ 'utf8', qr/^reset the connection after 16 of 28 bytes: counts characters instead of bytes, and takes fewer than / ],
 	    [ 'utf8-split', qr/: counts characters instead of bytes, / ] ],
-	[ 'always gives the same answer', <<'END', [ '--only=bytes-1,text,line' ],
+	[ 'always gives the same answer', <<'END', <<'PERL', [ '--only=bytes-1,text,line' ],
 def answer(connection):
     data = connection.recv(1024)
     connection.sendall(b"message received")
@@ -108,18 +169,25 @@ def answer(connection):
         data = connection.recv(1024)
 serve(answer)
 END
+serve(sub {
+	my ($c) = @_;
+	my $data = take($c, 1024);
+	syswrite $c, 'message received';
+	$data = take($c, 1024) while $data ne '';
+});
+PERL
 	    map [ $_, 'the same 16 bytes came back for two messages: the ' .
 	    'answer does not depend on the message' ], qw(bytes-1 text line) ],
-	[ 'collects until a short read', $gather,
+	[ 'collects until a short read', $gather, $perl_gather,
 	    [ '--profile=homework' ],
 	    map [ $_, 'answered only after a newline: waits for a recv of ' .
 	    'fewer than 16 bytes before it answers' ], qw(bytes-16 bytes-32) ],
-	[ 'ends at a short read', loop(), [ '--only=bytes-32,messages,' .
+	[ 'ends at a short read', loop(), perl_loop(), [ '--only=bytes-32,messages,' .
 	    'two-bursts,bytes-1M' ],
 	    [ 'bytes-1M', "ended the connection after 1 of 1048576 bytes: $CHUNK_16" ],
 	    map [ $_, qr/^ended the connection after 70 of \d+ bytes: $CHUNK_16$/ ],
 	    qw(messages two-bursts) ],
-	[ 'ends at a short read, and leaves the connection open', <<'END',
+	[ 'ends at a short read, and leaves the connection open', <<'END', <<'PERL',
 kept = []
 def echo(connection):
     while True:
@@ -130,29 +198,48 @@ def echo(connection):
     kept.append(connection.dup())
 serve(echo)
 END
+serve(sub {
+	my ($c) = @_;
+	my $data;
+	do { syswrite $c, $data = take($c, 16) } while length $data == 16;
+	open my $kept, '+<&', $c or die;
+	push @kept, $kept;
+});
+PERL
 	    [ '--only=bytes-17,two-bursts' ], [ 'two-bursts', "did not answer " .
 	    "any more after a pause: takes a short recv for the end of the " .
 	    'message, and leaves the connection open' ] ],
 	[ 'does not notice the end of the client', loop(end => 'False'),
+	    perl_loop(end => '0'),
 	    \@rfc862, [ 'bytes-1', qr/^the echo was correct, but the server did not close .* and then served no other client: it does not notice that a client has closed$/ ] ],
-	[ 'has no loop', <<'END', \@rfc862,
+	[ 'has no loop', <<'END', <<'PERL', \@rfc862,
 listen()
 connection, _ = listener.accept()
 while data := connection.recv(1024):
     connection.sendall(data)
 END
+start();
+my $c = $listener->accept;
+while ((my $data = take($c, 1024)) ne '') { syswrite $c, $data }
+PERL
 	    [ 'bytes-1', 'the echo was correct, but the server has accepted ' .
 	    'no connection since: it serves one client only' ] ],
-	[ 'closes the listener with the client', <<'END', \@rfc862,
+	[ 'closes the listener with the client', <<'END', <<'PERL', \@rfc862,
 def echo(connection):
     while data := connection.recv(1024):
         connection.sendall(data)
     listener.close()
 serve(echo)
 END
+serve(sub {
+	my ($c) = @_;
+	while ((my $data = take($c, 1024)) ne '') { syswrite $c, $data }
+	close $listener;
+});
+PERL
 	    [ 'bytes-1', 'the echo was correct, but the server has accepted ' .
 	    'no connection since: it serves one client only' ] ],
-	[ 'ends at an empty connection', <<'END', \@rfc862,
+	[ 'ends at an empty connection', <<'END', <<'PERL', \@rfc862,
 def echo(connection):
     data = connection.recv(1024)
     assert data
@@ -161,9 +248,16 @@ def echo(connection):
         data = connection.recv(1024)
 serve(echo)
 END
+serve(sub {
+	my ($c) = @_;
+	my $data = take($c, 1024);
+	die if $data eq '';
+	while ($data ne '') { syswrite $c, $data; $data = take($c, 1024) }
+});
+PERL
 	    [ 'no-banner', 'the server has accepted no connection since the ' .
 	    'client closed without a message' ] ],
-	[ 'reads lines, and never closes', <<'END', [ '--only=line,text,empty' ],
+	[ 'reads lines, and never closes', <<'END', <<'PERL', [ '--only=line,text,empty' ],
 kept = []
 def echo(connection):
     kept.append(connection.dup())
@@ -171,12 +265,19 @@ def echo(connection):
         connection.sendall(line)
 serve(echo)
 END
+serve(sub {
+	my ($c) = @_;
+	open my $kept, '+<&', $c or die;
+	push @kept, $kept;
+	while (my $line = <$c>) { syswrite $c, $line }
+});
+PERL
 	    [ 'text', 'answered only after a newline: answers only complete ' .
 	    'lines' ],
 	    [ 'empty', "did not close after the client's end of file" ] ],
 	# The server has not yet come to the empty connection, and to the one
 	# after it.
-	[ 'is busy with an earlier client', <<'END', [ '-t300ms', '--only=bytes-1,two-bursts,empty' ],
+	[ 'is busy with an earlier client', <<'END', <<'PERL', [ '-t300ms', '--only=bytes-1,two-bursts,empty' ],
 def echo(connection):
     size = 0
     while data := connection.recv(65536):
@@ -187,9 +288,18 @@ def echo(connection):
         connection.sendall(data)
 serve(echo)
 END
+serve(sub {
+	my ($c) = @_;
+	my $size = 0;
+	while ((my $data = take($c, 65536)) ne '') {
+		return sleep 4 if ($size += length $data) > 70;
+		syswrite $c, $data;
+	}
+});
+PERL
 	    [ 'two-bursts', 'did not answer any more after a pause' ],
 	    [ 'empty', "did not close after the client's end of file" ] ],
-	[ 'waits for a marker', <<'END', [ '--only=bytes-1,text' ],
+	[ 'waits for a marker', <<'END', <<'PERL', [ '--only=bytes-1,text' ],
 def echo(connection):
     all = b""
     while not all.endswith(b"END"):
@@ -200,9 +310,20 @@ def echo(connection):
     connection.sendall(all)
 serve(echo)
 END
+serve(sub {
+	my ($c) = @_;
+	my ($all, $data) = ('');
+	while ($all !~ /END\z/) {
+		$data = take($c, 1024);
+		return if $data eq '';
+		$all .= $data;
+	}
+	syswrite $c, $all;
+});
+PERL
 	    [ 'bytes-1', 'did not answer, not even after a newline, CR LF, a ' .
 	    'NUL byte and end of file' ] ],
-	[ 'has a short queue, and is slow', <<'END', [ '--only=50-at-once' ],
+	[ 'has a short queue, and is slow', <<'END', <<'PERL', [ '--only=50-at-once' ],
 backlog = 0
 def echo(connection):
     while data := connection.recv(65536):
@@ -210,9 +331,18 @@ def echo(connection):
         connection.sendall(data)
 serve(echo)
 END
+$backlog = 0;
+serve(sub {
+	my ($c) = @_;
+	while ((my $data = take($c, 65536)) ne '') {
+		Time::HiRes::sleep(0.2);
+		syswrite $c, $data;
+	}
+});
+PERL
 	    [ '50-at-once', 'cannot connect: timed out: the queue of ' .
 	    'connections (backlog) stayed full' ] ],
-	[ 'is correct, behind a proxy that closes at the FIN', <<'END',
+	[ 'is correct, behind a proxy that closes at the FIN', <<'END', <<'PERL',
 target = socket.create_server(("127.0.0.1", 0))
 if not os.fork():
     while True:
@@ -231,12 +361,38 @@ def proxy(client):
             (server if ready is client else client).sendall(data)
 serve(proxy)
 END
+my $target = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0,
+    Listen => 128) or die $@;
+my $port = $target->sockport;
+if (!fork) {
+	while (my $c = $target->accept) {
+		while ((my $data = take($c, 65536)) ne '') {
+			Time::HiRes::sleep(0.02);
+			syswrite $c, $data;
+		}
+	}
+}
+serve(sub {
+	my ($client) = @_;
+	my $server = IO::Socket::INET->new("127.0.0.1:$port") or die $@;
+	my $both = IO::Select->new($client, $server);
+	while (1) {
+		for my $ready ($both->can_read) {
+			my $data = take($ready, 65536);
+			return if $data eq '';
+			syswrite $ready == $client ? $server : $client, $data;
+		}
+	}
+});
+PERL
 	    [ '--only=bytes-4096,fin,empty' ], [ 'fin', 'closed without an ' .
 	    'answer: the server, or a proxy in between, drops pending ' .
 	    "output at the client's end of file" ] ],
 	[ 'one message when nothing waits', loop(
 	    end => 'not select.select([connection], [], [], 0)[0]',
 	    before => 'if not data: return'),
+	    perl_loop(end => '!IO::Select->new($c)->can_read(0)',
+	    before => 'return if $data eq ""'),
 	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^ended the connection after 70 of 140 bytes(?:: takes the time when no byte is waiting for the end of the message|: one message per connection)?$/ ] ]
 );
 
@@ -251,68 +407,197 @@ sub messages {
 	return \%message;
 }
 
-my $python = system('python3 -c "" 2>/dev/null') == 0;
-for my $case (@cases) {
-	my ($name, $source, $args, @expected) = @$case;
-	SKIP: {
-		skip 'no python3', 1 unless $python;
-		my $server = start_command({ name => $name }, 'python3', '-c',
-		    "$prelude$source");
-		my $run = check($server, '-t2s', @$args);
-		my $got = messages($run);
-		my %expected = map { @$_ } @expected;
-		subtest "server that $name" => sub {
-			for my $test (sort keys %expected) {
-				my $message = $expected{$test};
-				ref $message ?
-				    like $got->{$test}, $message, $test :
-				    is $got->{$test}, $message, $test;
-			}
-			my @other = grep { !exists $expected{$_} } sort keys %$got;
-			is "@other", '', 'nothing else is said' or
-			    diag map { "$_: $got->{$_}\n" } @other;
-		} or diag show($run->{out}, 6000);
-	}
+# Whether a program is installed.
+sub has { system("command -v $_[0] >/dev/null 2>&1") == 0 }
+my $has_python = system('python3 -c "" 2>/dev/null') == 0;
+
+# Asserts what check says about a wrong server.
+sub report_wrong {
+	my ($case, $run) = @{ $_[0] }{qw(case run)};
+	my ($expected, $got) = ($case->{expected}, messages($run));
+	subtest $case->{name} => sub {
+		for my $test (sort keys %$expected) {
+			my $message = $expected->{$test};
+			ref $message ? like $got->{$test}, $message, $test :
+			    is $got->{$test}, $message, $test;
+		}
+		my @other = grep { !exists $expected->{$_} } sort keys %$got;
+		is "@other", '', 'nothing else is said' or
+		    diag map { "$_: $got->{$_}\n" } @other;
+	} or diag show($run->{out}, 6000);
 }
 
-# Correct servers, each as a command in which PORT is replaced.
-my @right = (
-	[ 'socat', 'TCP-LISTEN:PORT,bind=127.0.0.1,fork,reuseaddr,backlog=128',
-	    'EXEC:cat' ],
-	[ 'tcpserver', '-RHl0', '127.0.0.1', 'PORT', 'cat' ],
-	[ 'node', '-e', 'require("net").createServer({ allowHalfOpen: true }, ' .
-	    'c => { c.on("error", () => {}); c.pipe(c); })' .
-	    '.listen(PORT, "127.0.0.1")' ],
-	[ 'python3', '-c', 'import socketserver as s
-class Echo(s.BaseRequestHandler):
-    def handle(self):
-        while data := self.request.recv(16):
-            self.request.sendall(data)
-s.TCPServer.allow_reuse_address = True
-s.TCPServer.request_queue_size = 128
-s.TCPServer(("127.0.0.1", PORT), Echo).serve_forever()' ]
-);
-for my $command (@right) {
-	my ($program, @args) = @$command;
-	SKIP: {
-		skip "no $program", 1
-		    if system("command -v $program >/dev/null 2>&1") != 0;
-		# Freed here: these programs cannot choose a port.
-		my ($port) = (closed_port())[1] =~ /(\d+)$/;
-		s/PORT/$port/ for @args;
-		my $server = start_command({ name => $program }, 'sh', '-c',
-		    'echo "listening on 127.0.0.1:$1"; shift; exec "$@"', 'sh',
-		    $port, $program, @args);
-		wait_until(sub { IO::Socket::INET->new("127.0.0.1:$port") });
-		my $run = check($server, '-t10s');
-		is_deeply messages($run), {}, "$program is correct" or
-		    diag $run->{out};
+# Asserts that check accuses a correct server of nothing.
+sub report_right {
+	my ($case, $run) = @{ $_[0] }{qw(case run)};
+	is_deeply messages($run), {}, $case->{name} or diag $run->{out};
+}
+
+my @wrong;
+for (@cases) {
+	my ($name, $python, $perl, $args, @expected) = @$_;
+	my %command = (Perl => [ $^X, '-e', "$perl_prelude$perl" ],
+	    $has_python ? (Python => [ 'python3', '-c', "$prelude$python" ]) :
+	    ());
+	for my $language (sort keys %command) {
+		my $title = "server in $language that $name";
+		push @wrong, { name => $title, args => [ '-t2s', @$args ],
+		    start => sub { start_command({ name => $title },
+		    @{ $command{$language} }) },
+		    expected => { map { @$_ } @expected } };
 	}
 }
-for my $case ([ 'plain' ], [ 'byte-by-byte' ], [ 'starts-slowly', 0.2 ],
-    [ 'one-at-a-time' ]) {
-	my $run = check(start_wrong(@$case), '-t10s');
-	is_deeply messages($run), {}, "@$case is correct" or diag $run->{out};
+run_at_once(\&report_wrong, @wrong);
+
+# What correct servers are made of.
+my $tmp = File::Temp->newdir;
+sub write_file {
+	my ($name, $text) = @_;
+	open my $file, '>', "$tmp/$name" or die "$name: $!";
+	print $file $text;
+	close $file or die "$name: $!";
+	return "$tmp/$name";
 }
+
+# Builds a server, and returns its path, or undef.
+sub build {
+	my ($name, $text, @command) = @_;
+	my $source = write_file($name, $text);
+	return system("@command $tmp/$name.out $source >$tmp/log 2>&1") == 0 ?
+	    "$tmp/$name.out" : undef;
+}
+
+# Starts a server that cannot choose a free port: in its command and its
+# configuration, PORT is replaced.
+sub start_at_port {
+	my ($name, $configuration, @command) = @_;
+	my ($port) = (closed_port())[1] =~ /(\d+)$/;	# freed here
+	s/PORT/$port/ for $configuration, @command;
+	write_file("$name.conf", $configuration);
+	my $server = start_command({ name => $name }, 'sh', '-c',
+	    'echo "listening on 127.0.0.1:$1"; shift; exec "$@"', 'sh', $port,
+	    @command);
+	wait_until(sub { IO::Socket::INET->new("127.0.0.1:$port") });
+	return $server;
+}
+
+my $in_c = <<'END';
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int
+main(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(a);
+	int s = socket(AF_INET, SOCK_STREAM, 0), c;
+	char data[16];
+	ssize_t n;
+
+	if (bind(s, (void *)&a, size) < 0 || listen(s, 128) < 0 ||
+	    getsockname(s, (void *)&a, &size) < 0)
+		return 1;
+	printf("listening on 127.0.0.1:%d\n", ntohs(a.sin_port));
+	fflush(stdout);
+	while ((c = accept(s, NULL, NULL)) >= 0) {
+		while ((n = recv(c, data, sizeof(data), 0)) > 0)
+			send(c, data, (size_t)n, MSG_NOSIGNAL);
+		close(c);
+	}
+	return 1;
+}
+END
+my $in_go = <<'END';
+package main
+
+import ("fmt"; "io"; "net")
+
+func main() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("listening on", l.Addr())
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() { io.Copy(c, c); c.Close() }()
+	}
+}
+END
+my $xinetd = <<"END";
+service echo
+{
+	type = UNLISTED
+	socket_type = stream
+	protocol = tcp
+	bind = 127.0.0.1
+	port = PORT
+	wait = no
+	user = @{[ scalar getpwuid $> ]}
+	server = /bin/cat
+	instances = UNLIMITED
+	per_source = UNLIMITED
+	cps = 10000 1
+}
+END
+
+# Returns a function that starts a command, or the reason for a SKIP.
+sub if_built {
+	my ($program, @how) = @_;
+	return "no $program" unless has($program);
+	my $path = build(@how) // return "$program cannot build here";
+	return sub { start_command({ name => $program }, $path) };
+}
+
+sub if_installed {
+	my ($program, $configuration, @args) = @_;
+	return "no $program" unless has($program);
+	return sub { start_at_port($program, $configuration, $program, @args) };
+}
+
+# Correct servers: a name, and a function that starts it or the reason for a
+# SKIP.
+my @right = (
+	map({ my $case = $_; [ "server that @$_", sub { start_wrong(@$case) } ] }
+	    # One process for each client, and one client at a time.
+	    [ 'plain' ], [ 'one-at-a-time' ], [ 'starts-slowly', 0.01 ],
+	    [ 'byte-by-byte' ]),
+	[ 'slow server in Perl', sub { start_command({ name => 'slow' }, $^X,
+	    '-e', $perl_prelude . perl_loop(size => 65536,
+	    before => 'return if $data eq ""; Time::HiRes::sleep(0.005)',
+	    end => '0')) } ],
+	[ 'server in C', if_built('cc', 'echo.c', $in_c, 'cc -o') ],
+	[ 'server in Go', if_built('go', 'echo.go', $in_go, 'go build -o') ],
+	[ 'socat', if_installed('socat', '', 'TCP-LISTEN:PORT,bind=127.0.0.1,' .
+	    'fork,reuseaddr,backlog=128', 'EXEC:cat') ],
+	[ 'tcpserver', if_installed('tcpserver', '', '-RHl0', '127.0.0.1',
+	    'PORT', 'cat') ],
+	[ 'xinetd', if_installed('xinetd', $xinetd, '-dontfork', '-pidfile',
+	    "$tmp/xinetd.pid", '-f', "$tmp/xinetd.conf") ],
+	[ 'node', if_installed('node', '', '-e', 'require("net").createServer(' .
+	    '{ allowHalfOpen: true }, c => { c.on("error", () => {}); ' .
+	    'c.pipe(c); }).listen(PORT, "127.0.0.1")') ],
+	[ 'server in Python', !$has_python ? 'no python3' : sub {
+		start_command({ name => 'Python' }, 'python3', '-c', $prelude .
+		    loop(end => 'not data'));
+	} ]
+);
+my @can_start = grep { ref $_->[1] } @right;
+for (grep { !ref $_->[1] } @right) {
+	my ($name, $reason) = @$_;
+	SKIP: { skip "$name: $reason", 1 }
+}
+# Single bytes take long for long messages.
+my $long = '--skip=bytes-65536,bytes-1M,fin-1M,fin-100';
+run_at_once(\&report_right, map {
+	{ name => "$_->[0] is correct", start => $_->[1],
+	    args => [ '-t10s', $_->[0] =~ /byte-by-byte/ ? $long : () ] };
+} @can_start);
 
 done_testing;

@@ -50,14 +50,13 @@ candidates_is_correct(const struct observation *o)
 static bool
 has_bytes(const struct observation *o, const struct prediction *p)
 {
-	unsigned char bytes[MODEL_MESSAGE];
 	size_t same = (size_t)(o->differs ? o->differs_at : o->received);
 
 	if (o->received != p->size || same > MODEL_MESSAGE ||
 	    p->size - same > o->wrong_size)
 		return false;
-	talk_message_bytes(&o->plan.message, 0, bytes, same);
-	return memcmp(p->bytes, bytes, same) == 0 &&
+	return memcmp(p->bytes, model_message_bytes(&o->plan.message),
+	    same) == 0 &&
 	    memcmp(p->bytes + same, o->wrong, p->size - same) == 0;
 }
 

@@ -183,6 +183,14 @@ was_or_were(uint64_t n)
 	return n == 1 ? " was" : "s were";
 }
 
+/* How many of the inserted bytes are the same as those before them. */
+static size_t
+count_doubled(const struct context *c, const struct talk *t, size_t inserted)
+{
+	return inserted <= c->at && memcmp(t->wrong, c->bytes + c->at -
+	    inserted, inserted) == 0 ? inserted : 0;
+}
+
 /* Bytes were swapped, doubled, inserted, lost or reversed. */
 static bool
 describe_move(char *out, const struct context *c, const struct talk *t)
@@ -190,11 +198,14 @@ describe_move(char *out, const struct context *c, const struct talk *t)
 	size_t inserted = count_inserted(c, t);
 	size_t repeated = count_repeated(c, t);
 	size_t reversed = count_reversed(c, t);
+	size_t doubled = count_doubled(c, t, inserted);
 	uint64_t lost = count_lost(c, t), at = t->differs_at;
 
 	if (search_size(c, t) < SEARCHED)
 		return false;
-	if (inserted > 0 && lost > 0)
+	if (doubled > 0)
+		repeated = doubled;
+	if (inserted > 0 && lost > 0 && doubled == 0)
 		snprintf(out, DIFFERENCE_SIZE, "blocks of %zu and %" PRIu64
 		    " bytes were swapped at offset %" PRIu64, inserted, lost,
 		    at);

@@ -22,9 +22,10 @@ static bool
 is_text(enum model_text text, const unsigned char *bytes, size_t n)
 {
 	for (size_t i = 0; i < n && text != MODEL_BYTES;) {
-		size_t size = text == MODEL_UTF8 ?
-		    text_utf8_size(bytes + i, n - i) : bytes[i] < 0x80;
+		size_t size = bytes[i] < 0x80;
 
+		if (size == 0 && text == MODEL_UTF8)
+			size = text_utf8_size(bytes + i, n - i);
 		if (size == 0)
 			return false;
 		i += size;
@@ -231,12 +232,39 @@ determined_size(const struct model *m, const struct plan *plan, size_t whole)
 	return plan->flags & AWAIT_FIRST ? 1 : 0;
 }
 
+static bool
+is_same_message(const struct message *a, const struct message *b)
+{
+	return a->content == b->content && a->size == b->size &&
+	    a->seed == b->seed && a->text == b->text;
+}
+
+/*
+ * Thousands of models predict the same few conversations, so the bytes of
+ * their messages are kept.
+ */
+const unsigned char *
+model_message_bytes(const struct message *m)
+{
+	static struct kept_message {
+		struct message message;
+		unsigned char bytes[MODEL_MESSAGE];
+	} kept_messages[64];
+	struct kept_message *k = &kept_messages[(m->seed + m->seed / 1000 +
+	    m->size) % (sizeof(kept_messages) / sizeof(*kept_messages))];
+
+	if (!is_same_message(m, &k->message))
+		talk_message_bytes(m, 0, k->bytes, sizeof(k->bytes));
+	k->message = *m;
+	return k->bytes;
+}
+
 void
 model_predict(struct prediction *out, const struct model *m,
     const struct plan *plan, size_t whole)
 {
 	static struct simulation s;
-	unsigned char bytes[MODEL_MESSAGE];
+	const unsigned char *bytes = model_message_bytes(&plan->message);
 	size_t size = determined_size(m, plan, whole);
 
 	out->kind = MODEL_UNKNOWN;
@@ -247,7 +275,6 @@ model_predict(struct prediction *out, const struct model *m,
 	s.out = out;
 	s.kept_size = 0;
 	s.ended = false;
-	talk_message_bytes(&plan->message, 0, bytes, size);
 	if (echoes_any_division(m, &plan->message) ||
 	    (simulate(&s, plan, bytes, size) == plan->message.size &&
 	    out->size == plan->message.size &&

@@ -65,6 +65,12 @@ struct prediction {
 };
 
 /*
+ * Returns the first bytes of a message, at most MODEL_MESSAGE. They are valid
+ * until the next call.
+ */
+const unsigned char *model_message_bytes(const struct message *);
+
+/*
  * Predicts a conversation with the given plan. A message of more than whole
  * bytes may be divided anywhere on its way.
  */

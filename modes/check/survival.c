@@ -1,16 +1,12 @@
 /*
- * A server that is about to end may accept one more connection, into the queue
- * of its listener, and reset it. A connection is therefore watched for a while
- * before the server is taken to be alive.
+ * A server that is about to end, however slowly, may accept one more connection
+ * into the queue of its listener, and reset it. Only an answer, or the end of a
+ * conversation in good order, shows that it has survived.
  */
 #include "survival.h"
 
 #include <sys/socket.h>
 
-#include <errno.h>
-#include <unistd.h>
-
-#include "modes/lib/dial.h"
 #include "modes/lib/net.h"
 #include "start.h"
 
@@ -20,47 +16,93 @@ static const int64_t DEATH_WAIT = 100 * NET_MS;
 /* The pause between two attempts to connect to a server that may have ended. */
 static const int64_t DEATH_POLL = 10 * NET_MS;
 
-bool
-survival_accepts(struct target *target)
+/* Holds another conversation. Returns false if it could not be opened. */
+static bool
+hold_reference_talk(struct talk *t, const struct plan *plan,
+    struct target *target)
 {
-	int64_t until = net_now() + DEATH_WAIT, left;
-	bool is_refused = false;
+	if (talk_open(t, plan, target) < 0)
+		return false;
+	talk_run(t, 1);
+	talk_close(t);
+	return true;
+}
 
-	if (target->is_started)		/* no connection is needed to know it */
-		return !start_has_ended(DEATH_WAIT);
-	while ((left = until - net_now()) > 0) {
-		struct pollfd server = { -1, POLLIN, 0 };
-		char byte;
+/* Servers that wait for a line or the end of file answer this too. */
+static const struct plan line_plan = { .message = { .content = TEXT,
+	.text = "a\n", .size = 2 }, .flags = SEND_FIN };
 
-		server.fd = dial_connect(&target->server, left);
-		is_refused = server.fd == -ECONNREFUSED;
-		if (server.fd >= 0 && (net_poll(&server, 1, left) == 0 ||
-		    recv(server.fd, &byte, 1, MSG_PEEK) > 0)) {
-			target->fd = server.fd;
-			return true;
-		}
-		if (server.fd >= 0)
-			close(server.fd);
-		net_poll(NULL, 0, DEATH_POLL);
-	}
-	return !is_refused;
+/* One attempt of survival_look(); *was_reset: another one may decide. */
+static enum survival
+look_once(struct target *target, bool *was_reset)
+{
+	struct talk t;
+
+	*was_reset = false;
+	if (!hold_reference_talk(&t, &line_plan, target))
+		return target->refuses ? SURVIVAL_ENDED : SURVIVAL_SILENT;
+	*was_reset = t.received == 0 && t.end == TALK_ERROR;
+	return t.received == 0 && t.end == TALK_TIMEOUT ? SURVIVAL_SILENT :
+	    SURVIVAL_SERVES;
+}
+
+enum survival
+survival_look(struct target *target, bool must_serve)
+{
+	int64_t until = INT64_MAX;
+	enum survival survival;
+	bool was_reset = false;
+
+	if (target->is_started && start_has_ended(DEATH_WAIT))
+		return SURVIVAL_ENDED;
+	if (target->is_started && !must_serve)
+		return SURVIVAL_SERVES;
+	do {
+		if (was_reset)
+			net_poll(NULL, 0, DEATH_POLL);
+		survival = look_once(target, &was_reset);
+		if (until == INT64_MAX)
+			until = net_now() + DEATH_WAIT;
+	} while (was_reset && net_now() < until);
+	return survival;
 }
 
 bool
-survival_serves(struct target *target)
+survival_answers_line(struct target *target)
 {
-	/* Servers that wait for a line or the end of file answer this too. */
-	struct plan plan = { .message = { .content = TEXT, .text = "a\n",
-	    .size = 2 }, .flags = SEND_FIN };
 	struct talk t;
-	bool serves;
+
+	return hold_reference_talk(&t, &line_plan, target) && t.received > 0;
+}
+
+bool
+survival_answers_letters(struct target *target)
+{
+	struct plan plan = { .message = { .content = LETTERS, .size = 1 } };
+	struct talk t;
+
+	if (hold_reference_talk(&t, &plan, target) && t.received > 0)
+		return true;
+	plan.message.size = 30;
+	return hold_reference_talk(&t, &plan, target) && t.received > 0;
+}
+
+bool
+survival_reads(struct target *target)
+{
+	static const struct plan plan = { .message = { .content = LETTERS,
+	    .size = 1024 * 1024 } };
+	const int small = 16384;	/* bytes, so that the rest must be read */
+	struct talk t;
+	bool reads;
 
 	if (talk_open(&t, &plan, target) < 0)
-		return false;
-	talk_run(&t, 1);
-	serves = t.received > 0 || t.end != TALK_TIMEOUT;
+		return true;
+	setsockopt(t.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	talk_fill_buffers(&t, NET_SECOND);
+	reads = t.sent == plan.message.size || t.write_failed;
 	talk_close(&t);
-	return serves;
+	return reads;
 }
 
 bool
@@ -79,12 +121,4 @@ survival_answers_within(struct target *target, const struct plan *plan,
 	    net_now() - started < ns;
 	talk_close(&t);
 	return is_quick;
-}
-
-bool
-survival_has_closed(int fd)
-{
-	struct pollfd server = { fd, POLLIN, 0 };
-
-	return net_poll(&server, 1, DEATH_WAIT) != 0;
 }

@@ -9,23 +9,31 @@
 
 #include "talk.h"
 
-/*
- * Whether the server still accepts connections, after 100 ms at most. The next
- * conversation uses the connection, because some servers do not bear one
- * without data.
- */
-bool survival_accepts(struct target *);
+enum survival {
+	SURVIVAL_SERVES,	/* another client got an answer, or an end */
+	SURVIVAL_SILENT,	/* it got nothing before the timeout */
+	SURVIVAL_ENDED		/* no connection is accepted any more */
+};
 
-/* Whether another client gets an answer. */
-bool survival_serves(struct target *);
+/*
+ * Finds out with another client what has become of the server. If check has
+ * started it, the client is needed only to see whether it must serve others.
+ */
+enum survival survival_look(struct target *, bool must_serve);
+
+/* Whether a line and an end of file are answered. */
+bool survival_answers_line(struct target *);
+
+/* Whether one or 30 letters are answered, without a newline or end of file. */
+bool survival_answers_letters(struct target *);
+
+/* Whether the server reads 1 MiB, or ends the connection instead. */
+bool survival_reads(struct target *);
 
 /*
  * Whether a client that is alone gets its echo within ns, so that another
  * client must have been the reason if one did not get it.
  */
 bool survival_answers_within(struct target *, const struct plan *, int64_t ns);
-
-/* Whether the server sends or ends something within 100 ms. */
-bool survival_has_closed(int fd);
 
 #endif

@@ -132,57 +132,52 @@ plan_for_connection(const struct test_run *run, uint32_t n)
 }
 
 /*
- * Decides whether later tests have to wait for this server. It is given up if
- * it has not answered its first test, or two tests in a row.
+ * Decides whether later tests have to wait for this server. It is given up only
+ * if it does not answer other messages either: what a test shows must not
+ * depend on the tests before it.
  */
 static void
 update_answer_state(struct test_run *run, const struct talk *t)
 {
-	const char *name = run->test->name;
-
-	if (t->received > 0 || t->probe == PROBE_LOST) {
-		run->has_answered = true;
-		run->unanswered = 0;
-	}
-	if (t->received > 0 || t->end != TALK_TIMEOUT || t->sent == 0)
+	if (t->received > 0 || t->end != TALK_TIMEOUT || t->sent == 0 ||
+	    t->probe == PROBE_LOST)
 		return;
-	if (t->probe != PROBE_NOTHING && t->probe != PROBE_LOST &&
-	    !run->has_answered && run->needs_since == NULL) {
-		run->needs_since = name;
+	if (t->probe != PROBE_NOTHING && (run->answers_letters ||
+	    run->needs_since != NULL))
+		return;
+	run->answers_letters = survival_answers_letters(&run->target);
+	if (run->answers_letters)
+		return;
+	if (t->probe != PROBE_NOTHING) {
+		run->needs_since = run->test->name;
 		run->needs = t->probe;
+	} else if (!survival_answers_line(&run->target)) {
+		run->no_answer_since = run->test->name;
+		run->target.eof_left = 0;
+		run->reads_nothing = !survival_reads(&run->target);
 	}
-	if (t->probe != PROBE_NOTHING)
-		return;
-	if (run->unanswered++ == 0 && run->has_answered)
-		return;
-	run->no_answer_since = name;
-	run->target.eof_left = 0;
 }
 
 /*
- * Opens a connection. Where the server may have ended with the client before,
- * or the message may end it, the connection is watched first, so that one test
- * is not charged with what another one did.
+ * Opens a connection. Where the message may end the server, another client
+ * looks first at what has become of it, so that one test is not charged with
+ * what another one did.
  */
 static int
 open_watched(struct test_run *run, struct talk *t, const struct plan *plan)
 {
 	bool may_end = plan->message.content == EVERY_BYTE ||
 	    strncmp(run->test->name, "utf8", 4) == 0;
-	bool is_new = run->target.fd < 0 || run->target.opened == 0;
-	int error = talk_open(t, plan, &run->target);
 
-	if (error < 0)
-		return error;
-	if (may_end && is_new && survival_has_closed(t->fd))
-		talk_receive(t, NET_MS);
-	return 0;
+	if (may_end && run->target.fd < 0 && run->target.opened > 0)
+		survival_look(&run->target, false);
+	return talk_open(t, plan, &run->target);
 }
 
 /*
  * Looks at what a conversation has done to the server: whether it has ended,
- * and whether it still serves other clients. It looks only for a reason, because
- * either needs one more connection.
+ * and whether it still serves other clients. It looks only for a reason,
+ * because either needs one more connection.
  */
 static void
 look_at_server(struct test_run *run, struct talk *t)
@@ -196,18 +191,18 @@ look_at_server(struct test_run *run, struct talk *t)
 	    t->received >= t->plan.message.size &&
 	    run->target.answer_left > run->target.timeout / 2 &&
 	    (t->end == TALK_OPEN || t->end == TALK_TIMEOUT);
+	enum survival survival = SURVIVAL_SERVES;
 
 	talk_hang_up(t);
-	run->is_dead = false;
-	run->serves_next = true;
-	if (is_first || t->plan.message.size == 0 || t->end == TALK_ERROR ||
-	    (t->end == TALK_EOF && !correct) ||
+	if (is_open || is_first || t->plan.message.size == 0 ||
+	    t->end == TALK_ERROR || (t->end == TALK_EOF && !correct) ||
 	    (t->ended_first && !run->ends_first))
-		run->is_dead = !survival_accepts(&run->target);
+		survival = survival_look(&run->target, is_open);
+	run->is_dead = survival == SURVIVAL_ENDED;
+	run->serves_next = !is_open || survival != SURVIVAL_SILENT;
+	run->is_first = is_first;
 	if (is_first)
 		run->ends_first = t->ended_first && !run->is_dead;
-	if (!run->is_dead && is_open)
-		run->serves_next = survival_serves(&run->target);
 }
 
 /*
@@ -226,8 +221,8 @@ hold_talk(struct test_run *run, struct talk *t, const struct plan *plan)
 		talk_probe(t);
 	else
 		talk_finish(t);
-	update_answer_state(run, t);
 	look_at_server(run, t);
+	update_answer_state(run, t);
 	candidates_record(&run->history, t, run->is_dead);
 	return 0;
 }
@@ -242,7 +237,7 @@ report_unserved_next(struct test_run *run, const struct talk *t)
 	run->stuck_since = run->test->name;
 	if (run->is_dead)
 		return set_message(run, FAIL, "%sthe server has accepted no "
-		    "connection since%s", echoed, run->target.opened == 1 ?
+		    "connection since%s", echoed, run->is_first ?
 		    ": it serves one client only" : "");
 	return set_message(run, FAIL, "the echo was correct, but the server "
 	    "did not close at the client's end of file and then served no "
@@ -262,7 +257,9 @@ test_once(struct test_run *run)
 	if (!run->serves_next || (run->is_dead && talk_is_correct(&t)))
 		outcome = report_unserved_next(run, &t);
 	else if (!talk_is_correct(&t))
-		outcome = report_diagnosis(run, &t, "");
+		outcome = report_diagnosis(run, &t, run->reads_nothing &&
+		    run->no_answer_since == run->test->name ?
+		    ", and did not read 1 MiB either" : "");
 	talk_close(&t);
 	return outcome;
 }
@@ -320,7 +317,7 @@ test_no_banner(struct test_run *run)
 	if (t.differs)
 		outcome = report_fault(run, &t, "");
 	talk_hang_up(&t);
-	run->is_dead = !survival_accepts(&run->target);
+	run->is_dead = survival_look(&run->target, false) == SURVIVAL_ENDED;
 	if (outcome == PASS && run->is_dead)
 		outcome = set_message(run, FAIL, "the server has accepted no "
 		    "connection since the client closed without a message");

@@ -29,11 +29,12 @@ struct test_run {
 	struct history history;
 	int opened_before;		/* connections, before the test */
 	bool ends_first;		/* the server ends connections first */
-	bool is_dead;			/* after the last conversation */
+	bool is_first;			/* the last conversation was the first */
+	bool is_dead;			/* after it */
 	bool serves_next;		/* the same: another client is served */
 	const char *accepted_in;	/* name of the last test that connected */
-	bool has_answered;		/* the server has, at least once */
-	int unanswered;			/* tests since the last answer */
+	bool answers_letters;		/* it has, without a newline or FIN */
+	bool reads_nothing;		/* nor does it answer anything */
 	const char *no_answer_since;	/* name of a test, or NULL */
 	const char *stuck_since;	/* the same: no other client is served */
 	const char *needs_since;	/* the same: answers only after needs */

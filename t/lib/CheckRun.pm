@@ -13,7 +13,7 @@ use Storable qw(nfreeze thaw);
 use TAP::Parser;
 use Test::More;
 
-our @EXPORT = qw(check is_result parse_tap run_cases);
+our @EXPORT = qw(check is_result parse_tap run_at_once run_cases);
 
 my $AT_ONCE = 8;		# servers that are tested at the same time
 my $TRIES = 3;			# how often a case is run at most
@@ -142,9 +142,9 @@ sub _end {
 	return $begun;
 }
 
-# Runs all cases, at most $AT_ONCE at the same time, and calls a function with
-# the result of each as soon as it ends.
-sub _run_at_once {
+# Runs cases (see run_cases), at most $AT_ONCE at the same time, and calls a
+# function with each result as soon as it is there.
+sub run_at_once {
 	my ($report, @cases) = @_;
 	my ($select, %running) = IO::Select->new;
 	while (@cases || %running) {
@@ -198,7 +198,7 @@ sub run_cases {
 		subtest $case->{name} => sub { _report($ended) };
 		return 1;
 	};
-	_run_at_once(sub { $report->(@_) or push @late, $_[0] }, @_);
+	run_at_once(sub { $report->(@_) or push @late, $_[0] }, @_);
 	if (@late > $LATE_MAX) {
 		$report->($_, $TRIES) for @late;
 		return;
