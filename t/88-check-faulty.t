@@ -68,9 +68,10 @@ my %faults = (
 	    qr/has accepted no connection since: it serves one client only$/ } ]
 );
 
-my @listed = map { /^(\S+)/ } split /\n/, run_echo('faulty', '--list')->{out};
+my @listed = map { /^(\S+)\s+\S+\s+tcp/ } split /\n/,
+    run_echo('faulty', '--list')->{out};
 is "@{[ sort keys %faults ]}", "@{[ sort @listed ]}",
-    'every fault of faulty --list is here';
+    'every TCP fault of faulty --list is here';
 
 sub start_faulty {
 	my ($fault) = @_;
