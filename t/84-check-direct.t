@@ -44,7 +44,7 @@ subtest 'a wrong server in front of a correct one' => sub {
 	is join(' ', keys %$messages), 'two-bursts',
 	    'the test fails all the same';
 	like $messages->{'two-bursts'},
-	    qr/^closed after 70 of 140 bytes.*$correct/, 'message';
+	    qr/^ended the connection after 70 of 140 bytes.*$correct/, 'message';
 };
 
 subtest 'the same fault on both sides' => sub {
@@ -59,7 +59,7 @@ subtest 'another fault at the direct address' => sub {
 	my ($wrong, $other) = map { start_wrong($_) } qw(one-recv upper);
 	my $messages = messages(direct($wrong, $other, '--only=two-bursts'));
 	my $address = $other->address;
-	like $messages->{'two-bursts'}, qr/^closed .*; at \Q$address\E: ./,
+	like $messages->{'two-bursts'}, qr/^ended the connection .*; at \Q$address\E: ./,
 	    'message';
 	unlike $messages->{'two-bursts'}, qr/in between/, 'no side is blamed';
 };
