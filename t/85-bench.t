@@ -556,7 +556,7 @@ for my $fault ('crossed', 'stale') {
 # one only checks for the server, and two measure.
 subtest 'faults of one connection' => sub {
 	for (['corrupt=20000', 1, 'connection \d differs at byte \d+: .*'],
-	    ['double=20000', 1, 'connection \d returned 1 byte too many after 20001'],
+	    ['double=20000', 1, 'connection \d returned 1 byte too many .*'],
 	    ['close=20000', 6, 'connection \d closed .*'],
 	    ['reset=20000', 6, 'connection \d .*reset.*'],
 	    ['mute', 5, 'connection \d timed out.*']) {

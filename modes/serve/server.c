@@ -215,7 +215,7 @@ answer_some(struct server *s, const struct listener *l, size_t most)
 	int64_t now = s->clients.now;
 	uint64_t left = datagrams_left(s);
 	size_t n = datagram_receive(&s->datagrams, l->watch.fd, l->is_bound,
-	    left < most ? left : most, now);
+	    left < most ? (size_t)left : most, now);
 
 	if (n == 0)
 		return s->datagrams.received;

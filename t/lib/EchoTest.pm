@@ -51,6 +51,8 @@ my $tree = abs_path(dirname(__FILE__) . '/../..');
 my $dir = abs_path($ENV{ECHO_DIR} // $tree);
 
 $SIG{PIPE} = 'IGNORE';
+# A background shell may ignore these signals, and programs would inherit that.
+$SIG{$_} = 'DEFAULT' for qw(HUP INT QUIT TERM);
 # The handler exits at once because an eval or a destructor would catch a die.
 $SIG{ALRM} = sub {
 	print STDERR "the test file took more than $FILE_DEADLINE s\n",
