@@ -26,7 +26,7 @@ enum fault { CORRUPT, DROP, DOUBLE, SWAP, UPPER, DECODE, CRLF, STRIP, LINE,
 struct faults {
 	uint64_t every, seed;		/* --every, --seed */
 	bool is_udp;
-	const char *list;		/* as given */
+	char *list;			/* as given; for free(3) */
 	uint64_t number[FAULTS], high[FAULTS];	/* a random OFFSET: to high */
 	const char *text[FAULTS];
 };

@@ -158,6 +158,7 @@ faulty_run(int argc, char **argv)
 		faulty_answer_datagrams(&set, &address);
 	else
 		faulty_serve_clients(&set, &address);
+	free(set.faults.list);
 	return STATUS_OK;
 }
 
