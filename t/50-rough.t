@@ -196,6 +196,25 @@ SKIP: {
 	}
 }
 
+# A log file that must not grow (RLIMIT_FSIZE) is a full log, and SIGXFSZ does not
+# end the server.
+for my $engine (engines()) {
+	subtest "$engine: the log file has a size limit" => sub {
+		my $server = start_server({ wrap => [ 'sh', '-c',
+		    'ulimit -f 1; exec "$@"', 'sh' ] }, $engine, '--stream');
+		my $exact = 0;
+		for (1 .. 30) {
+			my $sock = dial($server);
+			$exact += exchange($sock, 'x' x 100, 100) eq 'x' x 100;
+			close $sock;
+		}
+		is $exact, 30, 'thirty clients are all served';
+		cmp_ok length $server->log, '<=', 1024, 'the log is full';
+		$server->signal('TERM');
+		is $server->wait, 0, 'exit status';
+	};
+}
+
 # A limit that is known from the start: clients beyond it wait.
 for my $engine (parallel_engines()) {
 	subtest "$engine with 16 descriptors" => sub {
