@@ -82,7 +82,7 @@ fit_unknown(const struct observation *o, const struct model *m)
 	bool timed_out = o->end == TALK_TIMEOUT;
 
 	if (o->differs)
-		return POSSIBLE;
+		return m->change != CHANGE_NONE ? POSSIBLE : CONTRADICTED;
 	if (o->plan.flags & SEND_FIN)
 		return POSSIBLE;
 	if (m->end == MODEL_ONE_READ && o->received > m->read_size)

@@ -7,6 +7,8 @@
 
 #include <sys/socket.h>
 
+#include <errno.h>
+
 #include "modes/lib/net.h"
 #include "start.h"
 
@@ -16,21 +18,29 @@ static const int64_t DEATH_WAIT = 100 * NET_MS;
 /* The pause between two attempts to connect to a server that may have ended. */
 static const int64_t DEATH_POLL = 10 * NET_MS;
 
-/* Holds another conversation. Returns false if it could not be opened. */
-static bool
-hold_reference_talk(struct talk *t, const struct plan *plan,
-    struct target *target)
+/*
+ * Another client sends a line and closes like any client when it has its echo.
+ * Only if it gets none, it sends its end of file first. Returns -errno if it
+ * cannot connect.
+ */
+static int
+hold_line_talk(struct talk *t, struct target *target)
 {
-	if (talk_open(t, plan, target) < 0)
-		return false;
-	talk_run(t, 1);
-	talk_close(t);
-	return true;
-}
+	static const struct plan plan = { .message = { .content = TEXT,
+	    .text = "a\n", .size = 2 } };
+	int error = talk_open(t, &plan, target);
 
-/* Servers that wait for a line or the end of file answer this too. */
-static const struct plan line_plan = { .message = { .content = TEXT,
-	.text = "a\n", .size = 2 }, .flags = SEND_FIN };
+	if (error < 0)
+		return error;
+	t->max_wait = talk_short_timeout(target);
+	talk_run(t, 1);
+	if (t->end == TALK_TIMEOUT && t->received == 0)
+		talk_await_end(t);
+	else
+		talk_finish(t);
+	talk_close(t);
+	return 0;
+}
 
 /* One attempt of survival_look(); *was_reset: another one may decide. */
 static enum survival
@@ -38,10 +48,12 @@ look_once(struct target *target, bool *was_reset)
 {
 	struct talk t;
 
-	*was_reset = false;
-	if (!hold_reference_talk(&t, &line_plan, target))
-		return target->refuses ? SURVIVAL_ENDED : SURVIVAL_SILENT;
-	*was_reset = t.received == 0 && t.end == TALK_ERROR;
+	int error = hold_line_talk(&t, target);
+
+	*was_reset = error == 0 && t.received == 0 && t.end == TALK_ERROR;
+	if (error < 0)
+		return error == -ECONNREFUSED ? SURVIVAL_ENDED :
+		    SURVIVAL_SILENT;
 	return t.received == 0 && t.end == TALK_TIMEOUT ? SURVIVAL_SILENT :
 	    SURVIVAL_SERVES;
 }
@@ -72,19 +84,29 @@ survival_answers_line(struct target *target)
 {
 	struct talk t;
 
-	return hold_reference_talk(&t, &line_plan, target) && t.received > 0;
+	return hold_line_talk(&t, target) == 0 && t.received > 0;
 }
 
 bool
 survival_answers_letters(struct target *target)
 {
-	struct plan plan = { .message = { .content = LETTERS, .size = 1 } };
+	static const uint64_t sizes[] = { 1, 30 };
+	uint64_t received = 0;
 	struct talk t;
 
-	if (hold_reference_talk(&t, &plan, target) && t.received > 0)
-		return true;
-	plan.message.size = 30;
-	return hold_reference_talk(&t, &plan, target) && t.received > 0;
+	for (int i = 0; i < 2 && received == 0; i++) {
+		struct plan plan = { .message = { .content = LETTERS,
+		    .size = sizes[i] } };
+
+		if (talk_open(&t, &plan, target) < 0)
+			return false;
+		talk_run(&t, 1);
+		if (t.end == TALK_TIMEOUT)
+			talk_probe(&t);	/* some end without a newline */
+		received = t.received;
+		talk_close(&t);
+	}
+	return received > 0;
 }
 
 bool

@@ -514,6 +514,22 @@ talk_receive(struct talk *t, int64_t ns)
 }
 
 void
+talk_await_end(struct talk *t)
+{
+	struct pollfd server = { t->fd, POLLIN, 0 };
+	int64_t since = net_now();
+
+	send_fin_once(t);
+	if (net_poll(&server, 1, current_timeout(t->target,
+	    t->target->answer_left)) == 0) {
+		t->target->answer_left -= net_now() - since;
+		return;
+	}
+	t->end = TALK_OPEN;
+	receive_piece(t);
+}
+
+void
 talk_finish(struct talk *t)
 {
 	bool must_end = t->plan.flags & SEND_FIN;

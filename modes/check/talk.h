@@ -134,6 +134,9 @@ void talk_finish(struct talk *);
 /* Receives for the given time, in ns, and sends nothing. */
 void talk_receive(struct talk *, int64_t ns);
 
+/* After TALK_TIMEOUT: sends FIN, and waits until anything or the end comes. */
+void talk_await_end(struct talk *);
+
 /*
  * Sends without reading until the message is sent or nothing could be written
  * for the given time, in ns.
