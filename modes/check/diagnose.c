@@ -49,13 +49,13 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		break;
 	case CAUSE_END + MODEL_FEW_CHARACTERS:
 		snprintf(out, DIAGNOSE_SIZE, "counts characters instead of "
-		    "bytes, and takes fewer than %s for the end of the "
-		    "message", size_text(size, "the ", read_size, "the bytes "
-		    "of a recv"));
+		    "bytes, and takes too few of them for the end of the "
+		    "message%s", size_text(size, ": a recv asks for ",
+		    read_size, ""));
 		break;
 	case CAUSE_END + MODEL_NOTHING_WAITING:
-		snprintf(out, DIAGNOSE_SIZE, "takes the time when no byte is "
-		    "waiting for the end of the message");
+		snprintf(out, DIAGNOSE_SIZE, "takes the message for complete "
+		    "as soon as no further byte is waiting");
 		break;
 	case CAUSE_END + MODEL_LIMIT:
 		snprintf(out, DIAGNOSE_SIZE, "ends each connection after %zu "
@@ -201,7 +201,7 @@ describe_timeout(char *out, const struct talk *t)
 		snprintf(out, DIAGNOSE_SIZE, "did not close after the "
 		    "client's end of file");
 	else if (t->received > 0 && t->received == t->plan.burst &&
-	    t->plan.pause > 0)
+	    t->plan.pause > 0 && t->plan.flags & AWAIT_ECHO)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer any more after a "
 		    "pause");
 	else if (t->received > 0)

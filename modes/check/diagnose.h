@@ -8,7 +8,7 @@
 #include "candidates.h"
 #include "talk.h"
 
-enum { DIAGNOSE_SIZE = 320 };	/* room for a sentence, in bytes */
+enum { DIAGNOSE_SIZE = 336 };	/* room for a sentence, in bytes */
 
 /*
  * Writes one sentence about the last conversation recorded, which is not
