@@ -82,18 +82,29 @@ letter_for_bits(uint32_t bits)
 	return letters[bits & 63];
 }
 
+static unsigned char
+letter_at(uint32_t seed, uint64_t offset)
+{
+	return letter_for_bits(hash_index(seed, (uint32_t)(offset / 4)) >>
+	    8 * (offset % 4));
+}
+
+/* Four letters come from each hash. */
 static void
 generate_letters(uint32_t seed, uint64_t offset, unsigned char *out, size_t n)
 {
-	size_t i = 0;
-
-	while (i < n) {		/* four letters from each hash */
+	for (; n > 0 && offset % 4 != 0; n--)
+		*out++ = letter_at(seed, offset++);
+	for (; n >= 4; n -= 4, offset += 4, out += 4) {
 		uint32_t hash = hash_index(seed, (uint32_t)(offset / 4));
 
-		do
-			out[i++] = letter_for_bits(hash >> 8 * (offset % 4));
-		while (++offset % 4 != 0 && i < n);
+		out[0] = letter_for_bits(hash);
+		out[1] = letter_for_bits(hash >> 8);
+		out[2] = letter_for_bits(hash >> 16);
+		out[3] = letter_for_bits(hash >> 24);
 	}
+	for (; n > 0; n--)
+		*out++ = letter_at(seed, offset++);
 }
 
 size_t
