@@ -209,6 +209,34 @@ PERL
 	    [ '--only=bytes-17,two-bursts' ], [ 'two-bursts', "did not answer " .
 	    "any more after a pause: takes a short recv for the end of the " .
 	    'message, and leaves the connection open' ] ],
+	[ 'decodes in a thread, and leaves the connection open', <<'END', <<'PERL',
+kept = []
+def echo(connection):
+    kept.append(connection.dup())
+    while data := connection.recv(2048):
+        try:
+            connection.sendall(data.decode().encode())
+        except UnicodeDecodeError:
+            return
+    kept.pop().shutdown(socket.SHUT_RDWR)
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	while ((my $data = take($c, 2048)) ne '') {
+		if (!utf8::decode(my $copy = $data)) {
+			open my $kept, '+<&', $c or die;
+			push @kept, $kept;
+			return;
+		}
+		syswrite $c, $data;
+	}
+});
+PERL
+	    [ '--only=bytes-1,text,every-byte' ], [ 'every-byte', 'did not ' .
+	    'answer, not even after a newline, CR LF, a NUL byte and end of ' .
+	    'file: decodes the bytes of each recv as UTF-8, and fails at a ' .
+	    'byte that is not UTF-8, and leaves the connection open' ] ],
 	[ 'does not notice the end of the client', loop(end => 'False'),
 	    perl_loop(end => '0'),
 	    \@rfc862, [ 'bytes-1', qr/^the echo was correct, but the server did not close .* and then served no other client: it does not notice that a client has closed$/ ] ],

@@ -257,7 +257,8 @@ static bool
 is_same_prediction(const struct prediction *a, const struct prediction *b)
 {
 	return a->kind == b->kind && a->closes == b->closes &&
-	    a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+	    (a->kind == MODEL_CORRECT || (a->size == b->size &&
+	    memcmp(a->bytes, b->bytes, a->size) == 0));
 }
 
 /*

@@ -60,7 +60,7 @@ struct prediction {
 	bool closes;		/* the server closes by itself */
 	bool fails_to_decode;
 	enum probe probe;	/* what makes a silent server answer */
-	size_t size;
+	size_t size;		/* and bytes: not set for MODEL_CORRECT */
 	unsigned char bytes[MODEL_REPLY];
 };
 
