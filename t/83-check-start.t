@@ -118,6 +118,13 @@ sub is_outcome {
 	    "status $status, $expected", $name;
 }
 
+# A port that was free a moment ago.
+sub free_port {
+	my ($holder, $address) = closed_port();
+	my ($port) = $address =~ /:(\d+)$/;
+	return $port;
+}
+
 subtest 'a correct server' => sub {
 	my $run = start_check(command(), '--only=bytes-1,text,every-byte');
 	is_outcome($run, 0, 'ok 1 - bytes-1, ok 2 - text, ok 3 - every-byte',
@@ -172,7 +179,8 @@ subtest 'commands that do not become a server' => sub {
 		    qr/^/]
 	) {
 		my ($command, $status, $reason, $output) = @$_;
-		my $run = start_check($command, '--only=bytes-1');
+		my $run = start_check($command, '--only=bytes-1', '-p',
+		    free_port());
 		is $run->{status}, $status, "$command: exit status";
 		like parse_tap($run)->{bailout} // '', $reason, 'Bail out!';
 		like $run->{out}, $output, 'its output';
@@ -233,13 +241,6 @@ subtest 'a server that dies 20 ms after its answer' => sub {
 	is measure_again($results, sub { $_[0] eq $expected }), $expected,
 	    'the crash is charged to the test that caused it';
 };
-
-# A port that was free a moment ago.
-sub free_port {
-	my ($holder, $address) = closed_port();
-	my ($port) = $address =~ /:(\d+)$/;
-	return $port;
-}
 
 # Options that make a server close first, so that its end of the connection
 # remains in TIME_WAIT, in which it cannot bind the same port again.
