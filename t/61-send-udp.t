@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 
 use Datagrams;
 use EchoTest;
+use Fcntl qw(O_NONBLOCK);
 use IO::Socket::IP ();
 use JSON::PP qw(decode_json);
 use Socket qw(:all);
@@ -131,11 +132,15 @@ subtest 'standard input' => sub {
 	like $err, qr/ returned 0 bytes, $identical$/m, 'it comes back';
 
 	# Pieces that arrive one by one are collected.
-	my $piped = run_command('sh', '-c', '(printf a; sleep 0.2; printf b) |' .
-	    ' "$0" send -a "$1"', program(), $to);
-	is $piped->{out}, 'ab', 'two writes to a pipe: the bytes';
-	like $piped->{err}, qr/ returned 2 bytes, identical/,
-	    'they are one datagram';
+	for my $flags (0, O_NONBLOCK) {
+		my $piped = run_command('sh', '-c', '(printf a; sleep 0.2; ' .
+		    'printf b) | "$@"', 'sh', $^X, '-MFcntl', '-e',
+		    "fcntl STDIN, F_SETFL, $flags; exec \@ARGV", program(),
+		    'send', '-a', $to);
+		is $piped->{out}, 'ab', "two writes to a pipe, flags $flags";
+		like $piped->{err}, qr/ returned 2 bytes, identical/,
+		    'they are one datagram';
+	}
 	$log->allow(qr/: "lose=0"$/);
 	$log->stop;
 };
@@ -270,6 +275,15 @@ subtest 'late duplicates after a retry' => sub {
 	    '--retries=1');
 	ends $run, 0, $to, "ADDR returned 3 bytes in 3 datagrams, $identical " .
 	    '\(1 sent again\)', 'abc', 'the reply to each try is correct';
+	# The second of equal datagrams is lost once.
+	($run, $to) = sends_to(sub {
+		my ($sock, $n, $bytes, $from) = @_;
+		return 1 if $n == 2;
+		send $sock, $bytes, 0, $from if $n == 4;
+		return send $sock, $bytes, 0, $from;
+	}, { in => 'aaa' }, '--size=1', '-t1s', '--retries=1');
+	ends $run, 0, $to, "ADDR returned 3 bytes in 3 datagrams, $identical " .
+	    '\(1 sent again\)', 'aaa', 'so it is with equal datagrams';
 	($run, $to) = sends_to(sub {
 		my ($sock, $n, $bytes, $from) = @_;
 		return 1 if $n == 1;

@@ -286,10 +286,17 @@ subtest 'an ICMP error does not end it' => sub {
 
 for my $signal (qw(TERM INT)) {
 	subtest "SIG$signal" => sub {
-		my $server = start_faulty('-q', 'delay=1h');
+		my $server = start_faulty('delay=1h');
 		my $sock = udp($server->address);
-		send $sock, $_, 0 for 1 .. 2000;
+		for my $n (1 .. 1100) {
+			send $sock, $n, 0;
+			$server->wait_log(qr/ sent \d/, $n)
+			    if $n % 100 == 0 && $n <= 1000;
+		}
+		$server->allow(qr/ sent \d bytes?: "delay=1h"$/);
 		$server->stop($signal);
+		my $received = () = $server->log =~ / sent \d/g;
+		is $received, 1000, 'at most 1000 answers wait';
 	};
 }
 
