@@ -227,10 +227,7 @@ END
 			    '-pidfile', "$tmp/pid";
 		});
 		my $probe = udp('127.0.0.1:7');
-		ok defined wait_until(sub {
-			send $probe, 'up?', 0;
-			defined answer($probe, 0.1)
-		}), 'xinetd answers';
+		ok wait_answers($probe), 'xinetd answers';
 		my $server = start_server('--epoll', '-q', '-u');
 		my $own = '127.0.0.1:' . $server->port;
 				forge('127.0.0.1:7', $own, 64, 'as if from xinetd');
@@ -254,10 +251,7 @@ END
 			    'PIPE';
 		});
 		my $probe = udp("127.0.0.1:$port");
-		ok defined wait_until(sub {
-			send $probe, 'up?', 0;
-			defined answer($probe, 0.1)
-		}), 'socat answers';
+		ok wait_answers($probe), 'socat answers';
 		my $server = start_server('--epoll', '-q', '-u');
 		forge("127.0.0.1:$port", '127.0.0.1:' . $server->port, 64,
 		    'for ever');

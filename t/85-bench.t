@@ -696,29 +696,7 @@ for (['-c3', 4], ['--stream', 2], ['--connect', 20]) {
 	};
 }
 
-# Starts bench in the background, with a pipe as its stdout and the file
-# $tmp/err as its stderr. Returns its process id and the pipe. With the option
-# full, the pipe is full from the start.
-sub start_bench {
-	my %how = ref $_[0] ? %{ +shift } : ();
-	my @args = @_;
-	pipe my $out, my $write or die $!;
-	if ($how{full}) {
-		$write->blocking(0);
-		1 while syswrite $write, 'x' x 512;
-		$write->blocking(1);
-	}
-	unlink "$tmp/err";
-	my $pid = fork // die "fork: $!";
-	if ($pid == 0) {
-		alarm 4 * $DEADLINE;
-		open STDOUT, '>&', $write;
-		open STDERR, '>', "$tmp/err";
-		exec program('echo'), 'bench', @args or POSIX::_exit(127);
-	}
-	return ($pid, $out);
-}
-
+my %err = (err => "$tmp/err");	# of bench in the background
 sub stderr_of_bench { -e "$tmp/err" ? slurp("$tmp/err") : '' }
 
 # Waits for the end of a process: its exit status, or its signal.
@@ -736,7 +714,7 @@ sub catches_int {
 
 subtest 'Ctrl-C during the measurement' => sub {
 	my $server = start_server('--select', '-q');
-	my ($pid, $out) = start_bench($server->address, '--rounds=900',
+	my ($pid, $out) = start_bench(\%err, $server->address, '--rounds=900',
 	    '-d100ms', '--json');
 	my $line = readline $out;
 	my $start = time;
@@ -746,7 +724,7 @@ subtest 'Ctrl-C during the measurement' => sub {
 	cmp_ok time - $start, '<', $DEADLINE, 'it ends long before the rounds';
 	objects({ status => 0, err => stderr_of_bench(), out => $line });
 
-	($pid, $out) = start_bench($server->address, '--rounds=900',
+	($pid, $out) = start_bench(\%err, $server->address, '--rounds=900',
 	    '-d100ms', '-v');
 	ok defined wait_until(sub { stderr_of_bench() =~ /round 3:/ }),
 	    'three rounds without --json';
@@ -759,7 +737,7 @@ subtest 'Ctrl-C during the measurement' => sub {
 
 subtest 'Ctrl-C before anything was measured' => sub {
 	my $server = start_wrong('mute');
-	my ($pid) = start_bench($server->address, '-t1h');
+	my ($pid) = start_bench(\%err, $server->address, '-t1h');
 	ok defined wait_until(sub { catches_int($pid) }), 'bench waits';
 	kill INT => $pid;
 	is end_of($pid), 1, 'exit status';
@@ -769,7 +747,7 @@ subtest 'Ctrl-C before anything was measured' => sub {
 
 subtest 'Ctrl-C while connections are closed' => sub {
 	my $server = start_special('closes-late', 'never');
-	my ($pid, $out) = start_bench($server->address, '--stream', '-d200ms',
+	my ($pid, $out) = start_bench(\%err, $server->address, '--stream', '-d200ms',
 	    '-t0');
 	# One connection checks for the server.
 	ok $server->wait_log('end of file', 2), 'bench waits for the server';
@@ -782,7 +760,7 @@ subtest 'Ctrl-C while connections are closed' => sub {
 # bench waits in write(2) because its standard output is a full pipe.
 subtest 'the second Ctrl-C ends bench at once' => sub {
 	my $server = start_server('--select', '-q');
-	my ($pid, $out) = start_bench({ full => 1 }, $server->address,
+	my ($pid, $out) = start_bench({ %err, full => 1 }, $server->address,
 	    '-d10ms', '--json', '-v');
 	ok defined wait_until(sub { stderr_of_bench() =~ /round 1:/ }),
 	    'bench has measured';

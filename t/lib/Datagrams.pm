@@ -13,7 +13,7 @@ use Socket qw(:all);
 
 use EchoTest;
 
-our @EXPORT = qw(answer answered ask forge totals udp udp_port);
+our @EXPORT = qw(answer answered ask forge totals udp udp_port wait_answers);
 
 # The port of a listening line.
 sub udp_port { ($_[0] =~ /:(\d+)$/)[0] }
@@ -34,6 +34,15 @@ sub answer {
 	return undef unless IO::Select->new($sock)->can_read($deadline);
 	my $reply;
 	return defined recv($sock, $reply, 70000, 0) ? $reply : undef;
+}
+
+# Sends datagrams until the server answers one. Returns whether it does.
+sub wait_answers {
+	my ($sock) = @_;
+	return defined wait_until(sub {
+		send $sock, 'up?', 0;
+		defined answer($sock, 0.1)
+	});
 }
 
 # Sends a datagram and returns the next one that arrives.

@@ -32,7 +32,7 @@ our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
     fill flood get get_all in_own_network in_tree is_between is_bytes
     measure_again median modes parallel_engines pattern pattern_at process_gone
     program put random_bytes refuses_connections reset_connection run_command
-    run_echo run_make sanitized seconds_of shimmed show slurp spawn
+    run_echo run_make sanitized seconds_of shimmed show slurp spawn start_bench
     start_command start_server wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
@@ -523,6 +523,27 @@ sub spawn {
 	POSIX::_exit($@ ? 1 : 0);
 }
 
+# Starts bench in the background, with a pipe as its stdout. Returns its process
+# id and the pipe. Options: err (a path for stderr), full (the pipe is full from
+# the start).
+sub start_bench {
+	my %how = ref $_[0] ? %{ +shift } : ();
+	my @args = @_;
+	pipe my $out, my $write or die $!;
+	if ($how{full}) {
+		$write->blocking(0);
+		1 while syswrite $write, 'x' x 512;
+		$write->blocking(1);
+	}
+	unlink $how{err} if $how{err};
+	my $pid = spawn(sub {
+		open STDOUT, '>&', $write;
+		open STDERR, '>', $how{err} // '/dev/null';
+		exec program('echo'), 'bench', @args or die $!;
+	});
+	return ($pid, $out);
+}
+
 # Kills child processes and waits for them.
 sub end_processes {
 	kill KILL => @_;
@@ -646,8 +667,8 @@ sub closed_port {
 }
 
 # Runs the rest of the test file in a network namespace of its own, with these
-# settings of net.ipv4: ( tcp_wmem => '4096 4096 4096' ). Returns why that is not
-# possible, or nothing.
+# settings of net.ipv4: ( tcp_wmem => '4096 4096 4096' ). Returns why that is
+# not possible, or nothing.
 sub in_own_network {
 	my (%settings) = @_;
 	my @namespace = ('unshare', $> == 0 ? '-n' : '-rn');
