@@ -59,9 +59,9 @@ static const struct option_row check_options[] = {
 	    "shell command, again after each crash, and stop it at the end; "
 	    "{host} and {port} (a free port unless -p is given) are replaced",
 	    2, NULL },
-	{ OPTION_DIRECT, "direct", "ADDRESS", NULL, "the same server without "
-	    "what is in between: a test that fails is repeated there", 2,
-	    NULL },
+	{ OPTION_DIRECT, "direct", "ADDRESS", NULL, "the address of the "
+	    "same server without the proxy in between; a test that fails is "
+	    "repeated there", 2, NULL },
 	DIAL_VERBOSITY("also print how long each test took",
 	    "print no progress on a terminal"),
 	OPTIONS_COMMON,
@@ -562,7 +562,8 @@ const struct mode mode_check = {
 	.name = "check",
 	.link = "echo_check",
 	.summary = "test a server or a client, and explain its faults",
-	.synopsis = "[ADDRESS] [-p PORT] [OPTION]...",
+	.synopsis = "[ADDRESS] [--start=COMMAND | --client=COMMAND] [-p PORT] "
+	    "[OPTION]...",
 	.options = check_options,
 	.run = check_run
 };
