@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "client_tests.h"
+#include "exchange.h"
+#include "datagram_tests.h"
 #include "modes/lib/args.h"
 #include "modes/lib/dial.h"
 #include "modes/lib/net.h"
@@ -41,6 +43,8 @@ static const struct option_row check_options[] = {
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit for the connection, and then for each period in which "
 	    "no byte moves; after one timeout, later tests wait less"),
+	DIAL_UDP("test a UDP server, as udp: before ADDRESS does; each profile "
+	    "has tests of its own"),
 	{ OPTION_CLIENT, "client", "COMMAND", NULL,
 	    "test an echo client: listen at ADDRESS and run COMMAND with "
 	    "/bin/sh once per test; {message}, {host} and {port} are replaced, "
@@ -72,13 +76,17 @@ static const struct option_row check_options[] = {
 
 static const char *const profile_names[] = { "homework", "rfc862", "robust" };
 
-enum { MAX_TESTS = 64 };	/* room for tests_table */
+enum { MAX_TESTS = 64 };	/* room for each of the tables */
+
+/* The tests of TCP and of UDP servers. */
+static const struct test *const tables[] = { tests_table,
+    datagram_tests_table };
 
 struct settings {
 	struct dial_options server;
 	enum profile profile;
 	bool has_only;		/* --only was given: run the tests in only */
-	bool only[MAX_TESTS], skip[MAX_TESTS];	/* by index in tests_table */
+	bool only[2][MAX_TESTS], skip[2][MAX_TESTS];	/* as tables */
 	bool list;
 	bool has_port;		/* --port was given, not only its default */
 	struct start start;	/* command is NULL without --start */
@@ -109,14 +117,25 @@ parse_profile(const char *value)
 	    args_shown(value));
 }
 
-/* Returns the index of the test of servers with that name, or -1. */
-static int
-find_test(const char *name)
+/* Marks the test of that name in one of the tables; false if there is none. */
+static bool
+mark_test(const char *name, bool marks[2][MAX_TESTS])
 {
-	for (int i = 0; tests_table[i].name != NULL; i++)
-		if (strcmp(tests_table[i].name, name) == 0)
-			return i;
-	return -1;
+	for (int udp = 0; udp < 2; udp++) {
+		for (int i = 0; tables[udp][i].name != NULL; i++) {
+			if (strcmp(tables[udp][i].name, name) != 0)
+				continue;
+			return marks[udp][i] = true;
+		}
+	}
+	return false;
+}
+
+/* The tests of the server at the address of the settings. */
+static const struct test *
+used_table(const struct settings *set)
+{
+	return tables[set->address.is_udp];
 }
 
 /*
@@ -124,18 +143,17 @@ find_test(const char *name)
  * into that list.
  */
 static void
-mark_tests(const char *option, char *names, bool marks[MAX_TESTS],
+mark_tests(const char *option, char *names, bool marks[2][MAX_TESTS],
     bool client_marks[CLIENT_TESTS_MAX])
 {
 	char *name;
 
 	while ((name = strsep(&names, ",")) != NULL) {
-		int test = find_test(name), of_client =
-		    client_tests_find(name);
+		int of_client = client_tests_find(name);
 
-		if (test >= 0)
-			marks[test] = true;
-		else if (of_client >= 0)
+		if (mark_test(name, marks))
+			continue;
+		if (of_client >= 0)
 			client_marks[of_client] = true;
 		else
 			args_usage("%s: there is no test %s; --list prints "
@@ -193,9 +211,9 @@ check_set(void *to, const struct option_row *row, char *value)
 
 /* --list. Shell completion reads the first two columns. */
 static void
-print_test_list(void)
+print_test_list(const struct settings *set)
 {
-	for (const struct test *t = tests_table; t->name != NULL; t++)
+	for (const struct test *t = used_table(set); t->name != NULL; t++)
 		printf("%-13s  %-8s  %s\n", t->name,
 		    profile_names[t->profile], t->shows);
 	args_flush();
@@ -205,8 +223,8 @@ print_test_list(void)
 static bool
 is_selected(const struct settings *set, int test)
 {
-	return set->has_only ? set->only[test] :
-	    tests_table[test].profile <= set->profile;
+	return set->has_only ? set->only[set->address.is_udp][test] :
+	    used_table(set)[test].profile <= set->profile;
 }
 
 static int
@@ -214,7 +232,7 @@ count_selected(const struct settings *set)
 {
 	int n = 0;
 
-	for (int i = 0; tests_table[i].name != NULL; i++)
+	for (int i = 0; used_table(set)[i].name != NULL; i++)
 		n += is_selected(set, i);
 	return n;
 }
@@ -258,7 +276,7 @@ connect_to_target(struct target *target, const struct settings *set)
 		target->fd = start_server(&set->start, &target->server,
 		    &error);
 	else
-		target->fd = dial_any(&set->address, target->timeout,
+		target->fd = exchange_dial(&set->address, target->timeout,
 		    &target->server, &error);
 	if (target->fd >= 0)
 		return;
@@ -297,6 +315,8 @@ print_test_result(int number, const char *name, const struct result *result,
 	    result->outcome == SKIP ? r->message : "");
 	if (result->outcome == FAIL)
 		print_report(result, r);
+	if (*r->comment != '\0')
+		printf("# %s: %s\n", name, r->comment);
 	args_flush();
 }
 
@@ -374,7 +394,7 @@ connect_direct(struct session *s, struct result *result)
 	if (target->timeout > 0)
 		return true;
 	init_target(target, s->set);
-	target->fd = dial_any(&s->set->direct, target->timeout,
+	target->fd = exchange_dial(&s->set->direct, target->timeout,
 	    &target->server, &error);
 	if (target->fd >= 0)
 		return true;
@@ -429,13 +449,13 @@ run_or_skip(struct session *s, int i)
 	char time[TEXT_TIME];
 
 	s->run.report = (struct report){ .ended = NULL };
-	if (s->set->skip[i]) {
+	if (s->set->skip[s->set->address.is_udp][i]) {
 		strcpy(s->run.report.message, "left out by --skip");
 		return result;
 	}
-	result = run_test(s, &tests_table[i]);
+	result = run_test(s, &used_table(s->set)[i]);
 	if (s->set->server.verbosity > 0)
-		fprintf(stderr, "%s took %s\n", tests_table[i].name,
+		fprintf(stderr, "%s took %s\n", used_table(s->set)[i].name,
 		    text_time(time, net_now() - started));
 	return result;
 }
@@ -446,8 +466,8 @@ run_selected(struct session *s, int n)
 {
 	int number = 0, failed = 0;
 
-	for (int i = 0; tests_table[i].name != NULL; i++) {
-		const char *name = tests_table[i].name;
+	for (int i = 0; used_table(s->set)[i].name != NULL; i++) {
+		const char *name = used_table(s->set)[i].name;
 		struct result result;
 
 		if (!is_selected(s->set, i))
@@ -468,7 +488,12 @@ check_server(const struct settings *set)
 {
 	static struct session s;
 	int n = count_selected(set), failed;
+	bool udp = set->address.is_udp;
+	const char *wrong = udp ? "a test of TCP servers with --udp" :
+	    "a test of UDP servers without --udp";
 
+	refuse_marks(set->only[!udp], MAX_TESTS, wrong);
+	refuse_marks(set->skip[!udp], MAX_TESTS, wrong);
 	s.set = set;
 	printf("TAP version 13\n"
 	    "1..%d\n", n);
@@ -494,10 +519,11 @@ set_address(struct settings *set, char *value, const char *what)
 	uint16_t port = starts && !set->has_port ? 0 : set->server.port;
 
 	if (value == NULL && starts)
-		set->address = (struct address){ .port = port };
+		set->address = (struct address){ .port = port,
+		    .is_udp = set->server.is_udp };
 	else
-		set->address = dial_address(what, value, port, false);
-	args_refuse_udp(what, &set->address);
+		set->address = dial_address(what, value, port,
+		    set->server.is_udp);
 	if (!starts)
 		return;
 	set->start.address = set->address;
@@ -513,8 +539,13 @@ check_client(struct settings *set, const struct address *address)
 
 	if (net_is_unix(address->host))
 		args_usage("--client: the address must have a port");
-	refuse_marks(set->only, MAX_TESTS, "a test of servers with --client");
-	refuse_marks(set->skip, MAX_TESTS, "a test of servers with --client");
+	args_refuse_udp("--client", address);
+	for (int udp = 0; udp < 2; udp++) {
+		refuse_marks(set->only[udp], MAX_TESTS,
+		    "a test of servers with --client");
+		refuse_marks(set->skip[udp], MAX_TESTS,
+		    "a test of servers with --client");
+	}
 	client->address = address;
 	/* A port in the address is one that differs from the default. */
 	client->has_port = set->has_port || address->port != set->server.port;
@@ -540,13 +571,15 @@ check_run(int argc, char **argv)
 	args_no_operands(argc, argv);
 	if (set.direct_value != NULL)
 		set.direct = dial_address("--direct", set.direct_value,
-		    set.server.port, false);
-	args_refuse_udp("--direct", &set.direct);
+		    set.server.port, set.address.is_udp);
+	if (set.direct_value != NULL &&
+	    set.direct.is_udp != set.address.is_udp)
+		args_usage("--direct: one address has TCP and one has UDP");
 	if (set.list) {
 		if (set.client.command != NULL)
 			client_tests_list(profile_names);
 		else
-			print_test_list();
+			print_test_list(&set);
 		return STATUS_OK;
 	}
 	if (set.client.command != NULL)

@@ -10,7 +10,7 @@
 #include "modes/lib/text.h"
 #include "talk.h"
 
-/* Why the last test failed or was skipped. */
+/* Why the last test failed or was skipped, and what else it has shown. */
 struct report {
 	char message[DIAGNOSE_SIZE + 80];
 	const char *ended;	/* how the connection ended; NULL: there is */
@@ -19,6 +19,7 @@ struct report {
 	char expected[TEXT_QUOTED], got[TEXT_QUOTED];	/* around offset */
 	uint64_t offset;
 	int64_t after;		/* ns */
+	char comment[160];	/* a line about a test that may have passed */
 };
 
 /* Fills in everything but the message. */

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
+#include "exchange.h"
 #include "modes/lib/net.h"
 #include "modes/lib/text.h"
 #include "port.h"
@@ -62,16 +64,17 @@ static int
 connect_to_address(const struct address *address, int64_t timeout,
     struct dial_server *server, struct dial_error *why)
 {
-	struct address v4 = { ARGS_DEFAULT_HOST, address->port, false };
-	struct address v6 = { "::1", address->port, false };
+	struct address v4 = { ARGS_DEFAULT_HOST, address->port,
+	    address->is_udp };
+	struct address v6 = { "::1", address->port, address->is_udp };
 	struct dial_error ignored;
 	struct dial_server other = { .name = "" };
 	int fd;
 
 	if (address->host != NULL)
-		return dial_any(address, timeout, server, why);
-	fd = dial_any(&v4, timeout, server, why);
-	if (fd < 0 && (fd = dial_any(&v6, timeout, &other, &ignored)) >= 0)
+		return exchange_dial(address, timeout, server, why);
+	fd = exchange_dial(&v4, timeout, server, why);
+	if (fd < 0 && (fd = exchange_dial(&v6, timeout, &other, &ignored)) >= 0)
 		*server = other;
 	return fd;
 }
@@ -85,7 +88,8 @@ connect_to_address(const struct address *address, int64_t timeout,
 static bool
 is_search_needed(const struct address *address)
 {
-	return address->host == NULL && port_is_for_clients(address->port);
+	return address->host == NULL && !address->is_udp &&
+	    port_is_for_clients(address->port);
 }
 
 /* Tries to connect until the server accepts, has ended, or is late. */
@@ -130,8 +134,15 @@ fail_to_start(struct dial_error *why, enum status status, const char *fmt, ...)
 static bool
 is_port_waiting(const struct address *address)
 {
-	return (address->host == NULL || !net_is_unix(address->host)) &&
-	    port_is_waiting(address->port);
+	return !address->is_udp && (address->host == NULL ||
+	    !net_is_unix(address->host)) && port_is_waiting(address->port);
+}
+
+/* What shows that a server has started. */
+static const char *
+first_event(const struct address *address)
+{
+	return address->is_udp ? "answer a datagram" : "accept a connection";
 }
 
 /* Why the server has not accepted a connection. */
@@ -143,8 +154,8 @@ explain_no_server(const struct start *start, const struct address *address,
 	char end[START_SIZE], time[TEXT_TIME];
 
 	if (!command_has_ended(&server_command, 0))
-		fail_to_start(why, STATUS_TIMEOUT, "the server did not accept a "
-		    "connection at %s%s%u within %s%s",
+		fail_to_start(why, STATUS_TIMEOUT, "the server did not %s at "
+		    "%s%s%u within %s%s", first_event(address),
 		    address->host == NULL ? "" : address->host,
 		    address->host == NULL ? "port " : ", port ",
 		    address->port, text_time(time, start->timeout), fixed ?
@@ -155,7 +166,41 @@ explain_no_server(const struct start *start, const struct address *address,
 		    "SO_REUSEADDR", address->port);
 	else
 		fail_to_start(why, why->status, "the server %s before it "
-		    "accepted a connection", start_end_text(end));
+		    "%s", start_end_text(end), address->is_udp ?
+		    "answered a datagram" : "accepted a connection");
+}
+
+/* Whether a program has the UDP port at an IPv4 address. */
+static bool
+is_udp_port_used(uint16_t port)
+{
+	struct net_peer any = { .size = sizeof(any.address.v4) };
+	int fd;
+
+	any.address.v4.sin_family = AF_INET;
+	net_set_port(&any.address.any, port);
+	if ((fd = net_bind_udp(&any.address.any, any.size)) >= 0)
+		close(fd);
+	return fd == -EADDRINUSE;
+}
+
+/* As prepare_port(), for UDP, which has no TIME_WAIT. */
+static int
+prepare_udp_port(struct address *address, struct dial_error *why)
+{
+	bool is_given = address->port != 0;
+
+	if (!is_given)
+		do
+			address->port = port_choose();
+		while (address->port != 0 && is_udp_port_used(address->port));
+	if (address->port == 0)
+		return fail_to_start(why, STATUS_LOCAL, "no free port");
+	if (is_given && address->host == NULL &&
+	    is_udp_port_used(address->port))
+		return fail_to_start(why, STATUS_LOCAL, "another program has "
+		    "UDP port %u", address->port);
+	return 0;
 }
 
 /* Chooses the port, or prepares the given one. Returns 0, or -1 and why. */
@@ -184,7 +229,8 @@ start_server(const struct start *start, struct dial_server *server,
 
 	command_stop(&server_command);
 	command_free(&server_command);
-	if (prepare_port(&address, why) < 0)
+	if ((address.is_udp ? prepare_udp_port : prepare_port)(&address,
+	    why) < 0)
 		return -1;
 	plan.line = line = expand_command(start, &address);
 	error = command_start(&server_command, &plan);

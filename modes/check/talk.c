@@ -125,6 +125,13 @@ talk_message_bytes(const struct message *m, uint64_t offset,
 		for (size_t i = 0; i < n; i++)
 			out[i] = (unsigned char)(offset + i);
 		break;
+	case MARKED_BYTES:
+		generate_letters(m->seed, offset, out, n);
+		for (size_t i = 0; i < n; i++)
+			if (offset + i >= TALK_MARK)
+				out[i] = (unsigned char)(offset + i -
+				    TALK_MARK);
+		break;
 	}
 	return n;
 }

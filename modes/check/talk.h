@@ -20,8 +20,11 @@ enum { TALK_MAX = 50 };		/* conversations at the same time */
 enum content {
 	TEXT,			/* the given text */
 	LETTERS,		/* mixed letters, digits, - and _ */
-	EVERY_BYTE		/* 0 to 255, repeated */
+	EVERY_BYTE,		/* 0 to 255, repeated */
+	MARKED_BYTES		/* 8 of LETTERS, then EVERY_BYTE */
 };
+
+enum { TALK_MARK = 8 };		/* letters before MARKED_BYTES */
 
 struct message {
 	enum content content;

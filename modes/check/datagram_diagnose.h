@@ -1,0 +1,23 @@
+/*
+ * Explains why an exchange of datagrams has failed.
+ */
+#ifndef DATAGRAM_DIAGNOSE_H
+#define DATAGRAM_DIAGNOSE_H
+
+#include "exchange.h"
+#include "tests.h"
+
+/*
+ * Fills in the report on an exchange that has failed. To find out why, it
+ * sends further datagrams. Returns FAIL, or SKIP if this system is the cause.
+ */
+enum outcome datagram_diagnose(struct test_run *, struct exchange *);
+
+/* Sets the message of the report, and returns the outcome. */
+enum outcome datagram_diagnose_as(struct test_run *, enum outcome,
+    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Whether the server returns a datagram of that size to a new client. */
+bool datagram_diagnose_returns(struct test_run *, uint64_t size);
+
+#endif
