@@ -22,7 +22,7 @@ my %running;
 
 $SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);
 
-# The servers for 'judge', 'speed' or 'udp' that are installed, and our own
+# The servers for a use, such as 'judge', that are installed, and our own
 # engines if this build has them: { name, needs, for, most, command }, in order.
 sub peers {
 	my ($use) = @_;
@@ -35,7 +35,7 @@ sub peers {
 		my %peer;
 		@peer{qw(name needs for most command)} = split ' ', $_, 5;
 		next unless $peer{for} eq $use ||
-		    $peer{for} eq 'both' && $use ne 'udp';
+		    $peer{for} eq 'both' && $use !~ /^udp/;
 		next if $peer{needs} ne '-' && !_installed($peer{needs});
 		my @options = $peer{command} =~ m{^\./echo serve (.*) -q };
 		next if grep { $help !~ /\Q$_\E\b/ } map { /(--\w+)/g } @options;
@@ -56,7 +56,8 @@ sub version {
 	return $peer->{command} =~ m{^\./echo } ? `./echo --version` =~
 	    s/ \(.*//sr : '-' if $program eq '-';
 	my %ask = (node => 'node --version', python3 => 'python3 --version',
-	    go => 'go version');
+	    go => 'go version', 'inetutils-inetd' =>
+	    'inetutils-inetd --version');
 	my %package = ('nc.openbsd' => 'netcat-openbsd',
 	    tcpserver => 'ucspi-tcp');
 	my $package = $package{$program} // $program;
@@ -78,9 +79,9 @@ sub _free_port {
 # be the first client, and some servers have only one.
 sub _is_open_udp {
 	my ($port) = @_;
-	open my $f, '<', '/proc/net/udp' or die "/proc/net/udp: $!\n";
+	local @ARGV = grep { -r } '/proc/net/udp', '/proc/net/udp6';
 	my $hex = sprintf '%04X', $port;
-	return grep { /^\s*\d+: [0-9A-F]+:$hex / } readline $f;
+	return grep { /^\s*\d+: [0-9A-F]+:$hex / } readline;
 }
 
 # Waits until the server accepts a connection, or until its UDP port is open;
@@ -101,9 +102,9 @@ sub _comes_up {
 sub start_peer {
 	my ($peer, @wrap) = @_;
 	my $dir = File::Temp->newdir;
-	my $is_udp = $peer->{for} eq 'udp';
+	my $is_udp = $peer->{for} =~ /^udp/;
 	my $port = $peer->{command} =~ /\bPORT7\b/ ? 7 : _free_port($is_udp);
-	my $self = { dir => $dir, log => "$dir/log",
+	my $self = { dir => $dir, log => "$dir/log", port => $port,
 	    address => ($is_udp ? 'udp:' : '') . "127.0.0.1:$port" };
 	my $command = $peer->{command} =~ s/\bPORT\b/$port/gr =~
 	    s/\bDIR\b/$dir/gr;
