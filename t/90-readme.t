@@ -157,6 +157,15 @@ subtest 'bench with UDP' => sub {
 	$server->stop;
 };
 
+subtest 'check with UDP' => sub {
+	my ($check, $shown) = example('', qr/echo check -u/);
+	my ($got, $expected) = map {
+		my ($message) = /^  message: (.*)$/m;
+		without_numbers(results($_)) . $message;
+	} in_shell($check)->{out}, $shown;
+	is $got, $expected, $check;
+};
+
 # Writes the server of "Check your own server", which then takes its port as an
 # argument.
 sub write_python {

@@ -36,6 +36,7 @@ my @cases = (
 	['echo_check --profile=r', ['--profile=rfc862', '--profile=robust']],
 	['echo_server --log=', ['--log=json', '--log=text']],
 	['echo_check --only=fin', [map { "--only=$_" } @fins]],
+	['echo_check -u --skip=udp-win', ['--skip=udp-window']],
 	['echo_check --skip=line,fin', [map { "--skip=line,$_" } @fins]],
 	['echo_check --client=x --only=client-s',
 	    [map { "--only=$_" } @client_tests]],
@@ -54,7 +55,7 @@ my @cases = (
 # several values bash repeats only the value.
 sub completed {
 	my ($line) = @_;
-	my (undef, @words) = grep { $_ ne '--client=x' } split ' ', $line;
+	my (undef, @words) = grep { !/^(?:-u|--client=x)$/ } split ' ', $line;
 	s/[,=]$//, s/^--\w+=(?:.*,)?//, s/^.*,// for @words;
 	return join "\n", sort @words;
 }
