@@ -109,4 +109,18 @@ for my $fault (qw(gather line)) {
 	};
 }
 
+# The RST may come before check sees that the connection is open.
+subtest 'each connection is reset at once' => sub {
+	my $server = start_faulty('reset=0');
+	my $command = join ' ', program(), 'faulty', '-qp{port}', 'reset=0';
+	for my $where ([ $server->address ], [ '--start', $command ]) {
+		my $run = run_echo({ wrap => shimmed('reset') }, 'check',
+		    '--only=bytes-1,again,empty', @$where);
+		is $run->{status}, 1, "@$where: exit status";
+		my @says = $run->{out} =~ /^  message: "(.*)"$/mg;
+		is $says[0], 'ended the connection before the client had ' .
+		    'sent anything', "@$where: message";
+	}
+};
+
 done_testing;

@@ -12,6 +12,8 @@
  *	ECHO_SHIM=fail=12	the 12th of the calls below that start-up makes
  *				fails; start-up ends at the first wait or accept
  *	ECHO_SHIM=noipv6	a kernel without IPv6
+ *	ECHO_SHIM=reset		the error of each socket is ECONNRESET, as if
+ *				the peer had reset each connection at once
  *	ECHO_SHIM=late-input	after the first read of standard input, a ppoll
  *				of several descriptors does not report it, as if
  *				its end arrived just after the call
@@ -59,6 +61,7 @@ static struct {
 	long fail;		/* number of the call that fails, 0: none */
 	bool no_ipv6;
 	bool late_input;
+	bool reset;
 } plan;
 
 static bool pipes[FDS];			/* from pipe2(2) */
@@ -204,6 +207,8 @@ make_plan(void)
 		plan.fail = strtol(value, NULL, 10);
 	} else if (strcmp(what, "noipv6") == 0)
 		plan.no_ipv6 = true;
+	else if (strcmp(what, "reset") == 0)
+		plan.reset = true;
 	else if (strcmp(what, "late-input") == 0)
 		plan.late_input = true;
 	else
@@ -248,6 +253,17 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 	REAL(setsockopt);
 	return fails("setsockopt", ENOPROTOOPT) ? -1 :
 	    real(fd, level, name, value, size);
+}
+
+int
+getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+	REAL(getsockopt);
+	int result = real(fd, level, name, value, size), error = ECONNRESET;
+
+	if (plan.reset && level == SOL_SOCKET && name == SO_ERROR)
+		memcpy(value, &error, sizeof(error));
+	return result;
 }
 
 int

@@ -102,7 +102,9 @@ connect_when_ready(const struct address *address, int64_t timeout,
 	int fd = -1;
 
 	why->status = STATUS_REFUSED;
-	while (fd < 0 && (left = until - net_now()) > 0) {
+	why->error = ECONNREFUSED;
+	while (fd < 0 && why->error != ECONNRESET &&
+	    (left = until - net_now()) > 0) {
 		bool ended = command_has_ended(&server_command, 0);
 
 		if (!search || port_is_listening(address->port) != 0)
@@ -124,6 +126,7 @@ fail_to_start(struct dial_error *why, enum status status, const char *fmt, ...)
 	va_list ap;
 
 	why->status = status;
+	why->error = 0;
 	va_start(ap, fmt);
 	vsnprintf(why->text, START_SIZE, fmt, ap);
 	va_end(ap);
@@ -239,7 +242,7 @@ start_server(const struct start *start, struct dial_server *server,
 		return fail_to_start(why, STATUS_LOCAL, "cannot start the "
 		    "server: %s", strerror(-error));
 	fd = connect_when_ready(&address, start->timeout, server, why);
-	if (fd < 0) {
+	if (fd < 0 && why->error != ECONNRESET) {
 		explain_no_server(start, &address, why);
 		command_stop(&server_command);
 	}

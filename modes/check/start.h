@@ -29,7 +29,8 @@ void start_prepare(struct start *);
 /*
  * Starts the server and waits until it accepts a connection. A server that was
  * started before is stopped first. Returns a socket for close(2), or -1 and the
- * reason; the server has then been stopped. STATUS_LOCAL means that the server
+ * reason. If that is ECONNRESET, the server has accepted a connection and has
+ * reset it; otherwise it has been stopped. STATUS_LOCAL means that the server
  * is not the cause: another program has the port, or the port is in TIME_WAIT.
  * The text of the reason is shorter than START_SIZE.
  */

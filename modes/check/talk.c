@@ -152,6 +152,22 @@ current_timeout(const struct target *target, int64_t left)
 	return max_time(left, talk_short_timeout(target));
 }
 
+/* Keeps the first error of a connection; n is -errno. */
+static void
+record_error(struct talk *t, ssize_t n)
+{
+	if (t->error == 0)
+		t->error = (int)-n;
+}
+
+static void
+end_talk(struct talk *t, enum talk_end end)
+{
+	t->end = end;
+	t->ended_first = end != TALK_TIMEOUT && !t->fin_sent;
+	t->last_progress = net_now();
+}
+
 /*
  * Connects within the current timeout. A server that opens a new listener for
  * each client refuses connections for a moment between two clients.
@@ -182,9 +198,14 @@ talk_open(struct talk *t, const struct plan *plan, struct target *target)
 	t->fd = target->fd >= 0 ? target->fd : connect_again(target);
 	target->fd = -1;
 	t->last_progress = t->last_write = net_now();
-	if (t->fd < 0)
+	if (t->fd < 0 && t->fd != -ECONNRESET)
 		return t->fd;
 	target->opened++;
+	if (t->fd < 0) {	/* it was accepted, and reset at once */
+		record_error(t, t->fd);
+		end_talk(t, TALK_ERROR);
+		return 0;
+	}
 	t->whole = net_segment_size(t->fd);
 	if (t->whole == 0)	/* a Unix socket has no segments */
 		t->whole = PIECE;
@@ -271,22 +292,6 @@ is_talk_decided(const struct talk *t)
 {
 	return t->end != TALK_OPEN || t->wrong_size == WRONG_MAX ||
 	    is_echo_complete(t);
-}
-
-/* Keeps the first error of a connection; n is -errno. */
-static void
-record_error(struct talk *t, ssize_t n)
-{
-	if (t->error == 0)
-		t->error = (int)-n;
-}
-
-static void
-end_talk(struct talk *t, enum talk_end end)
-{
-	t->end = end;
-	t->ended_first = end != TALK_TIMEOUT && !t->fin_sent;
-	t->last_progress = net_now();
 }
 
 /* Holds back the last piece (MSG_MORE) if it is to be sent with the FIN. */

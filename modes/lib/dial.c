@@ -165,6 +165,7 @@ dial_explain(struct dial_error *why, const struct dial_server *server,
     int error)
 {
 	why->status = dial_status(error);
+	why->error = error;
 	snprintf(why->text, sizeof(why->text), "cannot connect to %s: %s%s",
 	    server->name, strerror(error), dial_hint(error));
 }
@@ -200,6 +201,7 @@ dial_resolve(const struct address *address, struct addrinfo **found,
 
 	if (code == 0)
 		return 0;
+	why->error = 0;
 	why->status = code == EAI_SYSTEM || code == EAI_MEMORY ?
 	    STATUS_LOCAL : STATUS_NAME;
 	snprintf(why->text, sizeof(why->text), "cannot resolve %s: %s",
@@ -218,7 +220,8 @@ dial_any(const struct address *address, int64_t timeout,
 	snprintf(server->name, sizeof(server->name), "%s", address->host);
 	if (dial_resolve(address, &found, why) < 0)
 		return -1;
-	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
+	for (struct addrinfo *a = found; a != NULL && fd < 0 &&
+	    fd != -ECONNRESET; a = a->ai_next) {
 		memcpy(&server->peer.address, a->ai_addr, a->ai_addrlen);
 		server->peer.size = a->ai_addrlen;
 		(address->is_udp ? net_udp_name : net_name)(server->name,

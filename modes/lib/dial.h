@@ -19,6 +19,7 @@ struct dial_server {
 /* Why a name was not resolved or a server not reached. */
 struct dial_error {
 	enum status status;
+	int error;		/* errno of the connection, or 0 */
 	char text[512];		/* "cannot connect to 127.0.0.1:10000: ..." */
 };
 
@@ -80,7 +81,8 @@ int dial_connect(const struct dial_server *, int64_t timeout);
  * a connection, each within timeout ns (0: no limit). Returns a socket for
  * close(2), or -1 and the reason why the last address failed. In both cases
  * *server is the address tried last; its name is the host if that cannot be
- * resolved. With UDP, each address for which there is a route accepts.
+ * resolved. A connection that was reset had been accepted, so that no further
+ * address is tried. With UDP, each address for which there is a route accepts.
  */
 int dial_any(const struct address *, int64_t timeout, struct dial_server *,
     struct dial_error *);
