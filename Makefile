@@ -77,6 +77,8 @@ $(OBJ)/t/flow: $(OBJ)/modes/bench/flow.o $(OBJ)/modes/bench/payload.o \
 	$(OBJ)/modes/bench/pattern.o
 $(OBJ)/t/histogram: $(OBJ)/modes/bench/histogram.o
 $(OBJ)/t/sandbox: $(OBJ)/modes/serve/sandbox.o
+$(OBJ)/t/schedule: $(OBJ)/modes/bench/schedule.o $(OBJ)/modes/bench/search.o \
+	$(OBJ)/modes/bench/histogram.o
 $(TESTS): $(OBJ)/t/%: $(OBJ)/t/%.o
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 

@@ -276,6 +276,45 @@ test_forgotten(void)
 	flow_free(&f);
 }
 
+/* Messages 1 to 10, of which 3, 4, 7 and 10 get no reply, and 9 a late one. */
+static void
+test_bursts(void)
+{
+	struct flow f;
+
+	if (!flow_init(&f, key, 10))
+		abort();
+	flow_sent(&f, 1, 0);		/* not counted */
+	flow_start_counting(&f);
+	flow_expire(&f, 0);
+	flow_sent(&f, 9, 1);
+	for (uint64_t i = 2; i <= 10; i++)
+		if (i != 3 && i != 4 && i != 7 && i != 9 && i != 10)
+			deliver(&f, i, 2);
+	flow_expire(&f, 1);
+	deliver(&f, 9, 3);
+	flow_end(&f);
+	ok(f.counts.bursts == 3 && f.counts.longest_burst == 2,
+	    "bursts of losses: 3 and 4, 7, 10");
+	flow_free(&f);
+}
+
+/* More lost messages than a flow remembers are one burst. */
+static void
+test_long_burst(void)
+{
+	struct flow f = sent_flow(0);
+
+	for (int i = 0; i < 3 * FLOW_OVERDUE; i++) {
+		flow_sent(&f, 1, i);
+		flow_expire(&f, i);
+	}
+	flow_end(&f);
+	ok(f.counts.bursts == 1 && f.counts.longest_burst == 3 * FLOW_OVERDUE,
+	    "a burst of more messages than a flow remembers");
+	flow_free(&f);
+}
+
 int
 main(void)
 {
@@ -291,5 +330,7 @@ main(void)
 	test_counting();
 	test_many();
 	test_forgotten();
+	test_bursts();
+	test_long_burst();
 	return done();
 }

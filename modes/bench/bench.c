@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "distribution.h"
 #include "load.h"
 #include "measure.h"
 #include "modes/lib/args.h"
@@ -28,6 +29,7 @@
 #include "modes/lib/text.h"
 #include "modes/mode.h"
 #include "report.h"
+#include "search.h"
 #include "udp_load.h"
 
 enum {
@@ -40,7 +42,8 @@ enum {
 	DEFAULT_WINDOW = 1,
 	DEFAULT_ROUNDS = 5,	/* for several servers */
 	OPTION_STREAM = OPTIONS_LONG, OPTION_CONNECT, OPTION_IDLE,
-	OPTION_ROUNDS, OPTION_PID, OPTION_JSON, OPTION_LATE
+	OPTION_ROUNDS, OPTION_PID, OPTION_JSON, OPTION_LATE, OPTION_RATE,
+	OPTION_SLEEP, OPTION_PERCENTILES, OPTION_SEARCH, OPTION_LIMIT
 };
 
 static const struct option_row bench_options[] = {
@@ -66,6 +69,18 @@ static const struct option_row bench_options[] = {
 	    NULL },
 	{ 'd', "duration", "DURATION", "2s", "how long to measure, after a "
 	    "warm-up of a fifth of it, at most 1s", 0, NULL },
+	{ OPTION_RATE, "rate", "N", NULL, "send N messages per second in all, "
+	    "on schedule, even if replies are missing; the latency counts "
+	    "from the time at which a message is due", 2, NULL },
+	{ OPTION_SEARCH, "search", NULL, NULL, "find the highest rate at "
+	    "which at most 0.1 % of the messages are lost and the latency p99 "
+	    "is at most --limit", 2, NULL },
+	{ OPTION_LIMIT, "limit", "DURATION", "1ms", "the limit of --search", 0,
+	    NULL },
+	{ OPTION_SLEEP, "sleep", NULL, NULL, "wait for replies like an "
+	    "ordinary client; by default bench polls for 100us before it "
+	    "sleeps, which makes the latency and the server's processor time "
+	    "of few connections smaller than ordinary clients see", 0, NULL },
 	{ OPTION_LATE, "late", "DURATION", "200ms", "UDP: how long "
 	    "a reply may take before another message is sent in place of the "
 	    "lost one; a reply after that is late, but counts", 0, NULL },
@@ -81,14 +96,18 @@ static const struct option_row bench_options[] = {
 	{ OPTION_PID, "pid", "PID", NULL, "process of the server, to report "
 	    "the processor time and memory of it and its descendants; for "
 	    "several servers, give it for each, in the same order", 0, NULL },
+	{ OPTION_PERCENTILES, "percentiles", NULL, NULL, "also print the "
+	    "distribution of the latency in the text format of HdrHistogram", 0,
+	    NULL },
 	{ OPTION_JSON, "json", NULL, NULL, "print each measurement as a JSON "
 	    "object on a line of its own, with the keys address, mode "
 	    "(round-trips, stream or connect), connections, size, window, "
 	    "idle, round, seconds, messages, messages_per_s, bytes, mb_per_s, "
 	    "p50_us, p90_us, p99_us, p99_9_us, max_us, cpu_us_per_message, "
 	    "cpu_s_per_gb, memory_bytes, and with UDP sent, lost, late, "
-	    "duplicated, reordered, corrupted, foreign, dropped, jitter_us; "
-	    "null: unknown. Messages and bytes are counted when they have come "
+	    "duplicated, reordered, corrupted, foreign, dropped, jitter_us, "
+	    "loss_bursts, longest_loss_burst, and with --rate rate, "
+	    "unanswered, delay_p99_us, delay_max_us; null: unknown. Messages and bytes are counted when they have come "
 	    "back", 0, NULL },
 	DIAL_VERBOSITY("also print each measurement when it ends",
 	    "print no progress on a terminal"),
@@ -107,7 +126,8 @@ struct settings {
 	pid_t pids[MAX_SERVERS];
 	size_t npids;
 	size_t rounds;		/* 0: not given */
-	bool stream, connect, json;
+	bool stream, connect, json, percentiles, search;
+	int64_t limit;		/* of --search, ns */
 };
 
 struct bench {
@@ -203,7 +223,44 @@ bench_set_option(void *to, const struct option_row *row, char *value)
 	case OPTION_JSON:
 		set->json = true;
 		break;
+	case OPTION_RATE:
+		set->plan.rate = args_number("--rate", value, 1,
+		    SCHEDULE_RATE_MAX);
+		break;
+	case OPTION_SLEEP:
+		set->plan.sleeps = true;
+		break;
+	case OPTION_PERCENTILES:
+		set->percentiles = true;
+		break;
+	case OPTION_SEARCH:
+		set->search = true;
+		break;
+	case OPTION_LIMIT:
+		set->limit = args_duration("--limit", value, 1);
+		break;
 	}
+}
+
+/*
+ * With a rate, how many messages of a UDP client may be in flight: those of the
+ * time of --late, and as many again.
+ */
+static size_t
+bench_scheduled_window(const struct load_plan *plan)
+{
+	uint64_t sent = plan->rate * (uint64_t)(plan->late_after / NET_MS) /
+	    1000 / plan->connections;
+
+	return 2 * (size_t)sent + MAX_WINDOW;
+}
+
+/* Sets the rate of the next measurement. */
+static void
+bench_set_rate(struct load_plan *plan, uint64_t rate)
+{
+	plan->rate = rate;
+	plan->window = bench_scheduled_window(plan);
 }
 
 /* Checks the options together, and sets what was not given. */
@@ -215,6 +272,15 @@ bench_resolve_options(struct settings *set)
 	if (plan->window != 0 && (set->stream || set->connect))
 		args_usage("--window is for round trips, not for %s",
 		    set->stream ? "--stream" : "--connect");
+	if (set->search)
+		plan->rate = 1;		/* any; it is chosen later */
+	if (plan->rate > 0 && (set->stream || set->connect ||
+	    plan->window != 0))
+		args_usage("%s is for round trips without %s", set->search ?
+		    "--search" : "--rate", set->stream ? "--stream" :
+		    set->connect ? "--connect" : "--window");
+	if (set->json && set->percentiles)
+		args_usage("--json and --percentiles exclude each other");
 	plan->mode = set->stream ? STREAM : set->connect ? CONNECT :
 	    ROUND_TRIPS;
 	if (plan->size == 0)
@@ -224,6 +290,8 @@ bench_resolve_options(struct settings *set)
 		    LOAD_SEND_MAX);
 	if (plan->window == 0)
 		plan->window = DEFAULT_WINDOW;
+	if (plan->rate > 0)
+		bench_set_rate(plan, plan->rate);
 	plan->timeout = set->server.timeout;
 }
 
@@ -320,12 +388,20 @@ bench_measure(struct bench *b, size_t server, size_t round)
 	    shown ? bench_show_progress : bench_show_no_progress, &b->result);
 	if (b->result.time == 0)	/* interrupted before the measurement */
 		return;
+	if (!set->search)
+		udp_load_check_result(target, &b->result);
 	b->measured = true;
 	b->corrupted += b->result.datagrams.corrupted;
 	report_compute(report, &set->plan, target, &b->result);
 	if (set->server.verbosity > 0)
 		report_line(stderr, target->server.name, round + 1,
 		    &set->plan, report);
+	if (set->search)
+		return;
+	if (set->plan.rate > 0 && schedule_is_missed(&b->result.delays))
+		warnx("more than 1 %% of the messages left more than 1 ms "
+		    "late: the figures describe bench rather than %s",
+		    target->server.name);
 	if (set->json) {
 		report_json(target, round + 1, &set->plan, report);
 		args_flush();
@@ -353,8 +429,10 @@ bench_print(const struct bench *b)
 		    set->rounds);
 	else {
 		report_text(&b->targets[0], &set->plan, b->reports);
-		if (isatty(STDOUT_FILENO))
-			report_histogram(&b->result.latency,
+		if (set->percentiles)
+			distribution_print(&b->result.latency);
+		else if (isatty(STDOUT_FILENO))
+			distribution_draw(&b->result.latency,
 			    bench_terminal_width());
 	}
 	args_flush();
@@ -385,6 +463,60 @@ bench_catch_interrupt(void)
 	sigaction(SIGINT, &action, NULL);
 }
 
+/* The result of the search, which has ended. */
+static void
+bench_print_search(const struct bench *b, const struct search *s)
+{
+	const struct load_target *target = &b->targets[0];
+
+	if (s->good == 0)
+		errx(STATUS_NO, "%s: not even 1 message per second: %s",
+		    target->server.name, search_reason(s->why));
+	if (b->set->json)
+		report_json(target, 1, &b->set->plan, b->reports);
+	else
+		bench_print(b);
+	args_flush();
+	if (s->bad > 0 && b->set->server.verbosity >= 0)
+		fprintf(stderr, "at %" PRIu64 " per second: %s\n", s->bad,
+		    search_reason(s->why));
+}
+
+/*
+ * Measures one server with different rates. A rate that fails is tried once
+ * more, because another program may have had the processor.
+ */
+static void
+bench_search(struct bench *b, struct settings *set)
+{
+	static struct load_result best;		/* of the highest rate */
+	struct search s = { .limit = set->limit };
+	uint64_t rate;
+
+	while ((rate = search_next(&s)) > 0 && !measure_is_stopped()) {
+		enum search_verdict verdict = SEARCH_LOSS;
+
+		bench_set_rate(&set->plan, rate);
+		for (int i = 0; i < 2 && verdict != SEARCH_PASS &&
+		    verdict != SEARCH_NONE && !measure_is_stopped(); i++) {
+			bench_measure(b, 0, 0);
+			verdict = search_judge(&s, b->targets[0].is_udp,
+			    &b->result);
+		}
+		if (measure_is_stopped())
+			break;
+		search_note(&s, rate, verdict);
+		if (verdict == SEARCH_PASS)
+			best = b->result;
+	}
+	if (measure_is_stopped())
+		errx(STATUS_NO, "interrupted before the end of the search");
+	bench_set_rate(&set->plan, s.good);
+	b->result = best;
+	report_compute(b->reports, &set->plan, b->targets, &best);
+	bench_print_search(b, &s);
+}
+
 static int
 bench_run(int argc, char **argv)
 {
@@ -397,13 +529,18 @@ bench_run(int argc, char **argv)
 	bench_reach_all(&b, (size_t)(argc - optind), argv + optind);
 	if (set.rounds == 0)
 		set.rounds = b.n > 1 ? DEFAULT_ROUNDS : 1;
+	if ((set.search || set.percentiles) && b.n * set.rounds > 1)
+		args_usage("%s is for one server, and not for --rounds",
+		    set.search ? "--search" : "--percentiles");
 	bench_allocate_reports(&b);
 	bench_catch_interrupt();
-	for (size_t i = 0; i < b.n * set.rounds; i++)
+	if (set.search)
+		bench_search(&b, &set);
+	for (size_t i = 0; i < b.n * set.rounds && !set.search; i++)
 		bench_measure(&b, i % b.n, i / b.n);
 	if (!b.measured)
 		errx(STATUS_NO, "interrupted before anything was measured");
-	if (!set.json)
+	if (!set.json && !set.search)
 		bench_print(&b);
 	free(b.reports);
 	if (b.corrupted > 0)

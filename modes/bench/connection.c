@@ -251,12 +251,57 @@ connection_start_load(struct load *l, struct connection *c)
 
 	c->state = BUSY;
 	c->waiting_since = now;
-	for (size_t i = 0; i < plan->window; i++)
+	for (size_t i = 0; i < plan->window && plan->rate == 0; i++)
 		connection_send_times(l, c)[i] = now;
+	c->load_start = c->received;
 	c->message_end = c->received + plan->size;
-	c->send_limit = plan->mode == STREAM ? UINT64_MAX :
-	    c->received + plan->size * plan->window;
+	c->send_limit = plan->mode == STREAM ? UINT64_MAX : plan->rate > 0 ?
+	    c->received : c->received + plan->size * plan->window;
 	connection_send(l, c);
+}
+
+void
+connection_send_scheduled(struct load *l, struct connection *c)
+{
+	if (c->fd < 0)		/* it was closed after Ctrl-C */
+		return;
+	if (c->received == c->send_limit)
+		c->waiting_since = net_now();
+	c->send_limit += l->plan->size;
+	if (!(c->events & EPOLLOUT))
+		connection_send(l, c);
+}
+
+/* When a message of the schedule is due that ends at that position. */
+static int64_t
+connection_due(const struct load *l, const struct connection *c, uint64_t end)
+{
+	uint64_t number = (end - c->load_start) / l->plan->size - 1;
+
+	return schedule_due(&l->schedule, number * l->plan->connections +
+	    (uint64_t)(c - l->connections));
+}
+
+/* Counts the latency of a message of the schedule, if it is measured. */
+static bool
+connection_add_latency(struct load *l, int64_t due, int64_t now)
+{
+	if (due < l->measure_start || due >= l->measure_end ||
+	    l->measure_start == 0)
+		return false;
+	histogram_add(&l->result->latency, (uint64_t)(now - due));
+	return true;
+}
+
+void
+connection_cancel(struct load *l, struct connection *c, uint64_t from)
+{
+	while (c->send_limit >= from + l->plan->size) {
+		if (connection_add_latency(l, connection_due(l, c,
+		    c->send_limit), l->now))
+			l->result->unanswered++;
+		c->send_limit -= l->plan->size;
+	}
 }
 
 void
@@ -284,6 +329,11 @@ connection_count_messages(struct load *l, struct connection *c, int64_t now)
 {
 	int64_t *times = connection_send_times(l, c);
 
+	while (c->received >= c->message_end && l->plan->rate > 0) {
+		connection_add_latency(l, connection_due(l, c,
+		    c->message_end), now);
+		c->message_end += l->plan->size;
+	}
 	while (c->received >= c->message_end) {
 		if (l->phase == MEASURING)
 			histogram_add(&l->result->latency,
@@ -307,7 +357,7 @@ connection_continue(struct load *l, struct connection *c)
 	else if (c->state == STARTING) {
 		c->state = IDLE;
 		l->starting--;
-	} else
+	} else if (l->plan->rate == 0 || l->phase == CLOSING)
 		connection_send_fin(l, c);
 }
 
@@ -340,7 +390,7 @@ connection_receive(struct load *l, struct connection *c)
 	connection_compare(l, c, (size_t)n);
 	c->received += (uint64_t)n;
 	c->waiting_since = net_now();
-	l->spin_until = measure_spin_until(c->waiting_since);
+	l->spin_until = measure_spin_until(l->plan, c->waiting_since);
 	if (l->phase == MEASURING)
 		l->result->bytes += (uint64_t)n;
 	connection_continue(l, c);
@@ -376,6 +426,14 @@ connection_timed_out(const struct load *l, const struct connection *c)
 	    c->state == FIN_SENT ? ", and no end of file" : "");
 }
 
+/* A server that is too slow for a schedule is what the schedule is to show. */
+static void
+connection_give_up(struct load *l, struct connection *c)
+{
+	connection_cancel(l, c, c->received);
+	connection_close(l, c);
+}
+
 /*
  * In mode ROUND_TRIPS a server that does not close after our FIN is not at
  * fault, because its connections are not what is measured.
@@ -397,6 +455,9 @@ connection_check_timeout(struct load *l, struct connection *c)
 	if (l->plan->timeout == 0)
 		return;
 	if (waited >= l->plan->timeout ||
-	    (l->phase == CLOSING && l->now >= l->phase_end))
+	    (l->phase == CLOSING && l->now >= l->phase_end &&
+	    l->plan->rate == 0))
 		connection_timed_out(l, c);
+	else if (l->phase == CLOSING && l->now >= l->phase_end)
+		connection_give_up(l, c);
 }

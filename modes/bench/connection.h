@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "plan.h"
+#include "schedule.h"
 
 enum connection_state {
 	STARTING,	/* its first byte has not come back yet */
@@ -32,6 +33,7 @@ struct connection {
 	uint64_t number;	/* of this connection in the run, from 1 */
 	uint64_t sent, received;
 	uint64_t send_limit;	/* send up to this position for now */
+	uint64_t load_start;	/* where its first message of the load begins */
 	uint64_t message_end;	/* where the oldest message in flight ends */
 	int64_t waiting_since;	/* last byte received, or start of waiting */
 	bool queued;		/* waits for room in the server's backlog */
@@ -49,7 +51,7 @@ struct load {
 	int64_t now;		/* time of the last events, ns */
 	int64_t phase_end;	/* of WARM_UP, MEASURING and CLOSING */
 	int64_t next_check;	/* time of the next periodic checks */
-	int64_t measure_start;
+	int64_t measure_start, measure_end;	/* of MEASURING; 0: not begun */
 	int64_t closing_limit;	/* duration of CLOSING at most, ns */
 	int64_t spin_until;	/* do not sleep before */
 	struct connection *connections;	/* the busy ones, then the idle ones */
@@ -60,6 +62,8 @@ struct load {
 	int64_t retry_at;		/* when to try the queue again */
 	int64_t *send_times;	/* of messages in flight: one ring of window
 				   entries per busy connection */
+	struct schedule schedule;	/* of a load with a rate; message i is
+				   of connection i modulo their number */
 	uint64_t opened;	/* connections opened in this run */
 };
 
@@ -76,6 +80,19 @@ void connection_retry_queued(struct load *);
 
 /* Makes an idle connection carry the load. */
 void connection_start_load(struct load *, struct connection *);
+
+/*
+ * Sends the next message of a schedule, or as much of it as the socket accepts;
+ * the rest follows when the socket has room.
+ */
+void connection_send_scheduled(struct load *, struct connection *);
+
+/*
+ * Gives up the messages of a schedule that begin at that position or later.
+ * Those of the measurement are counted as unanswered, with the time until now
+ * as their latency, which is the least that it would have been.
+ */
+void connection_cancel(struct load *, struct connection *, uint64_t from);
 
 /* Sends FIN; the server's FIN is expected next. */
 void connection_send_fin(struct load *, struct connection *);

@@ -64,6 +64,35 @@ flow_remove(struct flow_queue *queue, size_t i)
 	return message;
 }
 
+static bool
+flow_is_counted(const struct flow *f, uint64_t sequence)
+{
+	return sequence >= f->counted_from;
+}
+
+/* A message is lost for good. The messages come in the order of their numbers. */
+static void
+flow_add_to_burst(struct flow *f, uint64_t sequence)
+{
+	if (!flow_is_counted(f, sequence))
+		return;
+	if (f->burst == 0 || sequence != f->burst_end + 1) {
+		f->counts.bursts++;
+		f->burst = 0;
+	}
+	f->burst_end = sequence;
+	f->burst++;
+	if (f->burst > f->counts.longest_burst)
+		f->counts.longest_burst = f->burst;
+}
+
+void
+flow_end(struct flow *f)
+{
+	for (; f->overdue.n > 0; flow_remove_first(&f->overdue))
+		flow_add_to_burst(f, flow_at(&f->overdue, 0)->sequence);
+}
+
 /*
  * Remembers an overdue message, in memory that is allocated for the first one.
  * Without memory it is forgotten at once.
@@ -76,6 +105,9 @@ flow_remember(struct flow *f, struct flow_message message)
 		    sizeof(*f->overdue.ring));
 		f->overdue.size = f->overdue.ring == NULL ? 0 : FLOW_OVERDUE;
 	}
+	if (f->overdue.n == f->overdue.size)	/* the oldest is forgotten */
+		flow_add_to_burst(f, f->overdue.n == 0 ? message.sequence :
+		    flow_at(&f->overdue, 0)->sequence);
 	if (f->overdue.size > 0)
 		flow_append(&f->overdue, message);
 }
@@ -101,12 +133,6 @@ size_t
 flow_room(const struct flow *f)
 {
 	return f->in_flight.size - f->in_flight.n;
-}
-
-static bool
-flow_is_counted(const struct flow *f, uint64_t sequence)
-{
-	return sequence >= f->counted_from;
 }
 
 void

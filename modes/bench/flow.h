@@ -51,6 +51,8 @@ struct flow_counts {
 	uint64_t duplicated;	/* replies to messages with a reply before */
 	uint64_t corrupted;	/* replies with wrong bytes or a wrong size */
 	uint64_t foreign;	/* datagrams that are no reply to a message */
+	uint64_t bursts;	/* runs of lost messages, one after another */
+	uint64_t longest_burst;	/* messages in the longest of these */
 };
 
 struct flow {
@@ -58,6 +60,8 @@ struct flow {
 	uint64_t next;		/* the sequence number of the next message */
 	uint64_t newest;	/* the highest one received; 0: none */
 	uint64_t counted_from;	/* the first message that is counted */
+	uint64_t burst;		/* messages in the last run of lost ones, */
+	uint64_t burst_end;	/* and the last of them */
 	struct flow_queue in_flight, overdue;
 	struct flow_counts counts;
 	int64_t last_latency;	/* of the last reply counted, ns; or -1 */
@@ -98,5 +102,8 @@ void flow_foreign(struct flow *);
 
 /* Makes the messages overdue that were sent at that time or before. */
 void flow_expire(struct flow *, int64_t sent);
+
+/* Ends the run: the messages that are overdue now form the bursts of losses. */
+void flow_end(struct flow *);
 
 #endif

@@ -96,3 +96,41 @@ histogram_count(const struct histogram *h, uint64_t low, uint64_t high)
 	}
 	return sum;
 }
+
+double
+histogram_mean(const struct histogram *h)
+{
+	double sum = 0;
+
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		sum += (double)h->buckets[i] * (double)histogram_clamp(h,
+		    histogram_middle(i));
+	return h->count > 0 ? sum / (double)h->count : 0;
+}
+
+/* By Newton's method: sqrt(3) is not in libc, but in a library of its own. */
+static double
+square_root(double x)
+{
+	double root = x > 1 ? x : 1, last;
+
+	do {
+		last = root;
+		root = (root + x / root) / 2;
+	} while (root < last);
+	return last;
+}
+
+double
+histogram_deviation(const struct histogram *h)
+{
+	double mean = histogram_mean(h), sum = 0;
+
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		double distance = (double)histogram_clamp(h,
+		    histogram_middle(i)) - mean;
+
+		sum += (double)h->buckets[i] * distance * distance;
+	}
+	return h->count > 0 ? square_root(sum / (double)h->count) : 0;
+}

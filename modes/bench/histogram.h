@@ -34,6 +34,10 @@ void histogram_add(struct histogram *, uint64_t value);
  */
 uint64_t histogram_quantile(const struct histogram *, uint32_t quantile);
 
+/* The mean and the standard deviation; 0 if there are no values. */
+double histogram_mean(const struct histogram *);
+double histogram_deviation(const struct histogram *);
+
 /* The number of values from low up to, but not including, high. */
 uint64_t histogram_count(const struct histogram *, uint64_t low,
     uint64_t high);

@@ -26,6 +26,7 @@
 enum {
 	MAX_STARTING = 32,	/* connections that wait for their first echo */
 	MAX_EVENTS = 512,	/* events from one epoll_wait(2) */
+	MAX_SENT = 64,		/* messages of a schedule between two waits */
 	CLOSING_RATE = 100000	/* least bytes per second while closing */
 };
 
@@ -43,6 +44,7 @@ static void
 load_begin_warm_up(struct load *l)
 {
 	l->phase = WARM_UP;
+	l->schedule = (struct schedule){ l->plan->rate, net_now(), 0 };
 	for (size_t i = 0; i < l->plan->connections; i++)
 		if (l->plan->mode == CONNECT)
 			connection_open(l, &l->connections[i], BUSY,
@@ -58,6 +60,7 @@ load_begin_measuring(struct load *l)
 	l->phase = MEASURING;
 	l->measure_start = measure_begin(l->target, l->progress, l->result);
 	l->phase_end = l->measure_start + l->plan->duration;
+	l->measure_end = l->phase_end;
 }
 
 static void
@@ -76,6 +79,8 @@ load_close_gracefully(struct load *l, struct connection *c)
 	c->waiting_since = net_now();
 	if (l->plan->mode == STREAM && c->state == BUSY)
 		c->send_limit = c->sent;
+	if (l->plan->rate > 0 && c->state == BUSY)
+		connection_cancel(l, c, c->sent);
 	if (c->received == c->send_limit)
 		connection_send_fin(l, c);
 }
@@ -112,10 +117,37 @@ load_closing_limit(const struct load *l)
 	    l->plan->timeout + (int64_t)bytes * NET_SECOND / CLOSING_RATE;
 }
 
+static bool
+load_is_scheduled(const struct load *l)
+{
+	return l->plan->rate > 0 &&
+	    (l->phase == WARM_UP || l->phase == MEASURING);
+}
+
+/* Sends messages of the schedule that are due in this phase. */
+static void
+load_send_scheduled(struct load *l)
+{
+	struct schedule *s = &l->schedule;
+
+	for (int i = 0; i < MAX_SENT && load_is_scheduled(l); i++) {
+		int64_t due = schedule_due(s, s->next);
+
+		if (due >= l->phase_end || due > net_now())
+			break;
+		measure_delay(l->result, due, l->measure_start);
+		connection_send_scheduled(l,
+		    &l->connections[s->next++ % l->plan->connections]);
+	}
+}
+
 static void
 load_begin_closing(struct load *l)
 {
 	load_end_measuring(l);
+	if (load_is_scheduled(l))
+		measure_end_schedule(l->result, &l->schedule,
+		    l->measure_start, l->measure_end);
 	l->phase = CLOSING;
 	l->queue = NULL;
 	for (size_t i = 0; i < l->n; i++)
@@ -131,9 +163,14 @@ load_abort(struct load *l)
 	if (l->phase == MEASURING)
 		load_end_measuring(l);
 	l->phase = CLOSING;
-	for (size_t i = 0; i < l->n; i++)
-		if (l->connections[i].fd >= 0)
-			connection_close(l, &l->connections[i]);
+	for (size_t i = 0; i < l->n; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (l->plan->rate > 0 && c->state == BUSY)
+			connection_cancel(l, c, c->received);
+		if (c->fd >= 0)
+			connection_close(l, c);
+	}
 }
 
 /* Enters the next phase when it is time. False when the run has ended. */
@@ -177,6 +214,8 @@ load_wait_ms(const struct load *l)
 		end = l->phase_end;
 	if (l->queue != NULL && l->retry_at < end)
 		end = l->retry_at;
+	if (load_is_scheduled(l))
+		end = measure_wake(&l->schedule, end);
 	if (end <= l->now || l->now < l->spin_until)
 		return 0;
 	return net_milliseconds(end - l->now);
@@ -202,8 +241,9 @@ static void
 load_allocate(struct load *l)
 {
 	l->connections = calloc(l->n, sizeof(*l->connections));
-	l->send_times = calloc(l->plan->connections * l->plan->window,
-	    sizeof(*l->send_times));
+	/* A schedule computes its times. */
+	l->send_times = calloc(l->plan->connections * (l->plan->rate > 0 ? 1 :
+	    l->plan->window), sizeof(*l->send_times));
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (l->connections == NULL || l->send_times == NULL || l->epoll < 0)
 		err(STATUS_LOCAL, "no memory for %zu connections", l->n);
@@ -226,6 +266,7 @@ load_run(const struct load_plan *plan, const struct load_target *target,
 	pattern_fill();
 	while (load_next_phase(&l)) {
 		load_wait(&l);
+		load_send_scheduled(&l);
 		load_periodic_checks(&l);
 	}
 	progress(target, NULL);

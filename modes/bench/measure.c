@@ -20,6 +20,12 @@ enum { OTHER_FDS = 16 };	/* descriptors besides the sockets of the load */
  */
 static const int64_t SPIN = NET_MS / 10;
 
+/*
+ * How long to busy-poll before a message of a schedule is due. epoll_wait(2)
+ * counts whole milliseconds, and wakes up late.
+ */
+static const int64_t SCHEDULE_SPIN = 2 * NET_MS;
+
 static volatile sig_atomic_t stop_requested;
 
 void
@@ -101,12 +107,50 @@ measure_raise_fd_limit(uint64_t clients, uint64_t sockets)
 }
 
 /* A single processor is left to the server. */
-int64_t
-measure_spin_until(int64_t received)
+static bool
+measure_may_spin(void)
 {
 	static long processors;
 
 	if (processors == 0)
 		processors = sysconf(_SC_NPROCESSORS_ONLN);
-	return processors > 1 ? received + SPIN : 0;
+	return processors > 1;
+}
+
+int64_t
+measure_spin_until(const struct load_plan *plan, int64_t received)
+{
+	return measure_may_spin() && !plan->sleeps ? received + SPIN : 0;
+}
+
+int64_t
+measure_wake(const struct schedule *s, int64_t end)
+{
+	int64_t due = schedule_due(s, s->next) -
+	    (measure_may_spin() ? SCHEDULE_SPIN : 0);
+
+	return due < end ? due : end;
+}
+
+void
+measure_delay(struct load_result *r, int64_t due, int64_t begin)
+{
+	if (begin > 0 && due >= begin)
+		histogram_add(&r->delays, (uint64_t)(net_now() - due));
+}
+
+void
+measure_end_schedule(struct load_result *r, const struct schedule *s,
+    int64_t begin, int64_t end)
+{
+	uint64_t first = schedule_first(s, begin);
+	uint64_t after = schedule_first(s, end);
+
+	for (uint64_t i = first > s->next ? first : s->next; i < after; i++) {
+		uint64_t delay = (uint64_t)(end - schedule_due(s, i));
+
+		histogram_add(&r->delays, delay);
+		histogram_add(&r->latency, delay);
+		r->unanswered++;
+	}
 }

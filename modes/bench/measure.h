@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "plan.h"
+#include "schedule.h"
 
 /* Time between two periodic checks of a load. */
 #define MEASURE_CHECK_INTERVAL (100 * NET_MS)
@@ -45,6 +46,25 @@ void measure_raise_fd_limit(uint64_t clients, uint64_t sockets);
 /*
  * Returns until when to busy-poll, if data was received at that time (ns).
  */
-int64_t measure_spin_until(int64_t received);
+int64_t measure_spin_until(const struct load_plan *, int64_t received);
+
+/*
+ * Returns the time at which a wait must end that would end at that time, so
+ * that the next message of the schedule is sent when it is due.
+ */
+int64_t measure_wake(const struct schedule *, int64_t end);
+
+/*
+ * Notes that a message is sent now that was due at that time (ns), if it is
+ * part of the measurement, which began at that time (ns; 0: not yet).
+ */
+void measure_delay(struct load_result *, int64_t due, int64_t begin);
+
+/*
+ * Counts the messages that were due during the measurement, between these times
+ * (ns), but that bench has not sent.
+ */
+void measure_end_schedule(struct load_result *, const struct schedule *,
+    int64_t begin, int64_t end);
 
 #endif

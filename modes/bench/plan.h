@@ -18,7 +18,8 @@
 enum { LOAD_SEND_MAX = 65536 };	/* bytes in one send */
 
 enum load_mode {
-	ROUND_TRIPS,	/* a fixed number of messages in flight; TCP or UDP */
+	ROUND_TRIPS,	/* a fixed number of messages in flight, or a fixed
+			   number per second; TCP or UDP */
 	STREAM,		/* send and receive without pause */
 	CONNECT		/* one connection per message */
 };
@@ -29,7 +30,11 @@ struct load_plan {
 	enum load_mode mode;
 	size_t connections, idle;	/* busy ones, and idle ones besides */
 	size_t size;			/* bytes per message, or per send */
-	size_t window;			/* messages in flight per connection */
+	size_t window;		/* messages in flight per connection; with a
+				   rate, those that a UDP client remembers */
+	uint64_t rate;		/* messages per second of all connections, on
+				   schedule (schedule.h); 0: none */
+	bool sleeps;		/* never poll for replies instead of sleeping */
 	int64_t duration, timeout;	/* ns; timeout 0: no limit */
 	int64_t late_after;	/* UDP: a reply is late after this time, ns */
 };
@@ -50,6 +55,10 @@ struct load_result {
 	uint64_t dropped;	/* UDP: received, but lost in a socket of bench
 				   whose buffer was full */
 	double jitter;		/* UDP: the mean, ns; or -1 */
+	struct histogram delays;	/* with a rate: ns from the time at which
+				   a message was due until bench sent it */
+	uint64_t unanswered;	/* with a rate: messages that were due, but not
+				   sent or not awaited until the end */
 };
 
 /*

@@ -37,13 +37,19 @@ static const struct figure {
 	{ "corrupted", "corrupted", 0 },
 	{ "foreign", "foreign", 0 },
 	{ "dropped", "dropped by bench", 0 },
-	{ "jitter_us", "jitter, us", 1 }
+	{ "jitter_us", "jitter, us", 1 },
+	{ "loss_bursts", "loss bursts", 0 },
+	{ "longest_loss_burst", "longest loss burst", 0 },
+	{ "unanswered", "due but not answered", 0 },
+	{ "delay_p99_us", "delay of bench p99, us", 1 },
+	{ "delay_max_us", "delay of bench max, us", 1 }
 };
 
 /* Indexes into the table of figures. */
 enum {
 	PER_SECOND = 2, MB_PER_SECOND = 4, P50 = 5,
-	UDP_FIGURES = 13, LATE = 16, DROPPED = 21
+	UDP_FIGURES = 13, LATE = 16, DROPPED = 21, BURSTS = 23,
+	RATE_FIGURES = 25
 };
 
 /* The names of enum load_mode in JSON. */
@@ -78,14 +84,41 @@ report_compute_udp(struct report *report, const struct load_result *r)
 {
 	const struct flow_counts *n = &r->datagrams;
 	double sent = (double)n->sent, lost = (double)n->lost;
-	const double values[REPORT_FIGURES - UDP_FIGURES] = {
+	const double values[RATE_FIGURES - UDP_FIGURES] = {
 		sent, lost, report_ratio(100 * lost, sent), (double)n->late,
 		(double)n->duplicated, (double)n->reordered,
 		(double)n->corrupted, (double)n->foreign, (double)r->dropped,
-		r->jitter < 0 ? NAN : r->jitter / 1e3
+		r->jitter < 0 ? NAN : r->jitter / 1e3, (double)n->bursts,
+		(double)n->longest_burst
 	};
 
 	memcpy(report->figures + UDP_FIGURES, values, sizeof(values));
+}
+
+/* Sets the figures of a load with a rate. */
+static void
+report_compute_rate(struct report *report, const struct load_result *r)
+{
+	double *f = report->figures + RATE_FIGURES;
+
+	f[0] = (double)r->unanswered;
+	f[1] = report_latency(&r->delays, 990);
+	f[2] = report_latency(&r->delays, 1000);
+}
+
+/*
+ * The number of messages that were answered during the measurement. With a
+ * rate and TCP, the histogram also has those that were answered later.
+ */
+static double
+report_messages(const struct load_plan *plan, bool is_udp,
+    const struct load_result *r)
+{
+	if (plan->mode == STREAM)
+		return NAN;
+	if (plan->rate > 0 && !is_udp)
+		return (double)r->bytes / (double)plan->size;
+	return (double)(r->latency.count - r->unanswered);
 }
 
 /*
@@ -98,7 +131,7 @@ report_compute(struct report *report, const struct load_plan *plan,
 {
 	const struct histogram *h = &r->latency;
 	double seconds = (double)r->time / 1e9, bytes = (double)r->bytes;
-	double n = plan->mode == STREAM ? NAN : (double)h->count;
+	double n = report_messages(plan, target->is_udp, r);
 	double cpu = r->processor < 0 ? NAN : (double)r->processor;
 	const double values[UDP_FIGURES] = {
 		seconds, n, report_ratio(n, seconds), bytes,
@@ -114,6 +147,8 @@ report_compute(struct report *report, const struct load_plan *plan,
 	memcpy(report->figures, values, sizeof(values));
 	if (target->is_udp)
 		report_compute_udp(report, r);
+	if (plan->rate > 0)
+		report_compute_rate(report, r);
 }
 
 /* A figure as text in out; for an unknown one, the text unknown. */
@@ -127,12 +162,20 @@ report_format(char out[TEXT_TIME], size_t figure, double value,
 	return out;
 }
 
+/* Whether a figure belongs to that kind of load, even if it is unknown. */
+static bool
+report_has_figure(size_t figure, bool is_udp, const struct load_plan *plan)
+{
+	if (figure < UDP_FIGURES)
+		return true;
+	return figure < RATE_FIGURES ? is_udp : plan->rate > 0;
+}
+
 void
 report_json(const struct load_target *target, size_t round,
     const struct load_plan *plan, const struct report *report)
 {
 	const char *address = target->server.name;
-	size_t n = target->is_udp ? REPORT_FIGURES : UDP_FIGURES;
 	char name[TEXT_JSON(NET_NAME_MAX)], value[TEXT_TIME];
 
 	printf("{\"address\":%s,\"mode\":\"%s\",\"connections\":%zu,"
@@ -140,8 +183,11 @@ report_json(const struct load_target *target, size_t round,
 	    text_json(name, address, strlen(address), NET_NAME_MAX),
 	    mode_names[plan->mode], plan->connections, plan->size,
 	    plan->window, plan->idle, round);
-	for (size_t i = 0; i < n; i++)
-		if (figures[i].key != NULL)
+	if (plan->rate > 0)
+		printf(",\"rate\":%" PRIu64, plan->rate);
+	for (size_t i = 0; i < REPORT_FIGURES; i++)
+		if (figures[i].key != NULL &&
+		    report_has_figure(i, target->is_udp, plan))
 			printf(",\"%s\":%s", figures[i].key, report_format(
 			    value, i, report->figures[i], "null"));
 	puts("}");
@@ -176,9 +222,13 @@ report_plan(const struct load_plan *plan, bool is_udp)
 
 	switch (plan->mode) {
 	case ROUND_TRIPS:
-		printf("round trips of %zu byte%s, %zu in flight on each of "
-		    "%zu %s%s", plan->size, PLURAL(plan->size),
-		    plan->window, plan->connections,
+		printf("round trips of %zu byte%s, ", plan->size,
+		    PLURAL(plan->size));
+		if (plan->rate > 0)
+			printf("%" PRIu64 " per second on ", plan->rate);
+		else
+			printf("%zu in flight on each of ", plan->window);
+		printf("%zu %s%s", plan->connections,
 		    is_udp ? "UDP client" : "connection", s);
 		break;
 	case STREAM:
@@ -195,6 +245,13 @@ report_plan(const struct load_plan *plan, bool is_udp)
 	putchar('\n');
 }
 
+/* Whether the figure describes losses, which are a figure themselves. */
+static bool
+report_is_burst(size_t figure)
+{
+	return figure == BURSTS || figure == BURSTS + 1;
+}
+
 void
 report_text(const struct load_target *target, const struct load_plan *plan,
     const struct report *report)
@@ -204,7 +261,8 @@ report_text(const struct load_target *target, const struct load_plan *plan,
 	printf("%s: ", target->server.name);
 	report_plan(plan, target->is_udp);
 	for (size_t i = 0; i < REPORT_FIGURES; i++)
-		if (figures[i].title != NULL && !isnan(report->figures[i]))
+		if (figures[i].title != NULL && !isnan(report->figures[i]) &&
+		    !(report_is_burst(i) && report->figures[i] == 0))
 			printf("  %-25s %12s\n", figures[i].title,
 			    report_format(value, i, report->figures[i], "-"));
 }
@@ -262,7 +320,8 @@ report_row(const char *name, size_t figure, const struct summary *s,
 static bool
 report_is_no_event(size_t figure, const struct summary *s, size_t servers)
 {
-	if (figure < LATE || figure > DROPPED)
+	if ((figure < LATE || figure > DROPPED) && !report_is_burst(figure) &&
+	    figure != RATE_FIGURES)
 		return false;
 	for (size_t i = 0; i < servers; i++)
 		if (s[i].max > 0)
@@ -302,78 +361,4 @@ report_table(const struct load_target *targets, size_t servers,
 	}
 	free(scratch);
 	free(s);
-}
-
-enum {
-	DRAWN_ROWS = 20,	/* about the most rows of a drawing */
-	DECADES = 15,		/* from 100 ns on */
-	LABEL_WIDTH = 24	/* columns to the left of the bars */
-};
-
-/*
- * The i-th bound of the rows of a drawing, in ns: the ten preferred numbers
- * per decade of ISO 3 (R10), from 100 ns on. A drawing uses every bound, every
- * second or every fifth one.
- */
-static uint64_t
-report_bound(unsigned i)
-{
-	static const unsigned short numbers[] = {
-		100, 125, 160, 200, 250, 315, 400, 500, 630, 800
-	};
-	uint64_t bound = numbers[i % 10];
-
-	for (; i >= 10; i -= 10)
-		bound *= 10;
-	return bound;
-}
-
-/* The index of the first bound that is larger than the value. */
-static unsigned
-report_bound_above(uint64_t value)
-{
-	unsigned i = 0;
-
-	while (i < 10 * DECADES && report_bound(i) <= value)
-		i++;
-	return i;
-}
-
-/* One row: n messages from low ns on; the longest bar stands for max. */
-static void
-report_bar(uint64_t low, uint64_t n, uint64_t max, unsigned width)
-{
-	uint64_t bar = max == 0 ? 0 : (n * width + max - 1) / max;
-
-	printf("%12.1f %10" PRIu64 " ", (double)low / 1e3, n);
-	for (uint64_t i = 0; i < bar; i++)
-		putchar('#');
-	putchar('\n');
-}
-
-void
-report_histogram(const struct histogram *h, unsigned width)
-{
-	unsigned from = report_bound_above(h->min);
-	unsigned to = report_bound_above(h->max);
-	unsigned step = to - from < DRAWN_ROWS ? 1 :
-	    to - from < 2 * DRAWN_ROWS ? 2 : 5;
-	uint64_t max = 0;
-
-	if (h->count == 0)
-		return;
-	from -= from > 0;
-	from -= from % step;
-	for (unsigned i = from; i < to; i += step) {
-		uint64_t n = histogram_count(h, report_bound(i),
-		    report_bound(i + step));
-
-		max = n > max ? n : max;
-	}
-	printf("%12s %10s\n", "from us", "messages");
-	for (unsigned i = from; i < to; i += step)
-		report_bar(report_bound(i), histogram_count(h, i == from ? 0 :
-		    report_bound(i), report_bound(i + step)), max,
-		    width > 2 * LABEL_WIDTH ? width - LABEL_WIDTH :
-		    LABEL_WIDTH);
 }

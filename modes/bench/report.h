@@ -10,7 +10,7 @@
 
 #include "plan.h"
 
-enum { REPORT_FIGURES = 23 };
+enum { REPORT_FIGURES = 28 };
 
 /* The figures of one measurement; NAN where a figure is unknown. */
 struct report {
@@ -35,9 +35,6 @@ void report_json(const struct load_target *, size_t round,
 /* Prints the figures of a single measurement as text, one per line. */
 void report_text(const struct load_target *, const struct load_plan *,
     const struct report *);
-
-/* Draws the distribution of the latencies, width columns wide. */
-void report_histogram(const struct histogram *, unsigned width);
 
 /*
  * Prints a table that compares servers: for each figure and server the

@@ -110,27 +110,41 @@ udp_client_prepare(const struct flow *f, size_t n)
 	}
 }
 
+/* Sends at most n messages, at most UDP_BATCH. Returns 0 or -errno. */
+static int
+udp_client_send_batch(struct udp_client *c, size_t n, int64_t now)
+{
+	int sent;
+
+	udp_client_prepare(&c->flow, n);
+	sent = sendmmsg(c->fd, batch.out, (unsigned)n,
+	    MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
+		return -errno;
+	sent = sent < 0 ? 0 : sent;
+	flow_sent(&c->flow, (size_t)sent, now);
+	c->blocked = (size_t)sent < n;
+	return 0;
+}
+
 int
 udp_client_send(struct udp_client *c, int64_t now)
 {
 	size_t room;
+	int error = 0;
 
 	c->blocked = false;
-	while (!c->blocked && (room = flow_room(&c->flow)) > 0) {
-		size_t n = room < UDP_BATCH ? room : UDP_BATCH;
-		int sent;
+	while (error == 0 && !c->blocked && (room = flow_room(&c->flow)) > 0)
+		error = udp_client_send_batch(c, room < UDP_BATCH ? room :
+		    UDP_BATCH, now);
+	return error;
+}
 
-		udp_client_prepare(&c->flow, n);
-		sent = sendmmsg(c->fd, batch.out, (unsigned)n,
-		    MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent < 0 && errno != EAGAIN && errno != EINTR &&
-		    errno != ENOBUFS)
-			return -errno;
-		sent = sent < 0 ? 0 : sent;
-		flow_sent(&c->flow, (size_t)sent, now);
-		c->blocked = (size_t)sent < n;
-	}
-	return 0;
+int
+udp_client_send_scheduled(struct udp_client *c, int64_t due)
+{
+	c->blocked = flow_room(&c->flow) == 0;
+	return c->blocked ? 0 : udp_client_send_batch(c, 1, due);
 }
 
 /*

@@ -64,6 +64,13 @@ uint32_t udp_client_dropped(const struct udp_client *);
 int udp_client_send(struct udp_client *, int64_t now);
 
 /*
+ * Sends one message that is due at that time (ns), if there is room in the
+ * window. Returns 0 or -errno; the client is blocked if the socket has not
+ * accepted the message.
+ */
+int udp_client_send_scheduled(struct udp_client *, int64_t due);
+
+/*
  * Receives at most UDP_BATCH datagrams from the server. Returns their number
  * or -errno, 0 if there are none.
  */

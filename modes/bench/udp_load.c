@@ -51,7 +51,9 @@ struct udp_load {
 	int64_t phase_end;
 	int64_t next_check;	/* time of the next check for overdue ones */
 	int64_t next_progress;
-	int64_t measure_start;
+	int64_t measure_start;	/* 0: not begun */
+	struct schedule schedule;	/* of a load with a rate; message i is
+				   of client i modulo their number */
 	int64_t last_reply;	/* when the last datagram arrived, ns */
 	int64_t spin_until;	/* do not sleep before */
 	uint64_t replies;	/* datagrams that arrived in this run */
@@ -118,13 +120,15 @@ udp_load_watch(const struct udp_load *l, size_t i, int op)
 		err(STATUS_LOCAL, "cannot watch a socket");
 }
 
+/* Fills the window of a client. With a schedule, nothing fills it. */
 static void
 udp_load_send(struct udp_load *l, size_t i, int64_t now)
 {
 	struct udp_client *c = &l->clients[i];
 	bool before = c->blocked;
 
-	if (l->phase == CLOSING || flow_room(&c->flow) == 0)
+	if (l->phase == CLOSING || l->plan->rate > 0 ||
+	    flow_room(&c->flow) == 0)
 		return;
 	udp_load_check_error(l, udp_client_send(c, now));
 	if (c->blocked != before)
@@ -146,7 +150,7 @@ udp_load_receive(struct udp_load *l, size_t i)
 		return;
 	l->replies += (uint64_t)n;
 	l->last_reply = received.time;
-	l->spin_until = measure_spin_until(received.time);
+	l->spin_until = measure_spin_until(l->plan, received.time);
 	for (size_t j = 0; j < received.n; j++)
 		histogram_add(&l->result->latency,
 		    (uint64_t)received.latencies[j]);
@@ -167,6 +171,36 @@ udp_load_handle(struct udp_load *l, uint64_t data, uint32_t events)
 		udp_load_send(l, i, net_now());
 	if (events & ~(uint32_t)EPOLLOUT)
 		udp_load_receive(l, i);
+}
+
+static bool
+udp_load_is_scheduled(const struct udp_load *l)
+{
+	return l->plan->rate > 0 && l->phase != CLOSING;
+}
+
+/*
+ * Sends messages of the schedule that are due in this phase. A message that the
+ * socket does not accept is sent later, and the others after it.
+ */
+static void
+udp_load_send_scheduled(struct udp_load *l)
+{
+	struct schedule *s = &l->schedule;
+
+	for (int i = 0; i < UDP_BATCH && udp_load_is_scheduled(l); i++) {
+		int64_t due = schedule_due(s, s->next);
+		struct udp_client *c =
+		    &l->clients[s->next % l->plan->connections];
+
+		if (due >= l->phase_end || due > net_now())
+			break;
+		udp_load_check_error(l, udp_client_send_scheduled(c, due));
+		if (c->blocked)
+			break;
+		measure_delay(l->result, due, l->measure_start);
+		s->next++;
+	}
 }
 
 /* Starts the run: opens all clients, and fills their windows. */
@@ -191,6 +225,7 @@ udp_load_start(struct udp_load *l)
 	l->now = l->last_reply = net_now();
 	l->phase = WARM_UP;
 	l->phase_end = l->now + measure_warm_up_time(l->plan);
+	l->schedule = (struct schedule){ l->plan->rate, l->now, 0 };
 	for (size_t i = 0; i < l->plan->connections; i++)
 		udp_load_send(l, i, net_now());
 }
@@ -209,6 +244,10 @@ static void
 udp_load_begin_closing(struct udp_load *l)
 {
 	measure_end(l->target, l->progress, l->result, l->measure_start);
+	if (udp_load_is_scheduled(l))
+		measure_end_schedule(l->result, &l->schedule,
+		    l->measure_start, l->now < l->phase_end ? l->now :
+		    l->phase_end);
 	l->phase = CLOSING;
 	l->phase_end = net_now() + SECOND_REPLIES;
 }
@@ -218,15 +257,16 @@ udp_load_begin_closing(struct udp_load *l)
  * replies, because its last value depends on the last few replies only.
  */
 static void
-udp_load_sum(const struct udp_load *l)
+udp_load_sum(struct udp_load *l)
 {
 	struct load_result *r = l->result;
 	struct flow_counts *sum = &r->datagrams;
 	uint64_t count = 0;
 
 	for (size_t i = 0; i < l->plan->connections; i++) {
-		const struct flow *f = &l->clients[i].flow;
+		struct flow *f = &l->clients[i].flow;
 
+		flow_end(f);
 		sum->sent += f->counts.sent;
 		sum->received += f->counts.received;
 		sum->lost += f->counts.lost;
@@ -235,6 +275,9 @@ udp_load_sum(const struct udp_load *l)
 		sum->duplicated += f->counts.duplicated;
 		sum->corrupted += f->counts.corrupted;
 		sum->foreign += f->counts.foreign;
+		sum->bursts += f->counts.bursts;
+		if (f->counts.longest_burst > sum->longest_burst)
+			sum->longest_burst = f->counts.longest_burst;
 		r->dropped += udp_client_dropped(&l->clients[i]);
 		r->jitter += f->jitter_sum;
 		count += f->jitter_count;
@@ -247,7 +290,7 @@ static bool
 udp_load_is_busy(const struct udp_load *l)
 {
 	for (size_t i = 0; i < l->plan->connections; i++)
-		if (flow_room(&l->clients[i].flow) < l->plan->window)
+		if (l->clients[i].flow.in_flight.n > 0)
 			return true;
 	return false;
 }
@@ -289,6 +332,16 @@ udp_load_check_overdue(struct udp_load *l)
 	}
 }
 
+/* How long the server may be silent: also if it is rarely sent a message. */
+static int64_t
+udp_load_silence_limit(const struct load_plan *plan)
+{
+	if (plan->timeout == 0)
+		return INT64_MAX;
+	return plan->timeout + (plan->rate == 0 ? 0 :
+	    NET_SECOND / (int64_t)plan->rate);
+}
+
 static void
 udp_load_periodic_checks(struct udp_load *l)
 {
@@ -301,8 +354,8 @@ udp_load_periodic_checks(struct udp_load *l)
 	if (l->phase == MEASURING)
 		l->result->time = l->now - l->measure_start;
 	l->progress(l->target, l->result);
-	if (l->plan->timeout > 0 && l->phase != CLOSING &&
-	    l->now - l->last_reply >= l->plan->timeout)
+	if (l->phase != CLOSING &&
+	    l->now - l->last_reply >= udp_load_silence_limit(l->plan))
 		udp_load_fail(l, STATUS_TIMEOUT, "timed out: received nothing "
 		    "for %s after %" PRIu64 " repl%s",
 		    text_time(limit, l->plan->timeout), l->replies,
@@ -317,6 +370,8 @@ udp_load_wait_ms(const struct udp_load *l)
 
 	if (l->phase_end > l->now && l->phase_end < end)
 		end = l->phase_end;
+	if (udp_load_is_scheduled(l))
+		end = measure_wake(&l->schedule, end);
 	if (end <= l->now || l->now < l->spin_until)
 		return 0;
 	return net_milliseconds(end - l->now);
@@ -336,16 +391,17 @@ udp_load_wait(struct udp_load *l)
 	l->now = net_now();
 }
 
-/* A server that has answered nothing is not measured. */
-static void
-udp_load_check_result(const struct udp_load *l)
+void
+udp_load_check_result(const struct load_target *target,
+    const struct load_result *r)
 {
-	const struct flow_counts *counts = &l->result->datagrams;
+	const struct flow_counts *counts = &r->datagrams;
 
 	if (counts->lost > 0 && counts->received == 0 &&
 	    counts->corrupted == 0)
-		udp_load_fail(l, STATUS_TIMEOUT, "answered none of %" PRIu64
-		    " datagram%s", counts->sent, PLURAL(counts->sent));
+		errx(STATUS_TIMEOUT, "%s answered none of %" PRIu64
+		    " datagram%s", target->server.name, counts->sent,
+		    PLURAL(counts->sent));
 }
 
 void
@@ -361,11 +417,11 @@ udp_load_run(const struct load_plan *plan, const struct load_target *target,
 	udp_load_start(&l);
 	while (udp_load_next_phase(&l)) {
 		udp_load_wait(&l);
+		udp_load_send_scheduled(&l);
 		udp_load_periodic_checks(&l);
 	}
 	udp_load_sum(&l);
 	progress(target, NULL);
-	udp_load_check_result(&l);
 	for (size_t i = 0; i < plan->connections; i++)
 		udp_client_close(&l.clients[i]);
 	udp_client_free();

@@ -26,4 +26,8 @@ void udp_load_reach(const struct address *, size_t size, int64_t timeout,
 void udp_load_run(const struct load_plan *, const struct load_target *,
     load_progress *, struct load_result *);
 
+/* Ends the program if none of the messages that were counted was answered. */
+void udp_load_check_result(const struct load_target *,
+    const struct load_result *);
+
 #endif
