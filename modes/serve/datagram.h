@@ -62,7 +62,10 @@ int datagram_adopt(int fd);
 /* Exits with STATUS_LOCAL if there is no memory. */
 void datagram_open(struct datagrams *, const struct datagram_options *);
 
-/* Adds a socket, which is bound: its port is one of ours. */
+/*
+ * Adds a socket, which is bound: its port is one of ours. Exits with
+ * STATUS_LOCAL if its TTL cannot be set.
+ */
 void datagram_add(struct datagrams *, int fd);
 
 /* Whether a socket is bound to one address, not to all. */
