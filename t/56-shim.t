@@ -123,6 +123,57 @@ subtest 'accept(2) fails always' => sub {
 	}
 };
 
+# recvmmsg(2) fails: a UDP socket pauses, and the others are served meanwhile.
+sub start_without_receive {
+	my ($fault, @way) = @_;
+	my $server = start_server({ wrap => shimmed("receive=$fault"),
+	    listeners => 2 }, @way, '--stream', '-q', '-a', 'udp:127.0.0.1',
+	    '-a', 'tcp:127.0.0.1:0');
+	my ($udp, $tcp) = $server->addresses;
+	my $sock = udp($udp);
+	send $sock, 'first', 0;
+	return { name => "@way: $fault", server => $server, tcp => $tcp,
+	    sock => $sock };
+}
+
+my $cannot_receive = qr/^echo serve: cannot receive datagrams, pausing: Cannot allocate memory/m;
+
+subtest 'recvmmsg(2) fails for a moment' => sub {
+	for (map { start_without_receive('ECONNREFUSED:3', @$_) } @ways) {
+		is answer($_->{sock}), 'first', "$_->{name}: it is answered";
+		$_->{server}->stop;	# asserts that there is no warning
+	}
+	my @cases = map { start_without_receive('ENOMEM:1', @$_) } @ways;
+	for (@cases) {
+		$_->{server}->allow($cannot_receive);
+		is answer($_->{sock}), 'first',
+		    "$_->{name}: it is answered after a pause";
+		like $_->{server}->log, $cannot_receive,
+		    "$_->{name}: it warns";
+		$_->{server}->stop;
+	}
+};
+
+subtest 'recvmmsg(2) fails always' => sub {
+	my $start = time;
+	my @cases = map { start_without_receive('ENOMEM', @$_) } @ways;
+	my @servers = map { $_->{server} } @cases;
+	for (@servers) {
+		$_->allow($cannot_receive);
+		ok $_->wait_log($cannot_receive), 'it warns';
+	}
+	at_most(0.04 + 0.02, sub { cpu_of_busiest(2, @servers) },
+	    'the servers sleep (processor seconds of the busiest)');
+	for (@cases) {
+		is exchange(dial($_->{tcp}), 'on', undef, half_close => 1),
+		    'on', "$_->{name}: a TCP client is served";
+		my $warnings = () = $_->{server}->log =~ /cannot receive/g;
+		is_between $warnings, 1, 2 + time - $start,
+		    "$_->{name}: it warns once a second at most";
+		$_->{server}->stop;
+	}
+};
+
 for my $way (@ways) {
 	subtest "@$way: a kernel without IPv6" => sub {
 		my $server = start_server({ wrap => shimmed('noipv6') }, @$way,

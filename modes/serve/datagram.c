@@ -262,10 +262,6 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
 	return true;
 }
 
-/*
- * A failure is left to the next time: of all errors, only those that end by
- * themselves are possible (recvmsg(2)).
- */
 size_t
 datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
     int64_t now)
@@ -277,6 +273,7 @@ datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
 
 	prepare_to_receive();
 	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
+	ds->error = received < 0 ? errno : 0;
 	for (int i = 0; i < received; i++)
 		n += prepare_reply(ds, (size_t)i, n, is_bound, now);
 	used = ds->received = received > 0 ? (size_t)received : 0;

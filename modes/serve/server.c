@@ -213,13 +213,15 @@ datagrams_left(const struct server *s)
  * received.
  */
 static size_t
-answer_some(struct server *s, const struct listener *l, size_t most)
+answer_some(struct server *s, struct listener *l, size_t most)
 {
 	int64_t now = s->clients.now;
 	uint64_t left = datagrams_left(s);
 	size_t n = datagram_receive(&s->datagrams, l->watch.fd, l->is_bound,
 	    left < most ? (size_t)left : most, now);
 
+	if (s->datagrams.error != 0 && server_is_open(s))
+		listener_receive_failed(l, s->datagrams.error, now);
 	if (n == 0)
 		return s->datagrams.received;
 	s->clients.active_at = now;
@@ -246,7 +248,7 @@ datagrams_at_once(const struct server *s)
  * meanwhile: to receive once more, even in vain, costs less than to wait.
  */
 bool
-server_answer(struct server *s, const struct listener *l)
+server_answer(struct server *s, struct listener *l)
 {
 	size_t most = datagrams_at_once(s), done = 0, n;
 
@@ -305,8 +307,8 @@ server_wait_time(const struct server *s)
 		until = earlier(until, now + retry);
 	until = earlier(until, earlier(s->finish_at, s->abort_at));
 	until = earlier(until, log_suppressed_at());
-	if (server_is_open(s) && s->listeners.paused_until > now)
-		until = earlier(until, s->listeners.paused_until);
+	if (server_is_open(s))
+		until = earlier(until, listener_pause_end(&s->listeners, now));
 	if (until == INT64_MAX)
 		return NET_FOREVER;
 	return until > now ? until - now : 0;

@@ -111,7 +111,7 @@ struct client *server_accept(struct server *, struct listener *);
  * Answers the datagrams of a UDP socket that is ready: at most DATAGRAM_BATCH,
  * or more if the server has no other sockets. Returns whether there may be more.
  */
-bool server_answer(struct server *, const struct listener *);
+bool server_answer(struct server *, struct listener *);
 
 /*
  * How long to wait at most, in ns or NET_FOREVER. To be called before each
