@@ -307,18 +307,16 @@ listener_is_watched(const struct listener *l, bool may_accept, int64_t now)
 void
 listener_watch(struct listeners *ls, bool may_accept, int64_t now)
 {
-	int error = 0;
-
-	for (int i = 0; i < ls->n && error == 0; i++) {
+	for (int i = 0; i < ls->n; i++) {
 		struct listener *l = &ls->list[i];
+		bool on = listener_is_watched(l, may_accept, now);
+		int error = watch_set(&l->watch, on ? WATCH_READ : 0);
 
-		error = watch_set(&l->watch,
-		    listener_is_watched(l, may_accept, now) ? WATCH_READ : 0);
+		if (error < 0 && listener_is_udp(l))
+			listener_receive_failed(l, -error, now);
+		else if (error < 0)
+			listener_pause(ls, -error, now);
 	}
-	if (error == 0 || !may_accept)
-		return;
-	listener_watch(ls, false, now);
-	listener_pause(ls, -error, now);
 }
 
 int64_t

@@ -74,7 +74,7 @@ uint64_t listener_kernel_drops(const struct listeners *);
 bool listener_is_watched(const struct listener *, bool may_accept,
     int64_t now);
 
-/* Waits for those from now on. If that fails, accepting pauses. */
+/* Waits for those from now on. One that cannot be waited for pauses. */
 void listener_watch(struct listeners *, bool may_accept, int64_t now);
 
 /* When the next pause ends, of accepting or of a UDP socket; or INT64_MAX. */
