@@ -66,28 +66,37 @@ sub test_addresses {
 	}
 }
 
-# The TTL of what arrives on loopback, from the header that a packet socket
-# receives.
-sub ttl_of_reply {
-	my ($family, $server, $ttl) = @_;
+# The TTLs of the replies to datagrams with these TTLs, from the headers that a
+# packet socket receives on loopback. The datagrams wait for the server, so that
+# it receives them with one call.
+sub ttls_of_replies {
+	my ($family, $server, @ttls) = @_;
 	my ($protocol, $level, $option, $at, $host) = $family == AF_INET ?
 	    (0x0008, IPPROTO_IP, IP_TTL, 8, '127.0.0.1') :
 	    (0xdd86, IPPROTO_IPV6, 16, 7, '[::1]');
+	my $ports = $family == AF_INET ? 20 : 40;
 	socket my $packets, 17, SOCK_DGRAM, $protocol or return undef;
 	my $sock = udp("$host:" . $server->port);
-	setsockopt $sock, $level, $option, $ttl;
-	my $text = "ttl $ttl $$";
-	send $sock, $text, 0;
-	my $until = time + $DEADLINE;
-	while (time < $until && IO::Select->new($packets)->can_read(1)) {
-		recv $packets, my $packet, 70000, 0;
-		next unless $packet =~ /\Q$text\E$/;
-		my $ports = $family == AF_INET ? 20 : 40;
-		my ($from) = unpack 'n', substr $packet, $ports, 2;
-		return unpack 'C', substr $packet, $at, 1
-		    if $from == $server->port;
+	my @processes = $server->processes;
+	kill STOP => @processes;
+	for my $i (0 .. $#ttls) {
+		setsockopt $sock, $level, $option, $ttls[$i];
+		send $sock, "ttl $i of $$", 0;
 	}
-	return 'no reply';
+	kill CONT => @processes;
+	my @replies = ('no reply') x @ttls;
+	my ($missing, $until) = (scalar @ttls, time + $DEADLINE);
+	while ($missing > 0 && time < $until &&
+	    IO::Select->new($packets)->can_read(1)) {
+		recv $packets, my $packet, 70000, 0;
+		next unless $packet =~ /ttl (\d+) of \Q$$\E$/;
+		my $i = $1;
+		my ($from) = unpack 'n', substr $packet, $ports, 2;
+		next if $from != $server->port;
+		$replies[$i] = unpack 'C', substr $packet, $at, 1;
+		$missing--;
+	}
+	return join ' ', @replies;
 }
 
 sub test_ttl {
@@ -95,11 +104,13 @@ sub test_ttl {
 	SKIP: {
 		socket my $packets, 17, SOCK_DGRAM, 8 or
 		    skip 'packet sockets are not permitted here', 3;
-		is ttl_of_reply(AF_INET, $server, 41), 40,
-		    'a datagram with TTL 41 is answered with TTL 40';
+		my @ttls = (64, 41, 64, 255, 63, 65, 2, 64);
+		my $lower = join ' ', map { $_ - 1 } @ttls;
+		is ttls_of_replies(AF_INET, $server, @ttls), $lower,
+		    'the TTL of each reply is one less than that received';
 		skip 'there is no IPv6 here', 1 unless $has_ipv6;
-		is ttl_of_reply(AF_INET6, $server, 41), 40,
-		    'a hop limit of 41 is answered with 40';
+		is ttls_of_replies(AF_INET6, $server, @ttls), $lower,
+		    'the same is true of the hop limit';
 	}
 	my $before = totals($server);
 	my $sock = udp('127.0.0.1:' . $server->port);
@@ -182,7 +193,7 @@ SKIP: {
 		my $totals = totals($server);
 		is $totals->{answered}, 3, 'every source port is answered';
 		is $totals->{refused}, 1, 'except 0';
-		is ttl_of_reply(AF_INET, $server, 64), 9,
+		is ttls_of_replies(AF_INET, $server, 64), 9,
 		    'the TTL is that of --ttl';
 		$server->stop;
 	};

@@ -31,16 +31,16 @@ sub start_with_failure {
 	my $said = readline($server->{out}) // '';
 	my $call = sub { ($server->log =~ /^shim: fails: (\w+)$/m)[0] };
 	return ended_with_failure($server, $said, $n, $call)
-	    unless $said =~ /^listening on (127\.0\.0\.1:\d+)$/;
-	$server->{address} = $1;
-	my $back = eval { exchange(dial($server), 'alive', undef,
-	    half_close => 1) } // $@;
+	    unless $said =~ /^listening on ((?:udp:)?127\.0\.0\.1:\d+)$/;
+	my $address = $server->{address} = $1;
+	my $back = eval { $address =~ /^udp/ ? ask(udp($address), 'alive') :
+	    exchange(dial($server), 'alive', undef, half_close => 1) } // $@;
 	$server->signal('TERM');
 	my $status = $server->wait // 'none';
 	return $call->() if $back eq 'alive' && $status eq 0;
 	# A worker may fail after the server has begun to listen.
 	my @lines = $server->log =~ /^(echo serve: .*)$/mg;
-	return $call->() if @way > 1 && $status eq 7 << 8 && @lines == 1;
+	return $call->() if grep({ /workers/ } @way) && $status eq 7 << 8 && @lines == 1;
 	is "$back, wait status $status", 'alive, wait status 0',
 	    "call $n fails and the server listens: it serves, too";
 	return $call->();
@@ -59,7 +59,7 @@ sub ended_with_failure {
 	return $call->();
 }
 
-for my $way (@ways) {
+for my $way (@ways, ['--epoll', '-u', '--reply-rate=9']) {
 	subtest "@$way: each call of start-up fails once" => sub {
 		my $n = 1;
 		my %failed;
@@ -69,7 +69,8 @@ for my $way (@ways) {
 		}
 		note $n - 1, ' calls: ', join ', ', map { "$_ $failed{$_}" }
 		    sort keys %failed;
-		ok $failed{$_}, "$_ has failed" for qw(socket bind listen);
+		ok $failed{$_}, "$_ has failed"
+		    for qw(socket bind), "@$way" =~ /-u\b/ ? 'mmap' : 'listen';
 	};
 }
 
@@ -117,6 +118,57 @@ subtest 'accept(2) fails always' => sub {
 	    'the servers sleep (processor seconds of the busiest)');
 	for (@cases) {
 		my $warnings = () = $_->{server}->log =~ /cannot accept/g;
+		is_between $warnings, 1, 2 + time - $start,
+		    "$_->{name}: it warns once a second at most";
+		$_->{server}->stop;
+	}
+};
+
+# recvmmsg(2) fails: a UDP socket pauses, and the others are served meanwhile.
+sub start_without_receive {
+	my ($fault, @way) = @_;
+	my $server = start_server({ wrap => shimmed("receive=$fault"),
+	    listeners => 2 }, @way, '--stream', '-q', '-a', 'udp:127.0.0.1',
+	    '-a', 'tcp:127.0.0.1:0');
+	my ($udp, $tcp) = $server->addresses;
+	my $sock = udp($udp);
+	send $sock, 'first', 0;
+	return { name => "@way: $fault", server => $server, tcp => $tcp,
+	    sock => $sock };
+}
+
+my $cannot_receive = qr/^echo serve: cannot receive datagrams, pausing: Cannot allocate memory/m;
+
+subtest 'recvmmsg(2) fails for a moment' => sub {
+	for (map { start_without_receive('ECONNREFUSED:3', @$_) } @ways) {
+		is answer($_->{sock}), 'first', "$_->{name}: it is answered";
+		$_->{server}->stop;	# asserts that there is no warning
+	}
+	my @cases = map { start_without_receive('ENOMEM:1', @$_) } @ways;
+	for (@cases) {
+		$_->{server}->allow($cannot_receive);
+		is answer($_->{sock}), 'first',
+		    "$_->{name}: it is answered after a pause";
+		like $_->{server}->log, $cannot_receive,
+		    "$_->{name}: it warns";
+		$_->{server}->stop;
+	}
+};
+
+subtest 'recvmmsg(2) fails always' => sub {
+	my $start = time;
+	my @cases = map { start_without_receive('ENOMEM', @$_) } @ways;
+	my @servers = map { $_->{server} } @cases;
+	for (@servers) {
+		$_->allow($cannot_receive);
+		ok $_->wait_log($cannot_receive), 'it warns';
+	}
+	at_most(0.04 + 0.02, sub { cpu_of_busiest(2, @servers) },
+	    'the servers sleep (processor seconds of the busiest)');
+	for (@cases) {
+		is exchange(dial($_->{tcp}), 'on', undef, half_close => 1),
+		    'on', "$_->{name}: a TCP client is served";
+		my $warnings = () = $_->{server}->log =~ /cannot receive/g;
 		is_between $warnings, 1, 2 + time - $start,
 		    "$_->{name}: it warns once a second at most";
 		$_->{server}->stop;

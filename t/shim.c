@@ -9,6 +9,8 @@
  *				is ready
  *	ECHO_SHIM=accept=EMFILE:3
  *				accept4 fails three times; without :3 always
+ *	ECHO_SHIM=receive=ENOMEM:3
+ *				the same for recvmmsg
  *	ECHO_SHIM=fail=12	the 12th of the calls below that start-up makes
  *				fails; start-up ends at the first wait or accept
  *	ECHO_SHIM=noipv6	a kernel without IPv6
@@ -53,11 +55,16 @@
 
 enum { FDS = 4096 };
 
+/* The failures of one call. */
+struct failure {
+	int error;		/* 0: none */
+	long times;		/* that are left; -1: always fail */
+};
+
 static struct {
 	bool random;
 	uint64_t seed;
-	int accept_error;	/* 0: none */
-	long accept_times;	/* failures left; -1: always fail */
+	struct failure accept, receive;
 	long fail;		/* number of the call that fails, 0: none */
 	bool no_ipv6;
 	bool late_input;
@@ -160,7 +167,8 @@ static const struct {
 	const char *name;
 	int number;
 } errors[] = {
-	{ "ECONNABORTED", ECONNABORTED }, { "EINTR", EINTR },
+	{ "ECONNABORTED", ECONNABORTED },
+	{ "ECONNREFUSED", ECONNREFUSED }, { "EINTR", EINTR },
 	{ "EMFILE", EMFILE }, { "ENETDOWN", ENETDOWN }, { "ENFILE", ENFILE },
 	{ "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPERM", EPERM },
 	{ "EPROTO", EPROTO }
@@ -185,6 +193,28 @@ value_of(const char *what, const char *name)
 	return strncmp(what, name, length) == 0 ? what + length : NULL;
 }
 
+/* Reads "EMFILE:3" or "EMFILE". */
+static struct failure
+read_failure(const char *text)
+{
+	size_t name = strcspn(text, ":");
+
+	return (struct failure){ .error = error_named(text, name),
+	    .times = text[name] == '\0' ? -1 :
+	    strtol(text + name + 1, NULL, 10) };
+}
+
+/* Whether this call fails. */
+static bool
+fails_now(struct failure *f)
+{
+	if (f->error == 0 || f->times == 0)
+		return false;
+	f->times -= f->times > 0;
+	errno = f->error;
+	return true;
+}
+
 __attribute__((constructor)) static void
 make_plan(void)
 {
@@ -195,13 +225,11 @@ make_plan(void)
 	if ((value = value_of(what, "seed=")) != NULL) {
 		plan.random = true;
 		plan.seed = common = strtoull(value, NULL, 10);
-	} else if ((value = value_of(what, "accept=")) != NULL) {
-		size_t name = strcspn(value, ":");
-
-		plan.accept_error = error_named(value, name);
-		plan.accept_times = value[name] == '\0' ? -1 :
-		    strtol(value + name + 1, NULL, 10);
-	} else if ((value = value_of(what, "fail=")) != NULL) {
+	} else if ((value = value_of(what, "accept=")) != NULL)
+		plan.accept = read_failure(value);
+	else if ((value = value_of(what, "receive=")) != NULL)
+		plan.receive = read_failure(value);
+	else if ((value = value_of(what, "fail=")) != NULL) {
 		calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		plan.fail = strtol(value, NULL, 10);
@@ -431,11 +459,8 @@ accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 
 	REAL(accept4);
 	starting = false;
-	if (plan.accept_error != 0 && plan.accept_times != 0) {
-		plan.accept_times -= plan.accept_times > 0;
-		errno = plan.accept_error;
+	if (fails_now(&plan.accept))
 		return -1;
-	}
 	if (one_in(6, &common)) {
 		errno = one_in(2, &common) ? EAGAIN : one_in(2, &common) ?
 		    EINTR : ECONNABORTED;
@@ -521,7 +546,8 @@ recvmmsg(int fd, struct mmsghdr *batch, unsigned size, int flags,
 	int n;
 
 	REAL(recvmmsg);
-	if (not_now(fd))
+	starting = false;
+	if (fails_now(&plan.receive) || not_now(fd))
 		return -1;
 	n = real(fd, batch, (unsigned)fewer(fd, size), flags, time);
 	for (int i = 0; i < n; i++)

@@ -77,9 +77,10 @@ select_listeners(const struct server *s, struct pollfd *fds)
 
 	for (int i = 0; i < s->listeners.n; i++) {
 		const struct listener *l = &s->listeners.list[i];
+		bool on = listener_is_watched(l, may_accept, s->clients.now);
 
 		fds[i] = (struct pollfd){ .events = POLLIN,
-		    .fd = may_accept || listener_is_udp(l) ? l->watch.fd : -1 };
+		    .fd = on ? l->watch.fd : -1 };
 	}
 }
 

@@ -22,6 +22,13 @@ enum {
 	PORT_UNPRIVILEGED = 1024,	/* the first that any program may use */
 
 	/*
+	 * The TTL of a UDP socket. Most systems send datagrams with TTL 64,
+	 * so the reply to a client on the same network has this TTL, and needs
+	 * no control message for it. (The kernel reads those of each reply.)
+	 */
+	SOCKET_TTL = 63,
+
+	/*
 	 * The space of a datagram, the largest and a byte more. The additional
 	 * 64 bytes put the beginnings of all into different cache sets.
 	 */
@@ -141,13 +148,14 @@ datagram_open(struct datagrams *ds, const struct datagram_options *options)
 void
 datagram_add(struct datagrams *ds, int fd)
 {
-	int ttl = ds->options->ttl;
+	int ttl = ds->options->ttl > 0 ? ds->options->ttl : SOCKET_TTL;
 
 	ds->ports[ds->port_count++] = htons(net_port(fd));
-	if (ttl == 0)
-		return;
-	setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
-	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl));
+	/* An IPv6 socket that was inherited may send IPv4 too. */
+	if (setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)) < 0 ||
+	    (socket_option(fd, SO_DOMAIN) == AF_INET6 && setsockopt(fd,
+	    IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl)) < 0))
+		err(STATUS_LOCAL, "cannot set the TTL of UDP replies");
 }
 
 bool
@@ -208,11 +216,15 @@ is_refused_port(const struct datagrams *ds, const union net_address *from)
 _Static_assert(offsetof(struct sockaddr_in, sin_port) ==
     offsetof(struct sockaddr_in6, sin6_port), "one place for the port");
 
-/* The TTL of the reply: 0: there must be none, or CONTROL_NO_TTL. */
+/*
+ * The TTL of the reply. 0: there must be no reply. CONTROL_NO_TTL: that of the
+ * socket.
+ */
 static int
 reply_ttl(const struct datagrams *ds, const struct control *control)
 {
-	if (ds->options->ttl > 0 || control->ttl == CONTROL_NO_TTL)
+	if (ds->options->ttl > 0 || control->ttl == CONTROL_NO_TTL ||
+	    control->ttl == SOCKET_TTL + 1)
 		return CONTROL_NO_TTL;
 	return control->ttl > 0 ? control->ttl - 1 : 0;
 }
@@ -250,10 +262,6 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
 	return true;
 }
 
-/*
- * A failure is left to the next time: of all errors, only those that end by
- * themselves are possible (recvmsg(2)).
- */
 size_t
 datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
     int64_t now)
@@ -265,6 +273,7 @@ datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
 
 	prepare_to_receive();
 	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
+	ds->error = received < 0 ? errno : 0;
 	for (int i = 0; i < received; i++)
 		n += prepare_reply(ds, (size_t)i, n, is_bound, now);
 	used = ds->received = received > 0 ? (size_t)received : 0;

@@ -42,6 +42,7 @@ struct datagrams {
 	uint16_t ports[DATAGRAM_PORTS_MAX];	/* of our sockets; big-endian */
 	int port_count;
 	size_t received;	/* datagrams, with the last call */
+	int error;		/* errno of the last call; 0: none */
 };
 
 /* System calls that datagrams need in the sandbox (sandbox.h). */
@@ -62,7 +63,10 @@ int datagram_adopt(int fd);
 /* Exits with STATUS_LOCAL if there is no memory. */
 void datagram_open(struct datagrams *, const struct datagram_options *);
 
-/* Adds a socket, which is bound: its port is one of ours. */
+/*
+ * Adds a socket, which is bound: its port is one of ours. Exits with
+ * STATUS_LOCAL if its TTL cannot be set.
+ */
 void datagram_add(struct datagrams *, int fd);
 
 /* Whether a socket is bound to one address, not to all. */
@@ -71,7 +75,8 @@ bool datagram_is_bound(int fd);
 /*
  * Receives at most that many datagrams from a socket that is ready, at the time
  * now, and prepares the replies; is_bound as from datagram_is_bound(). Returns
- * how many there are; the datagrams without a reply have been counted.
+ * how many there are; the datagrams without a reply have been counted. Sets
+ * received and error.
  */
 size_t datagram_receive(struct datagrams *, int fd, bool is_bound,
     uint64_t most, int64_t now);

@@ -15,7 +15,7 @@
 #include "modes/mode.h"
 #include "systemd.h"
 
-static const int64_t PAUSE = 500 * NET_MS;	/* after accept(2) failed */
+static const int64_t PAUSE = 500 * NET_MS;	/* after a call failed */
 
 enum { PORT_TRIES = 16 };	/* for a port that is free on all addresses */
 
@@ -298,25 +298,74 @@ listener_kernel_drops(const struct listeners *ls)
 	return drops;
 }
 
-void
-listener_watch(struct listeners *ls, bool on, int64_t now)
+bool
+listener_is_watched(const struct listener *l, bool may_accept, int64_t now)
 {
-	int error = 0;
+	return listener_is_udp(l) ? l->paused_until <= now : may_accept;
+}
 
-	for (int i = 0; i < ls->n && error == 0; i++)
-		error = watch_set(&ls->list[i].watch,
-		    on || listener_is_udp(&ls->list[i]) ? WATCH_READ : 0);
-	if (error == 0 || !on)
-		return;
-	listener_watch(ls, false, now);
-	listener_pause(ls, -error, now);
+void
+listener_watch(struct listeners *ls, bool may_accept, int64_t now)
+{
+	for (int i = 0; i < ls->n; i++) {
+		struct listener *l = &ls->list[i];
+		bool on = listener_is_watched(l, may_accept, now);
+		int error = watch_set(&l->watch, on ? WATCH_READ : 0);
+
+		if (error < 0 && listener_is_udp(l))
+			listener_receive_failed(l, -error, now);
+		else if (error < 0)
+			listener_pause(ls, -error, now);
+	}
+}
+
+int64_t
+listener_pause_end(const struct listeners *ls, int64_t now)
+{
+	int64_t end = ls->paused_until > now ? ls->paused_until : INT64_MAX;
+
+	for (int i = 0; i < ls->n; i++) {
+		int64_t until = ls->list[i].paused_until;
+
+		if (until > now && until < end)
+			end = until;
+	}
+	return end;
 }
 
 void
 listener_pause(struct listeners *ls, int error, int64_t now)
 {
-	log_cannot_accept(error, now);
+	log_pause("accept", error, now);
 	ls->paused_until = now + PAUSE;
+}
+
+/*
+ * Receiving failed. An ICMP error is reported once, and only to a socket that
+ * was inherited and is connected (udp(7)). After other errors, no datagram is
+ * received for a while.
+ */
+void
+listener_receive_failed(struct listener *l, int error, int64_t now)
+{
+	switch (error) {
+	case EAGAIN:
+	case ECONNREFUSED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EINTR:
+	case EMSGSIZE:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EPROTO:
+		return;
+	default:		/* ENOBUFS, ENOMEM, ... */
+		log_pause("receive datagrams", error, now);
+		l->paused_until = now + PAUSE;
+	}
 }
 
 void

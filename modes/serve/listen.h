@@ -23,6 +23,7 @@ struct listener {
 	struct socket_path file;	/* of a Unix socket */
 	bool is_inherited;	/* a service manager owns it */
 	bool is_bound;		/* for UDP: to one address */
+	int64_t paused_until;	/* for UDP: do not receive before; net_now() */
 	uint32_t drops_before;	/* net_kernel_drops() when inherited */
 };
 
@@ -67,10 +68,17 @@ bool listener_any_udp(const struct listeners *);
 uint64_t listener_kernel_drops(const struct listeners *);
 
 /*
- * Waits for connections from now on, or not, and always for datagrams. If that
- * fails, accepting pauses; now is the time in ns, as below.
+ * Whether to wait for this listener: for datagrams unless it pauses, and for
+ * connections if may_accept; now is the time in ns, as below.
  */
-void listener_watch(struct listeners *, bool on, int64_t now);
+bool listener_is_watched(const struct listener *, bool may_accept,
+    int64_t now);
+
+/* Waits for those from now on. One that cannot be waited for pauses. */
+void listener_watch(struct listeners *, bool may_accept, int64_t now);
+
+/* When the next pause ends, of accepting or of a UDP socket; or INT64_MAX. */
+int64_t listener_pause_end(const struct listeners *, int64_t now);
 
 /*
  * Accepts one connection. Returns its socket and the address of its peer, or
@@ -90,6 +98,12 @@ void listener_accept_failed(struct listeners *, const struct listener *,
  * pauses, so that a listener that stays ready does not keep the server busy.
  */
 void listener_pause(struct listeners *, int error, int64_t now);
+
+/*
+ * Deals with a failure to receive from a UDP socket: errno error. The socket
+ * pauses if it would fail again at once.
+ */
+void listener_receive_failed(struct listener *, int error, int64_t now);
 
 /* A client has left, and with it a descriptor: accepts again. */
 void listener_resume(struct listeners *);

@@ -487,7 +487,7 @@ log_worker_ended(pid_t pid, int status, uint64_t clients, bool is_replaced)
 }
 
 void
-log_cannot_accept(int error, int64_t now)
+log_pause(const char *what, int error, int64_t now)
 {
 	int64_t last = limited->failures.logged_at;
 	uint64_t before;
@@ -499,8 +499,8 @@ log_cannot_accept(int error, int64_t now)
 	}
 	if ((before = atomic_exchange(&limited->failures.suppressed,
 	    0)) > 0)
-		log_warning("cannot accept, pausing: %s (%" PRIu64 " more "
-		    "since the last warning)", strerror(error), before);
+		log_warning("cannot %s, pausing: %s (%" PRIu64 " more since "
+		    "the last warning)", what, strerror(error), before);
 	else
-		log_warning("cannot accept, pausing: %s", strerror(error));
+		log_warning("cannot %s, pausing: %s", what, strerror(error));
 }

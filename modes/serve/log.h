@@ -90,9 +90,9 @@ void log_totals(const struct log_totals *);
 /* A worker has ended with the status of waitpid(2), and with it its clients. */
 void log_worker_ended(pid_t, int status, uint64_t clients, bool is_replaced);
 
-/* accept(2) failed for lack of a resource: errno error. At most once a second
- * in all processes; now is the time in ns. */
-void log_cannot_accept(int error, int64_t now);
+/* "cannot accept, pausing": a system call failed for lack of a resource, with
+ * errno error. At most once a second in all processes; now is the time in ns. */
+void log_pause(const char *what, int error, int64_t now);
 
 /* A warning, as printf(3). */
 void log_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -108,10 +108,10 @@ bool server_is_serving(const struct server *);
 struct client *server_accept(struct server *, struct listener *);
 
 /*
- * Answers the datagrams of a UDP socket that is ready, at most DATAGRAM_BATCH.
- * Returns whether there may be more.
+ * Answers the datagrams of a UDP socket that is ready: at most DATAGRAM_BATCH,
+ * or more if the server has no other sockets. Returns whether there may be more.
  */
-bool server_answer(struct server *, const struct listener *);
+bool server_answer(struct server *, struct listener *);
 
 /*
  * How long to wait at most, in ns or NET_FOREVER. To be called before each

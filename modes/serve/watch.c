@@ -19,6 +19,7 @@ watch_set(struct watch *watch, unsigned events)
 		return 0;
 	if (poller != NULL)
 		error = poller->set(watch, events);
-	watch->events = (uint8_t)events;
+	if (error == 0)
+		watch->events = (uint8_t)events;
 	return error;
 }
