@@ -179,6 +179,32 @@ for my $engine (engines()) {
 	$server->stop;
 }
 
+# A forged datagram between our server and the echo service of an inetd, in both
+# directions.
+sub test_inetd {
+	my ($name, $options, $services) = @_;
+	my $tmp = File::Temp->newdir;
+	open my $conf, '>', "$tmp/conf" or die $!;
+	print $conf $services;
+	close $conf;
+	my $inetd = spawn(sub {
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>', '/dev/null';
+		exec $name, split ' ', $options =~ s/DIR/$tmp/gr;
+	});
+	my $probe = udp('127.0.0.1:7');
+	ok wait_answers($probe), "$name answers";
+	my $server = start_server('--epoll', '-q', '-u');
+	my $own = '127.0.0.1:' . $server->port;
+	forge('127.0.0.1:7', $own, 64, "as if from $name");
+	forge($own, '127.0.0.1:7', 64, 'as if from us');
+	ok defined wait_until(sub { totals($server)->{refused} == 2 }),
+	    'the datagrams from port 7 are refused';
+	is totals($server)->{answered}, 0, 'none is answered';
+	$server->stop;
+	end_processes($inetd);
+}
+
 # The rest does not depend on the engine.
 SKIP: {
 	raw(my $sock) or skip 'raw sockets are not permitted here', 1;
@@ -213,12 +239,9 @@ SKIP: {
 		    answered($servers[1])->{answered}, 254, 'for good';
 	};
 
-	subtest 'a loop with an echo service of inetd' => sub {
-		plan skip_all => 'there is no xinetd'
-		    if run_command('xinetd', '-version')->{status} != 0;
-		my $tmp = File::Temp->newdir;
-		open my $conf, '>', "$tmp/conf" or die $!;
-		print $conf <<'END';
+	# Debian installs only one of the two at a time.
+	my %inetd = (xinetd => [ '-dontfork -f DIR/conf -pidfile DIR/pid',
+	    <<'END' ],
 service echo
 {
 	type = INTERNAL
@@ -230,25 +253,15 @@ service echo
 	disable = no
 }
 END
-		close $conf;
-		my $xinetd = spawn(sub {
-			open STDOUT, '>', '/dev/null';
-			open STDERR, '>', '/dev/null';
-			exec 'xinetd', '-dontfork', '-f', "$tmp/conf",
-			    '-pidfile', "$tmp/pid";
-		});
-		my $probe = udp('127.0.0.1:7');
-		ok wait_answers($probe), 'xinetd answers';
-		my $server = start_server('--epoll', '-q', '-u');
-		my $own = '127.0.0.1:' . $server->port;
-				forge('127.0.0.1:7', $own, 64, 'as if from xinetd');
-		forge($own, '127.0.0.1:7', 64, 'as if from us');
-		ok defined wait_until(sub { totals($server)->{refused} == 2 }),
-		    'the datagrams from port 7 are refused';
-		is totals($server)->{answered}, 0, 'none is answered';
-		$server->stop;
-		end_processes($xinetd);
-	};
+	    'inetutils-inetd' => [ '--debug --pidfile=DIR/pid DIR/conf',
+	    "echo dgram udp wait root internal\n" ]);
+	for my $name (sort keys %inetd) {
+		subtest "a loop with the echo service of $name" => sub {
+			plan skip_all => "there is no $name"
+			    unless grep { -x "$_/$name" } split /:/, $ENV{PATH};
+			test_inetd($name, @{ $inetd{$name} });
+		};
+	}
 
 	subtest 'a loop with a server that sets a fresh TTL' => sub {
 		plan skip_all => 'there is no socat'

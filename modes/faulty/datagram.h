@@ -7,7 +7,9 @@
  * that the datagram was sent to, because the control message with this address
  * (IP_PKTINFO, ip(7)) is sent back with the reply. Datagrams from ports below
  * 1024 and from the server's own port are not answered, because the answer to
- * an echo server would be answered again, without end (CVE-2024-2169).
+ * an echo server would be answered again, without end (CVE-2024-2169). The TTL
+ * is not lowered, as serve does: a loop with a server on another port needs a
+ * forged datagram, and by default only this host can send one.
  */
 #ifndef DATAGRAM_H
 #define DATAGRAM_H
