@@ -151,7 +151,7 @@ my @wrong = (
 	    only => [ 'bytes-52' ], timeout => undef, more => [ '-t200ms' ] ],
 	# After one timeout, nine more would take 20 s.
 	[ [ 'stops-accepting' ], [ @homework[1 .. 11] ],
-	    qr/^cannot connect: timed out: .*\(backlog\) stayed full$/,
+	    qr/^cannot connect: timed out while .* waited .*\(backlog\)$/,
 	    only => \@homework,
 	    seconds => 5 * $TIMEOUT ],
 	[ [ 'half' ], [ @homework[1 .. 11] ],

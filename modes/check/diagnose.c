@@ -8,6 +8,7 @@
  */
 #include "diagnose.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "change.h"
 #include "difference.h"
 #include "modes/lib/text.h"
+#include "port.h"
 
 /* " of 16 bytes", or nothing if the size is not known. */
 static const char *
@@ -282,7 +284,7 @@ drops_output_at_fin(struct history *h, const struct talk *t)
 	    t->end == TALK_TIMEOUT || t->received >= plan.message.size ||
 	    o->is_dead)
 		return false;
-	plan.flags = 0;
+	plan.flags &= AWAIT_FIRST;
 	return candidates_hold_probe(h, &plan, t->target) &&
 	    candidates_is_correct(candidates_last(h) - 1);
 }
@@ -312,5 +314,32 @@ diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 	    is_dead ? ", and the server has accepted no "
 	    "connection since" : "",
 	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause);
+	return out;
+}
+
+const char *
+diagnose_connect(char out[DIAGNOSE_SIZE], const struct target *target,
+    int error, int opened_before, const char *accepted_in)
+{
+	int opened = target->opened - opened_before;
+
+	if (error == ECONNREFUSED && target->is_started)
+		snprintf(out, DIAGNOSE_SIZE, "connection refused, although "
+		    "the server is running");
+	else if (error == ECONNREFUSED && opened > 0)
+		snprintf(out, DIAGNOSE_SIZE, "connection refused after the "
+		    "server had accepted %d in this test", opened);
+	else if (error == ECONNREFUSED)
+		snprintf(out, DIAGNOSE_SIZE, "not tried: the server has not "
+		    "accepted a connection since %s", accepted_in);
+	else if (error == ETIMEDOUT && port_has_queue(&target->server.peer))
+		snprintf(out, DIAGNOSE_SIZE, "cannot connect: timed out while "
+		    "earlier connections waited in the queue of the server "
+		    "(backlog)");
+	else
+		snprintf(out, DIAGNOSE_SIZE, "cannot connect: %s%s",
+		    error == ETIMEDOUT ? "timed out" : strerror(error),
+		    error == ETIMEDOUT && target->opened > 0 ? ", although "
+		    "earlier connections had been accepted" : "");
 	return out;
 }

@@ -22,6 +22,14 @@ const char *diagnose_talk(char out[DIAGNOSE_SIZE], struct history *,
 /* The same without a cause. */
 const char *diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *);
 
+/*
+ * Writes why there is no connection; error is the errno. accepted_in is the
+ * name of the last test that had one, and opened_before the number of
+ * connections before the current test. Returns out.
+ */
+const char *diagnose_connect(char out[DIAGNOSE_SIZE], const struct target *,
+    int error, int opened_before, const char *accepted_in);
+
 /* What makes a silent server answer, for "answered only after %s". */
 const char *diagnose_probe_text(enum probe);
 
