@@ -14,9 +14,9 @@ use IO::Socket::INET ();
 use Test::More;
 use WrongServers;
 
-my $DEAD = ', and the server has accepted no connection since';
-my $DECODES = 'decodes the bytes of each recv as UTF-8, and fails at a part ' .
-    'of a character';
+my $DEAD = '; the server has accepted no connection since';
+my $DECODES = 'decodes the bytes of each recv as UTF-8, and fails at a ' .
+    'character that two recvs share';
 my $NOT_CLOSED = 'the echo was correct, but then the server neither closed ' .
     "at the client's end of file nor served another client after this one " .
     'had closed';
@@ -136,34 +136,34 @@ my @cases = (
 	    loop(before => 'print(data.decode("utf8"), file=sys.stderr)'),
 	    perl_loop(before => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection without an answer" .
-	    "$DEAD: $DECODES" ] ],
+	    ": $DECODES$DEAD" ] ],
 	[ 'the same, only one test', loop(before => 'data.decode("utf8")'),
 	    perl_loop(before => $decode),
 	    [ '--only=every-byte' ], [ 'every-byte', "reset the connection " .
-	    "after 128 of 256 bytes$DEAD: decodes the bytes as text, and " .
-	    'fails at a byte above 127' ] ],
+	    "after 128 of 256 bytes: decodes the bytes as text, and fails at " .
+	    "a byte above 127$DEAD" ] ],
 	[ 'decodes what it has sent', loop(after => 'data.decode("utf8")'),
 	    perl_loop(after => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection after 16 of 19 " .
-	    "bytes$DEAD: decodes each recv of 16 bytes as UTF-8, and fails " .
-	    'at a part of a character' ] ],
+	    "bytes: decodes each recv of 16 bytes as UTF-8, and fails at a " .
+	    "character that two recvs share$DEAD" ] ],
 	[ 'decodes 1024 bytes', loop(size => 1024, end => 'not data',
 	    before => 'print(data.decode("utf8"), file=sys.stderr)'),
 	    perl_loop(size => 1024, end => '$data eq ""', before => $decode),
-	    \@rfc862, [ 'every-byte', "closed without an answer$DEAD: decodes " .
+	    \@rfc862, [ 'every-byte', "closed without an answer: decodes " .
 	    'the bytes of each recv as UTF-8, and fails at a byte that is ' .
-	    'not UTF-8' ] ],
+	    "not UTF-8$DEAD" ] ],
 	[ 'decodes ASCII', loop(end => 'not data',
 	    before => 'data.decode("ascii")'), perl_loop(end => '$data eq ""',
 	    before => 'die if $data =~ /[\x80-\xff]/'), \@rfc862,
-	    [ 'utf8', qr/^reset the connection without an answer$DEAD: decodes the bytes as (?:text|ASCII), and fails at a byte above 127$/ ] ],
+	    [ 'utf8', qr/^reset the connection without an answer: decodes the bytes as (?:text|ASCII), and fails at a byte above 127$DEAD$/ ] ],
 	[ 'counts characters', loop(
 	    before => 'text = data.decode("utf8", "replace")',
 	    end => 'len(text) < 16'), perl_loop(
 	    end => 'length Encode::decode("UTF-8", my $copy = $data) < 16'),
 	    [ '--profile=homework' ],
-	    [ 'utf8', qr/^reset the connection after 16 of 28 bytes: counts characters instead of bytes, and takes too few of them for the end of the message(?:: a recv asks for 16 bytes)?\z/ ],
-	    [ 'utf8-split', qr/: counts characters instead of bytes, / ] ],
+	    [ 'utf8', qr/^reset the connection after 16 of 28 bytes: counts characters instead of bytes to find the end of the message(?: in a recv of 16 bytes)?\z/ ],
+	    [ 'utf8-split', qr/: counts characters instead of bytes to / ] ],
 	[ 'always gives the same answer', <<'END', <<'PERL', [ '--only=bytes-1,text,line' ],
 def answer(connection):
     data = connection.recv(1024)
@@ -301,7 +301,7 @@ serve(sub {
 PERL
 	    [ '--only=fin-1M,empty,one-by-one,fin-100' ],
 	    [ 'fin-1M', 'ended the connection after 1 of 1048576 bytes: ' .
-	    'one message per connection' ],
+	    'answers one message per connection' ],
 	    [ 'one-by-one', 'answered only after a newline: waits for a ' .
 	    'recv of fewer than 32 bytes before it answers (connection 31 ' .
 	    'of 100)' ] ],
@@ -486,7 +486,7 @@ PERL
 	    before => 'if not data: return'),
 	    perl_loop(end => '!IO::Select->new($c)->can_read(0)',
 	    before => 'return if $data eq ""'),
-	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^ended the connection after 70 of 140 bytes(?:: takes the message for complete as soon as no further byte is waiting|: one message per connection)?$/ ] ]
+	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^ended the connection after 70 of 140 bytes(?:: takes the message for complete as soon as no further byte is waiting|: answers one message per connection)?$/ ] ]
 );
 
 # The messages of a run by test, without those of tests that were not tried.

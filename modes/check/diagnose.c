@@ -46,14 +46,13 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		    read_size, "short recv"));
 		break;
 	case CAUSE_END + MODEL_ONE_READ:
-		snprintf(out, DIAGNOSE_SIZE, "one recv%s per connection",
-		    size_text(size, " of ", read_size, ""));
+		snprintf(out, DIAGNOSE_SIZE, "calls recv once per connection%s",
+		    size_text(size, ", for at most ", read_size, ""));
 		break;
 	case CAUSE_END + MODEL_FEW_CHARACTERS:
 		snprintf(out, DIAGNOSE_SIZE, "counts characters instead of "
-		    "bytes, and takes too few of them for the end of the "
-		    "message%s", size_text(size, ": a recv asks for ",
-		    read_size, ""));
+		    "bytes to find the end of the message%s",
+		    size_text(size, " in a recv of ", read_size, ""));
 		break;
 	case CAUSE_END + MODEL_NOTHING_WAITING:
 		snprintf(out, DIAGNOSE_SIZE, "takes the message for complete "
@@ -85,7 +84,7 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		snprintf(out, DIAGNOSE_SIZE, "decodes %s as UTF-8, and fails "
 		    "at %s", size_text(size, "each recv of ", i == n ?
 		    read_size : 0, "the bytes of each recv"), i == n ?
-		    "a part of a character" : "a byte that is not UTF-8");
+		    "a character that two recvs share" : "a byte that is not UTF-8");
 		break;
 	default:
 		snprintf(out, DIAGNOSE_SIZE, "%s",
@@ -111,7 +110,8 @@ find_cause(char *out, const struct verdict *v, const struct observation *o)
 		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as text, and "
 		    "fails at a byte above 127");
 	else if ((v->causes & not_messages) == 0 && o->received == first_burst)
-		snprintf(out, DIAGNOSE_SIZE, "one message per connection");
+		snprintf(out, DIAGNOSE_SIZE, "answers one message per "
+		    "connection");
 	else
 		return false;
 	return true;
@@ -211,8 +211,9 @@ describe_timeout(char *out, const struct talk *t)
 		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
 		    "stopped", t->received, size);
 	else if (t->probe == PROBE_LOST)
-		snprintf(out, DIAGNOSE_SIZE, "answered only after further "
-		    "bytes, and not with the missing ones");
+		snprintf(out, DIAGNOSE_SIZE, "did not answer the message; "
+		    "further bytes were answered, but not with the missing "
+		    "ones");
 	else if (t->probe == PROBE_NOTHING)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
 		    t->fin_sent && !(t->plan.flags & SEND_FIN) ? ", not even "
@@ -309,11 +310,11 @@ diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 		    "between, drops pending output at the client's end of "
 		    "file");
 	diagnose_observation(observed, t);
-	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%s%.160s",
+	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%.160s%s",
 	    alone ? cause : observed,
-	    is_dead ? ", and the server has accepted no "
-	    "connection since" : "",
-	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause);
+	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause,
+	    is_dead && !t->target->is_started ?
+	    "; the server has accepted no connection since" : "");
 	return out;
 }
 

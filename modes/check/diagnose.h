@@ -12,7 +12,8 @@ enum { DIAGNOSE_SIZE = 336 };	/* room for a sentence, in bytes */
 
 /*
  * Writes one sentence about the last conversation recorded, which is not
- * correct: what was observed and, if it is proven, the mistake that causes it.
+ * correct: what was observed, the mistake that causes it if that is proven, and
+ * whether the server accepts connections, unless check itself has started it.
  * To decide between several mistakes it holds further conversations. Returns
  * out. The sentence contains no double quotes.
  */

@@ -609,8 +609,8 @@ fail_without_waiting(struct test_run *run)
 	const struct plan *plan = &run->test->plan;
 
 	if (run->stuck_since != NULL && !run->is_dead)
-		return set_message(run, FAIL, "not tried: the server serves no "
-		    "other client since %s", run->stuck_since);
+		return set_message(run, FAIL, "not tried: the server served no "
+		    "other client after %s", run->stuck_since);
 	if (run->no_answer_since != NULL && plan->message.size > 0)
 		return set_message(run, FAIL, "not tried: the server did not "
 		    "answer %s", run->no_answer_since);
