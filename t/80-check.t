@@ -92,11 +92,11 @@ my @wrong = (
 	    'no-banner' => qr/^11 bytes came before the client had sent any$/ },
 	    timed => { 'no-banner' => 1 } ],
 	[ [ 'one-recv', 100 ], \@stream,
-	    qr/^reset .* after 100 of 256 bytes: one recv of 100 bytes per /
+	    qr/^reset .* after 100 of 256 bytes: calls recv once .* at most 100 bytes$/
 	    ],
 	[ [ 'one-recv', 4096 ], [ all_but(@homework, qw(no-banner every-byte
 	    bytes-4096 fin empty one-by-one second-client resets)) ],
-	    qr/^ended .* after 1 of 65537 bytes: one recv of 4096 bytes per / ],
+	    qr/^ended .* after 1 of 65537 bytes: calls recv once .* at most 4096 bytes$/ ],
 	[ [ 'lines' ], [ all_but(qw(line no-banner fin fin-1M empty fin-100
 	    bytes-64M)) ], qr/^answered only after a newline: answers only comp/,
 	    seconds => 11 * $TIMEOUT ],
@@ -151,7 +151,7 @@ my @wrong = (
 	    only => [ 'bytes-52' ], timeout => undef, more => [ '-t200ms' ] ],
 	# After one timeout, nine more would take 20 s.
 	[ [ 'stops-accepting' ], [ @homework[1 .. 11] ],
-	    qr/^cannot connect: timed out: .*\(backlog\) stayed full$/,
+	    qr/^cannot connect: timed out while .* waited .*\(backlog\)$/,
 	    only => \@homework,
 	    seconds => 5 * $TIMEOUT ],
 	[ [ 'half' ], [ @homework[1 .. 11] ],

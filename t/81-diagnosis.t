@@ -14,9 +14,12 @@ use IO::Socket::INET ();
 use Test::More;
 use WrongServers;
 
-my $DEAD = ', and the server has accepted no connection since';
-my $DECODES = 'decodes the bytes of each recv as UTF-8, and fails at a part ' .
-    'of a character';
+my $DEAD = '; the server has accepted no connection since';
+my $DECODES = 'decodes the bytes of each recv as UTF-8, and fails at a ' .
+    'character that two recvs share';
+my $NOT_CLOSED = 'the echo was correct, but then the server neither closed ' .
+    "at the client's end of file nor served another client after this one " .
+    'had closed';
 my $CHUNK_16 = 'takes a recv of fewer than 16 bytes for the end of the message';
 
 # What precedes each server in Python. The server is a function that serves
@@ -133,34 +136,34 @@ my @cases = (
 	    loop(before => 'print(data.decode("utf8"), file=sys.stderr)'),
 	    perl_loop(before => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection without an answer" .
-	    "$DEAD: $DECODES" ] ],
+	    ": $DECODES$DEAD" ] ],
 	[ 'the same, only one test', loop(before => 'data.decode("utf8")'),
 	    perl_loop(before => $decode),
 	    [ '--only=every-byte' ], [ 'every-byte', "reset the connection " .
-	    "after 128 of 256 bytes$DEAD: decodes the bytes as text, and " .
-	    'fails at a byte above 127' ] ],
+	    "after 128 of 256 bytes: decodes the bytes as text, and fails at " .
+	    "a byte above 127$DEAD" ] ],
 	[ 'decodes what it has sent', loop(after => 'data.decode("utf8")'),
 	    perl_loop(after => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection after 16 of 19 " .
-	    "bytes$DEAD: decodes each recv of 16 bytes as UTF-8, and fails " .
-	    'at a part of a character' ] ],
+	    "bytes: decodes each recv of 16 bytes as UTF-8, and fails at a " .
+	    "character that two recvs share$DEAD" ] ],
 	[ 'decodes 1024 bytes', loop(size => 1024, end => 'not data',
 	    before => 'print(data.decode("utf8"), file=sys.stderr)'),
 	    perl_loop(size => 1024, end => '$data eq ""', before => $decode),
-	    \@rfc862, [ 'every-byte', "closed without an answer$DEAD: decodes " .
+	    \@rfc862, [ 'every-byte', "closed without an answer: decodes " .
 	    'the bytes of each recv as UTF-8, and fails at a byte that is ' .
-	    'not UTF-8' ] ],
+	    "not UTF-8$DEAD" ] ],
 	[ 'decodes ASCII', loop(end => 'not data',
 	    before => 'data.decode("ascii")'), perl_loop(end => '$data eq ""',
 	    before => 'die if $data =~ /[\x80-\xff]/'), \@rfc862,
-	    [ 'utf8', qr/^reset the connection without an answer$DEAD: decodes the bytes as (?:text|ASCII), and fails at a byte above 127$/ ] ],
+	    [ 'utf8', qr/^reset the connection without an answer: decodes the bytes as (?:text|ASCII), and fails at a byte above 127$DEAD$/ ] ],
 	[ 'counts characters', loop(
 	    before => 'text = data.decode("utf8", "replace")',
 	    end => 'len(text) < 16'), perl_loop(
 	    end => 'length Encode::decode("UTF-8", my $copy = $data) < 16'),
 	    [ '--profile=homework' ],
-	    [ 'utf8', qr/^reset the connection after 16 of 28 bytes: counts characters instead of bytes, and takes too few of them for the end of the message(?:: a recv asks for 16 bytes)?\z/ ],
-	    [ 'utf8-split', qr/: counts characters instead of bytes, / ] ],
+	    [ 'utf8', qr/^reset the connection after 16 of 28 bytes: counts characters instead of bytes to find the end of the message(?: in a recv of 16 bytes)?\z/ ],
+	    [ 'utf8-split', qr/: counts characters instead of bytes to / ] ],
 	[ 'always gives the same answer', <<'END', <<'PERL', [ '--only=bytes-1,text,line' ],
 def answer(connection):
     data = connection.recv(1024)
@@ -238,8 +241,70 @@ PERL
 	    'file: decodes the bytes of each recv as UTF-8, and fails at a ' .
 	    'byte that is not UTF-8, and leaves the connection open' ] ],
 	[ 'does not notice the end of the client', loop(end => 'False'),
-	    perl_loop(end => '0'),
-	    \@rfc862, [ 'bytes-1', qr/^the echo was correct, but the server did not close .* and then served no other client: it does not notice that a client has closed$/ ] ],
+	    perl_loop(end => '0'), \@rfc862, [ 'bytes-1', $NOT_CLOSED ] ],
+	[ 'waits for 3 s after each client', loop(size => 1024,
+	    before => 'not data and time.sleep(3)', end => 'not data'),
+	    perl_loop(size => 1024, before => 'sleep 3 if $data eq ""',
+	    end => '$data eq ""'), [ '--only=bytes-1', '-t1s' ],
+	    [ 'bytes-1', $NOT_CLOSED ] ],
+	# The next client connects before the listener is closed, or while
+	# there is none, or afterwards.
+	[ 'opens a listener for each client', <<'END', <<'PERL', \@rfc862,
+listen()
+address = listener.getsockname()
+while True:
+    connection, _ = listener.accept()
+    while data := connection.recv(1024):
+        connection.sendall(data)
+    listener.close()
+    connection.close()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    listener.listen(1)
+END
+start();
+my $port = $listener->sockport;
+while (my $c = $listener->accept) {
+	while ((my $data = take($c, 1024)) ne '') { syswrite $c, $data }
+	close $listener;
+	close $c;
+	$listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+	    LocalPort => $port, Listen => 1, ReuseAddr => 1) or die $@;
+}
+PERL
+	    [ 'one-by-one', 'each client has its echo, but one that waits ' .
+	    'while another is served is reset: this happens where the ' .
+	    'listener is closed after each client' ] ],
+	# It ends if a client has closed before its answer.
+	[ 'collects, and ends if a client has gone', <<'END', <<'PERL',
+def echo(connection):
+    all = b""
+    while True:
+        data = connection.recv(32)
+        all += data
+        if len(data) < 32:
+            break
+    time.sleep(0.02)
+    connection.sendall(all)
+    connection.shutdown(socket.SHUT_WR)
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	my ($all, $data) = ('');
+	do { $all .= $data = take($c, 32) } while length $data == 32;
+	Time::HiRes::sleep(0.02);
+	syswrite $c, $all;
+	shutdown $c, 1 or die;
+});
+PERL
+	    [ '--only=fin-1M,empty,one-by-one,fin-100' ],
+	    [ 'fin-1M', 'ended the connection after 1 of 1048576 bytes: ' .
+	    'answers one message per connection' ],
+	    [ 'one-by-one', 'answered only after a newline: waits for a ' .
+	    'recv of fewer than 32 bytes before it answers (connection 31 ' .
+	    'of 100)' ] ],
 	[ 'has no loop', <<'END', <<'PERL', \@rfc862,
 listen()
 connection, _ = listener.accept()
@@ -368,8 +433,8 @@ serve(sub {
 	}
 });
 PERL
-	    [ '50-at-once', 'cannot connect: timed out: the queue of ' .
-	    'connections (backlog) stayed full' ] ],
+	    [ '50-at-once', 'cannot connect: timed out while earlier ' .
+	    'connections waited in the queue of the server (backlog)' ] ],
 	[ 'is correct, behind a proxy that closes at the FIN', <<'END', <<'PERL',
 target = socket.create_server(("127.0.0.1", 0))
 if not os.fork():
@@ -421,7 +486,7 @@ PERL
 	    before => 'if not data: return'),
 	    perl_loop(end => '!IO::Select->new($c)->can_read(0)',
 	    before => 'return if $data eq ""'),
-	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^ended the connection after 70 of 140 bytes(?:: takes the message for complete as soon as no further byte is waiting|: one message per connection)?$/ ] ]
+	    [ '--only=bytes-32,two-bursts' ], [ 'two-bursts', qr/^ended the connection after 70 of 140 bytes(?:: takes the message for complete as soon as no further byte is waiting|: answers one message per connection)?$/ ] ]
 );
 
 # The messages of a run by test, without those of tests that were not tried.

@@ -169,12 +169,13 @@ subtest 'a server that becomes a daemon' => sub {
 
 subtest 'commands that do not become a server' => sub {
 	for (
-		['echo hello >&2; echo "  two"; exit 3', 4, qr/exit status 3/,
-		    qr/^# hello$/m],
-		['kill -SEGV $$', 4, qr/was killed by signal 11 \(/, qr/^/],
-		["sh -c 'exit 137'", 4, qr/was killed by signal 9 \(/, qr/^/],
-		['no-such-interpreter server.py', 4, qr/exit status 127/,
-		    qr/^# .*no-such-interpreter/m],
+		['echo hello >&2; echo "  two"; exit 3', 1, qr/exit status 3/,
+		    qr/^# \[\.\.\.\]\n#   two\n# hello\nBail out!/m],
+		['exit 0', 1, qr/exit status 0/, qr/^1\.\.1\nBail out!/m],
+		['kill -SEGV $$', 1, qr/was killed by signal 11 \(/, qr/^/],
+		["sh -c 'exit 137'", 1, qr/was killed by signal 9 \(/, qr/^/],
+		['no-such-interpreter server.py', 1, qr/exit status 127/,
+		    qr/^# .*no-such-interpreter: .*not found\nBail out!/m],
 		['exec sleep 1000', 5, qr/did not accept a connection at /,
 		    qr/^/]
 	) {
@@ -182,8 +183,10 @@ subtest 'commands that do not become a server' => sub {
 		my $run = start_check($command, '--only=bytes-1', '-p',
 		    free_port());
 		is $run->{status}, $status, "$command: exit status";
-		like parse_tap($run)->{bailout} // '', $reason, 'Bail out!';
+		my $bailout = parse_tap($run)->{bailout} // '';
+		like $bailout, $reason, 'Bail out!';
 		like $run->{out}, $output, 'its output';
+		is $run->{err}, "echo check: $bailout\n", 'stderr';
 	}
 };
 

@@ -194,7 +194,7 @@ subtest '--start' => sub {
 	like $tap->{yaml}{ $tap->{failed}[0] }{message},
 	    qr/the server ended with exit status 3/, 'the crash is reported';
 	$run = check('-u', '--start', 'echo no; exit 4');
-	is $run->{status}, 4, 'a server that does not start';
+	is $run->{status}, 1, 'a server that does not start';
 	like $run->{out}, qr/^Bail out! .* 4 before it answered a datagram$/m,
 	    'the reason';
 };

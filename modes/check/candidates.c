@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "queue.h"
+
 enum {
 	CANDIDATES = 4096,
 	MISTAKES = 2,		/* that one server makes at most */
@@ -335,6 +337,24 @@ candidates_record(struct history *h, const struct talk *t, bool is_dead)
 		h->deaths_tell = false;
 }
 
+int
+candidates_hold_talk(struct talk *t, const struct plan *plan,
+    struct target *target)
+{
+	int attempt = 0, error;
+
+	do {
+		if ((error = talk_open(t, plan, target)) < 0)
+			return error;
+		talk_run(t, 1);
+		if (t->end == TALK_TIMEOUT)
+			talk_probe(t);
+		else
+			talk_finish(t);
+	} while (queue_must_repeat(t, ++attempt));
+	return 0;
+}
+
 bool
 candidates_hold_probe(struct history *h, const struct plan *plan,
     struct target *target)
@@ -342,13 +362,8 @@ candidates_hold_probe(struct history *h, const struct plan *plan,
 	static struct observation last;
 	struct talk t;
 
-	if (talk_open(&t, plan, target) < 0)
+	if (candidates_hold_talk(&t, plan, target) < 0)
 		return false;
-	talk_run(&t, 1);
-	if (t.end == TALK_TIMEOUT)
-		talk_probe(&t);
-	else
-		talk_finish(&t);
 	last = h->observations[--h->n];
 	candidates_record(h, &t, false);
 	if (h->n == CANDIDATES_OBSERVATIONS)

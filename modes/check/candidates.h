@@ -64,6 +64,12 @@ const struct observation *candidates_last(const struct history *);
 bool candidates_is_correct(const struct observation *);
 
 /*
+ * Holds a conversation from connecting to its end, for candidates_record().
+ * Returns 0, and the caller closes it; or -errno.
+ */
+int candidates_hold_talk(struct talk *, const struct plan *, struct target *);
+
+/*
  * Holds one more conversation, and records it before the last one. Returns
  * false if the server does not accept a connection.
  */

@@ -8,6 +8,7 @@
  */
 #include "diagnose.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "change.h"
 #include "difference.h"
 #include "modes/lib/text.h"
+#include "port.h"
 
 /* " of 16 bytes", or nothing if the size is not known. */
 static const char *
@@ -44,14 +46,13 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		    read_size, "short recv"));
 		break;
 	case CAUSE_END + MODEL_ONE_READ:
-		snprintf(out, DIAGNOSE_SIZE, "one recv%s per connection",
-		    size_text(size, " of ", read_size, ""));
+		snprintf(out, DIAGNOSE_SIZE, "calls recv once per connection%s",
+		    size_text(size, ", for at most ", read_size, ""));
 		break;
 	case CAUSE_END + MODEL_FEW_CHARACTERS:
 		snprintf(out, DIAGNOSE_SIZE, "counts characters instead of "
-		    "bytes, and takes too few of them for the end of the "
-		    "message%s", size_text(size, ": a recv asks for ",
-		    read_size, ""));
+		    "bytes to find the end of the message%s",
+		    size_text(size, " in a recv of ", read_size, ""));
 		break;
 	case CAUSE_END + MODEL_NOTHING_WAITING:
 		snprintf(out, DIAGNOSE_SIZE, "takes the message for complete "
@@ -83,7 +84,7 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		snprintf(out, DIAGNOSE_SIZE, "decodes %s as UTF-8, and fails "
 		    "at %s", size_text(size, "each recv of ", i == n ?
 		    read_size : 0, "the bytes of each recv"), i == n ?
-		    "a part of a character" : "a byte that is not UTF-8");
+		    "a character that two recvs share" : "a byte that is not UTF-8");
 		break;
 	default:
 		snprintf(out, DIAGNOSE_SIZE, "%s",
@@ -109,7 +110,8 @@ find_cause(char *out, const struct verdict *v, const struct observation *o)
 		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as text, and "
 		    "fails at a byte above 127");
 	else if ((v->causes & not_messages) == 0 && o->received == first_burst)
-		snprintf(out, DIAGNOSE_SIZE, "one message per connection");
+		snprintf(out, DIAGNOSE_SIZE, "answers one message per "
+		    "connection");
 	else
 		return false;
 	return true;
@@ -209,8 +211,9 @@ describe_timeout(char *out, const struct talk *t)
 		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
 		    "stopped", t->received, size);
 	else if (t->probe == PROBE_LOST)
-		snprintf(out, DIAGNOSE_SIZE, "answered only after further "
-		    "bytes, and not with the missing ones");
+		snprintf(out, DIAGNOSE_SIZE, "did not answer the message; "
+		    "further bytes were answered, but not with the missing "
+		    "ones");
 	else if (t->probe == PROBE_NOTHING)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
 		    t->fin_sent && !(t->plan.flags & SEND_FIN) ? ", not even "
@@ -282,7 +285,7 @@ drops_output_at_fin(struct history *h, const struct talk *t)
 	    t->end == TALK_TIMEOUT || t->received >= plan.message.size ||
 	    o->is_dead)
 		return false;
-	plan.flags = 0;
+	plan.flags &= AWAIT_FIRST;
 	return candidates_hold_probe(h, &plan, t->target) &&
 	    candidates_is_correct(candidates_last(h) - 1);
 }
@@ -307,10 +310,37 @@ diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 		    "between, drops pending output at the client's end of "
 		    "file");
 	diagnose_observation(observed, t);
-	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%s%.160s",
+	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%.160s%s",
 	    alone ? cause : observed,
-	    is_dead ? ", and the server has accepted no "
-	    "connection since" : "",
-	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause);
+	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause,
+	    is_dead && !t->target->is_started ?
+	    "; the server has accepted no connection since" : "");
+	return out;
+}
+
+const char *
+diagnose_connect(char out[DIAGNOSE_SIZE], const struct target *target,
+    int error, int opened_before, const char *accepted_in)
+{
+	int opened = target->opened - opened_before;
+
+	if (error == ECONNREFUSED && target->is_started)
+		snprintf(out, DIAGNOSE_SIZE, "connection refused, although "
+		    "the server is running");
+	else if (error == ECONNREFUSED && opened > 0)
+		snprintf(out, DIAGNOSE_SIZE, "connection refused after the "
+		    "server had accepted %d in this test", opened);
+	else if (error == ECONNREFUSED)
+		snprintf(out, DIAGNOSE_SIZE, "not tried: the server has not "
+		    "accepted a connection since %s", accepted_in);
+	else if (error == ETIMEDOUT && port_has_queue(&target->server.peer))
+		snprintf(out, DIAGNOSE_SIZE, "cannot connect: timed out while "
+		    "earlier connections waited in the queue of the server "
+		    "(backlog)");
+	else
+		snprintf(out, DIAGNOSE_SIZE, "cannot connect: %s%s",
+		    error == ETIMEDOUT ? "timed out" : strerror(error),
+		    error == ETIMEDOUT && target->opened > 0 ? ", although "
+		    "earlier connections had been accepted" : "");
 	return out;
 }

@@ -25,6 +25,7 @@ struct connection {
 	struct net_peer local, remote;
 	uint16_t local_port, remote_port;	/* in host byte order */
 	int state;
+	unsigned long waiting;	/* of a listener: clients in its queue */
 };
 
 /*
@@ -60,16 +61,18 @@ parse_end(struct net_peer *end, const char *text)
 static bool
 parse_connection(struct connection *c, char *line)
 {
-	char *words[4], *rest = line;
+	char *words[5], *rest = line, *queues;
 	int n = 0;
 
-	while (n < 4 && (words[n] = strsep(&rest, " \n")) != NULL)
+	while (n < 5 && (words[n] = strsep(&rest, " \n")) != NULL)
 		n += *words[n] != '\0';
-	if (n < 4 || strchr(words[1], ':') == NULL)
+	if (n < 5 || strchr(words[1], ':') == NULL ||
+	    (queues = strchr(words[4], ':')) == NULL)
 		return false;
 	c->local_port = parse_end(&c->local, words[1]);
 	c->remote_port = parse_end(&c->remote, words[2]);
 	c->state = (int)strtol(words[3], NULL, 16);
+	c->waiting = strtoul(queues + 1, NULL, 16);
 	return true;
 }
 
@@ -131,6 +134,26 @@ port_is_listening(uint16_t port)
 	struct search s = { .port = port };
 
 	return each_connection(count_listening, &s) ? s.found > 0 : -1;
+}
+
+static void
+count_in_queue(const struct connection *c, void *to)
+{
+	struct search *s = to;
+
+	s->found += c->state == STATE_LISTEN && c->local_port == s->port &&
+	    is_local_address(&c->local) && c->waiting > 0;
+}
+
+bool
+port_has_queue(const struct net_peer *server)
+{
+	struct search s = {
+	    .port = ntohs(server->address.v4.sin_port) };	/* v6: alike */
+
+	return server->address.any.sa_family != AF_UNIX &&
+	    is_local_address(server) && each_connection(count_in_queue, &s) &&
+	    s.found > 0;
 }
 
 bool

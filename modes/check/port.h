@@ -1,6 +1,6 @@
 /*
  * The TCP ports of this system, as /proc/net/tcp lists them (proc_pid_net(5)),
- * for starting a server again at the same port.
+ * for starting a server again at the same port, and for explaining a timeout.
  *
  * The side that closes a connection first keeps it in TIME_WAIT for a minute
  * (RFC 9293, 3.3.2). A server without SO_REUSEADDR cannot bind its port until
@@ -12,11 +12,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "modes/lib/net.h"
+
 /*
  * Whether a server listens at a port of this system; 1, 0, or -1: unknown. The
  * system searches its whole table of connections, which takes milliseconds.
  */
 int port_is_listening(uint16_t port);
+
+/*
+ * Whether clients wait in the queue of a listener of this system because the
+ * server does not accept them. False if that is not known.
+ */
+bool port_has_queue(const struct net_peer *server);
 
 /*
  * Whether the system may give the port to a client. A client that connects to

@@ -167,8 +167,8 @@ explain_no_server(const struct start *start, const struct address *address,
 		fail_to_start(why, STATUS_LOCAL, "port %u is in TIME_WAIT "
 		    "for up to a minute, and the server does not set "
 		    "SO_REUSEADDR", address->port);
-	else
-		fail_to_start(why, why->status, "the server %s before it "
+	else	/* it is the server that failed: it has refused nothing */
+		fail_to_start(why, STATUS_NO, "the server %s before it "
 		    "%s", start_end_text(end), address->is_udp ?
 		    "answered a datagram" : "accepted a connection");
 }
@@ -340,11 +340,12 @@ start_print_yaml(void)
 void
 start_print_comments(void)
 {
-	const char *name;
-	const struct keeper_output *output = shown_output(&name);
+	const struct keeper_record *record = server_command.record;
 
-	if (output != NULL)
-		print_shown_output("# ", output);
+	if (record == NULL)
+		return;
+	print_shown_output("# ", &record->out);
+	print_shown_output("# ", &record->err);
 }
 
 void

@@ -52,7 +52,7 @@ const char *start_end_text(char out[START_SIZE]);
  */
 void start_print_yaml(void);
 
-/* Prints the same lines as TAP comments. */
+/* Prints the last lines of both outputs as TAP comments. */
 void start_print_comments(void);
 
 /* Stops the server, and all processes that it has started. */

@@ -47,6 +47,8 @@ struct target {
 	int opened;		/* connections, in all */
 	bool refuses;		/* it refused the last connection */
 	bool is_started;	/* by check, so the server is known to run */
+	bool queue_is_known;	/* whether it resets its queue (queue.h), */
+	bool resets_queue;	/* and whether it does */
 	int64_t timeout;	/* ns */
 	int64_t answer_left;	/* ns of the timeout left for answers */
 	int64_t eof_left;	/* ns of the timeout left for ends of file */
