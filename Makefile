@@ -173,12 +173,15 @@ fuzz: $(FUZZERS)
 	    echo "  $$fuzzer:" $$(sed -n 's/.*executed_units: *//p' \
 	    $$fuzzer.log) inputs; done
 
-# The tests of the program, which then looks at every access it makes.
+# The tests of the program, which then looks at every access it makes. Left out
+# are t/9*, which test documents and packages or run the program in ways that
+# other tests do, too, and t/15-options.t: seven hundred runs with wrong options,
+# whose values t/fuzz/args parses with the same sanitizers.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 asan:
 	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
-	    LDFLAGS='$(SANITIZE)' T='$(filter-out t/9%,$(T))' test
+	    LDFLAGS='$(SANITIZE)' T='$(filter-out t/9% t/15%,$(T))' test
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
 # names load libraries all the same. The headers of the kernel come from where
