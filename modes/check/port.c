@@ -18,7 +18,7 @@ enum {
 };
 
 /* States, as in include/net/tcp_states.h of Linux. */
-enum { STATE_TIME_WAIT = 6, STATE_LISTEN = 10 };
+enum { STATE_SYN_RECV = 3, STATE_TIME_WAIT = 6, STATE_LISTEN = 10 };
 
 /* A line of /proc/net/tcp. */
 struct connection {
@@ -76,9 +76,12 @@ parse_connection(struct connection *c, char *line)
 	return true;
 }
 
-/* Calls a function with each connection; false if there is no such list. */
+/*
+ * Calls a function with each connection until it returns false, in each of the
+ * two lists. Returns false if there is no such list.
+ */
 static bool
-each_connection(void (*visit)(const struct connection *, void *), void *to)
+each_connection(bool (*visit)(const struct connection *, void *), void *to)
 {
 	static const char *const lists[] = { "/proc/net/tcp",
 	    "/proc/net/tcp6" };
@@ -93,8 +96,8 @@ each_connection(void (*visit)(const struct connection *, void *), void *to)
 			continue;
 		found = true;
 		while (fgets(line, sizeof(line), f) != NULL)
-			if (parse_connection(&c, line))
-				visit(&c, to);
+			if (parse_connection(&c, line) && !visit(&c, to))
+				break;
 		fclose(f);
 	}
 	return found;
@@ -119,13 +122,19 @@ is_local_address(const struct net_peer *end)
 	    IN6_IS_ADDR_V4MAPPED(v6);
 }
 
-static void
+/*
+ * Linux prints the listeners before all connections (and until 4.4 those in
+ * SYN_RECV between them). Of these there may be many thousands, most of them in
+ * TIME_WAIT, and so the rest of the list is not read.
+ */
+static bool
 count_listening(const struct connection *c, void *to)
 {
 	struct search *s = to;
 
 	s->found += c->state == STATE_LISTEN && c->local_port == s->port &&
 	    is_local_address(&c->local);
+	return c->state == STATE_LISTEN || c->state == STATE_SYN_RECV;
 }
 
 int
@@ -172,12 +181,13 @@ port_is_for_clients(uint16_t port)
 	return last == 0 || (port >= first && port <= last);
 }
 
-static void
+static bool
 count_waiting(const struct connection *c, void *to)
 {
 	struct search *s = to;
 
 	s->found += c->state == STATE_TIME_WAIT && c->local_port == s->port;
+	return true;
 }
 
 bool
@@ -215,21 +225,22 @@ bind_client(int fd, const struct net_peer *end, uint16_t port)
  * ends TIME_WAIT (RFC 1337; Linux ignores the reset if net.ipv4.tcp_rfc1337 is
  * set).
  */
-static void
+static bool
 clear_connection(const struct connection *c, void *to)
 {
 	struct search *s = to;
 	int fd;
 
 	if (c->state != STATE_TIME_WAIT || c->local_port != s->port)
-		return;
+		return true;
 	fd = socket(c->local.address.any.sa_family, SOCK_STREAM |
 	    SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return;
+		return true;
 	if (bind_client(fd, &c->remote, c->remote_port) == 0)
 		(void)!connect(fd, &c->local.address.any, c->local.size);
 	close(fd);
+	return true;
 }
 
 void
@@ -240,20 +251,26 @@ port_clear(uint16_t port)
 	each_connection(clear_connection, &s);
 }
 
-/* Whether a server could bind the port at that address now. */
+/*
+ * Whether no socket has the port at any address of a family, not even in
+ * TIME_WAIT: as SO_REUSEADDR is not set, bind(2) fails if one has it.
+ */
 static bool
-can_bind(const char *host, uint16_t port)
+is_port_unused(sa_family_t family, uint16_t port)
 {
-	struct addrinfo *found;
-	int fd;
+	struct net_peer any = { .size = sizeof(any.address.v6) };
+	int fd, error = 0;
 
-	if (net_resolve(host, port, SOCK_STREAM, &found) != 0)
-		return true;	/* no such address: it does not matter */
-	fd = net_listen(found->ai_addr, found->ai_addrlen);
-	net_free_addresses(found);
-	if (fd >= 0)
-		close(fd);
-	return fd != -EADDRINUSE;
+	if (family == AF_INET)
+		any.size = sizeof(any.address.v4);
+	any.address.any.sa_family = family;	/* the address is all zeros */
+	net_set_port(&any.address.any, port);
+	if ((fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
+		return true;	/* no such addresses: it does not matter */
+	if (bind(fd, &any.address.any, any.size) < 0)
+		error = errno;
+	close(fd);
+	return error != EADDRINUSE;
 }
 
 uint16_t
@@ -266,8 +283,8 @@ port_choose(void)
 		uint16_t port = (uint16_t)(FIRST_CHOICE + ((unsigned)getpid() *
 		    37 + tried++) % CHOICES);
 
-		if (port_is_listening(port) != 1 && !port_is_waiting(port) &&
-		    can_bind("127.0.0.1", port) && can_bind("::1", port))
+		if (is_port_unused(AF_INET, port) &&
+		    is_port_unused(AF_INET6, port))
 			return port;
 	}
 	return 0;

@@ -15,8 +15,9 @@
 #include "modes/lib/net.h"
 
 /*
- * Whether a server listens at a port of this system; 1, 0, or -1: unknown. The
- * system searches its whole table of connections, which takes milliseconds.
+ * Whether a server listens at a port of this system; 1, 0, or -1: unknown. If
+ * there are few connections, the system searches its whole table of them, which
+ * takes milliseconds.
  */
 int port_is_listening(uint16_t port);
 
@@ -40,8 +41,9 @@ bool port_is_waiting(uint16_t port);
 void port_clear(uint16_t port);
 
 /*
- * Returns a free port below those that the system gives to clients, another
- * one at each call; 0 if none was found.
+ * Returns a port below those that the system gives to clients, which no socket
+ * has, and no connection in TIME_WAIT. It is another one at each call; 0 if
+ * none was found.
  */
 uint16_t port_choose(void);
 

@@ -210,9 +210,11 @@ prepare_udp_port(struct address *address, struct dial_error *why)
 static int
 prepare_port(struct address *address, struct dial_error *why)
 {
-	if (address->port == 0 && (address->port = port_choose()) == 0)
+	bool is_given = address->port != 0;
+
+	if (!is_given && (address->port = port_choose()) == 0)
 		return fail_to_start(why, STATUS_LOCAL, "no free port");
-	if (address->host != NULL)
+	if (!is_given || address->host != NULL)
 		return 0;
 	port_clear(address->port);
 	if (port_is_listening(address->port) == 1)

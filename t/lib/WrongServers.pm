@@ -7,15 +7,15 @@ package WrongServers;
 #	my $server = start_wrong('flip', 17);	# ->address, ->log
 #
 # This file is also the program that serves: WrongServers.pm NAME [ARG]...
+# Some hundred of these processes are started, each of which forks for each
+# client, and so the modules that take long to load are not used.
 
 use strict;
 use warnings;
 
 use Cwd qw(abs_path);
-use Encode qw(decode encode);
 use Exporter qw(import);
-use IO::Select ();
-use IO::Socket::INET ();
+use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK);
 use POSIX ();
 use Socket qw(:all);
 use Time::HiRes qw(time);
@@ -169,7 +169,7 @@ my %subtle = (
 	'ascii' => echo_changed_by(sub { $_[0] =~ tr/\x80-\xff//dr }),
 	'nul' => echo_changed_by(sub { $_[0] =~ tr/\0//dr }),
 	'utf8' => echo_changed_by(sub {
-		encode('UTF-8', decode('UTF-8', $_[0]));
+		Encode::encode('UTF-8', Encode::decode('UTF-8', $_[0]));
 	}),
 
 	# Complete lines, and the rest at the client's end of file.
@@ -269,15 +269,16 @@ my %loops = (
 	# Blocks until everything is sent, so that one client delays all others.
 	'blocking-write' => sub {
 		my ($c, $bytes) = @_;
-		$c->blocking(1);
+		set_blocking($c, 1);
 		send_all($c, $bytes);
-		$c->blocking(0);
+		set_blocking($c, 0);
 	},
 	# Answers only the first client, and reads from the others.
 	'answers-first' => sub {
 		my ($c, $bytes) = @_;
-		$first_port //= $c->peerport;
-		syswrite $c, $bytes if $c->peerport == $first_port;
+		my ($port) = unpack_sockaddr_in(getpeername $c);
+		$first_port //= $port;
+		syswrite $c, $bytes if $port == $first_port;
 	},
 	# Ignores the result of write and loses the rest of a short write.
 	'short-write' => sub {
@@ -324,7 +325,7 @@ sub fill_backlog {
 	listen $socket, 0 or die "listen: $!";
 	return map {
 		socket my $c, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
-		IO::Handle::blocking($c, 0);
+		set_blocking($c, 0);
 		connect $c, getsockname $socket;
 		$c;
 	} 1 .. 16;
@@ -427,24 +428,37 @@ sub send_all {
 	}
 }
 
-sub new_listener {
-	my ($backlog) = @_;
-	return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0,
-	    Listen => $backlog) // die "cannot listen: $@\n";
+sub set_blocking {
+	my ($c, $blocks) = @_;
+	my $flags = fcntl $c, F_GETFL, 0 or die "fcntl: $!";
+	fcntl $c, F_SETFL, $blocks ? $flags & ~O_NONBLOCK :
+	    $flags | O_NONBLOCK or die "fcntl: $!";
 }
 
-sub address_of { $_[0]->sockhost . ':' . $_[0]->sockport }
+sub new_listener {
+	my ($backlog) = @_;
+	socket my $l, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+	bind $l, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
+	listen $l, $backlog or die "listen: $!";
+	return $l;
+}
+
+sub address_of {
+	my ($port, $host) = unpack_sockaddr_in(getsockname $_[0]);
+	return inet_ntoa($host) . ":$port";
+}
 
 # Serves all clients in one loop.
 sub serve_in_loop {
 	my ($answer) = @_;
+	require IO::Select;
 	my $all = IO::Select->new($parent, $listener);
 	while (1) {
 		for my $c ($all->can_read) {
 			POSIX::_exit(0) if $c == $parent;
 			if ($c == $listener) {
-				my $new = $listener->accept or next;
-				$new->blocking(0);
+				accept my $new, $listener or next;
+				set_blocking($new, 0);
 				$all->add($new);
 				next;
 			}
@@ -463,11 +477,11 @@ sub serve_in_loop {
 sub serve_each_client {
 	my ($serve, $serial, $alive, @args) = @_;
 	while (1) {
-		my $c = $listener->accept or next;
+		accept my $c, $listener or next;
 		my $pid = $serial ? undef : fork // die "fork: $!";
 		next if $pid;
 		close $alive if defined $pid;
-		$c->blocking(0);
+		set_blocking($c, 0);
 		setsockopt $c, IPPROTO_TCP, TCP_NODELAY, 1;
 		$serve->($c, @args);
 		close $c;
@@ -482,6 +496,7 @@ sub run_server {
 	    map { "  $_\n" } right_servers(), wrong_servers(),
 	    subtle_servers();
 	$SIG{$_} = 'IGNORE' for qw(CHLD PIPE);
+	require Encode if $name eq 'utf8';
 	pipe $parent, my $alive or die "pipe: $!";
 	$listener = new_listener(SOMAXCONN);
 	$| = 1;
