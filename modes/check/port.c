@@ -145,13 +145,12 @@ port_is_listening(uint16_t port)
 	return each_connection(count_listening, &s) ? s.found > 0 : -1;
 }
 
-static void
+/* As count_listening(), but only listeners with clients in their queue. */
+static bool
 count_in_queue(const struct connection *c, void *to)
 {
-	struct search *s = to;
-
-	s->found += c->state == STATE_LISTEN && c->local_port == s->port &&
-	    is_local_address(&c->local) && c->waiting > 0;
+	return c->state == STATE_LISTEN && c->waiting == 0 ? true :
+	    count_listening(c, to);
 }
 
 bool
