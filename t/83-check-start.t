@@ -11,6 +11,7 @@ use EchoTest;
 use File::Temp ();
 use IO::Socket::IP ();
 use Socket qw(SOCK_STREAM SOMAXCONN);
+use Storable qw(nfreeze thaw);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -125,6 +126,26 @@ sub free_port {
 	return $port;
 }
 
+# check waits ten seconds for a server that never listens. This run begins
+# here, beside the other tests, and its result is read where it is needed.
+my $silent = 'exec sleep 1000';
+pipe my $silent_result, my $write_result or die "pipe: $!";
+my $silent_check = spawn(sub {
+	$ENV{ECHO_MARK} = "$$-$mark";
+	my $run = run_echo('check', "--start=$silent", '--only=bytes-1', '-p',
+	    free_port());
+	delete $ENV{ECHO_MARK};
+	print $write_result nfreeze({ %$run, left => join ' ', marked() });
+	close $write_result;
+});
+close $write_result;
+sub result_of_silent {
+	my $run = thaw(do { local $/; <$silent_result> });
+	waitpid $silent_check, 0;
+	is $run->{left}, '', 'no process is left';
+	return $run;
+}
+
 subtest 'a correct server' => sub {
 	my $run = start_check(command(), '--only=bytes-1,text,every-byte');
 	is_outcome($run, 0, 'ok 1 - bytes-1, ok 2 - text, ok 3 - every-byte',
@@ -176,12 +197,12 @@ subtest 'commands that do not become a server' => sub {
 		["sh -c 'exit 137'", 1, qr/was killed by signal 9 \(/, qr/^/],
 		['no-such-interpreter server.py', 1, qr/exit status 127/,
 		    qr/^# .*no-such-interpreter: .*not found\nBail out!/m],
-		['exec sleep 1000', 5, qr/did not accept a connection at /,
+		[$silent, 5, qr/did not accept a connection at /,
 		    qr/^/]
 	) {
 		my ($command, $status, $reason, $output) = @$_;
-		my $run = start_check($command, '--only=bytes-1', '-p',
-		    free_port());
+		my $run = $command eq $silent ? result_of_silent() :
+		    start_check($command, '--only=bytes-1', '-p', free_port());
 		is $run->{status}, $status, "$command: exit status";
 		my $bailout = parse_tap($run)->{bailout} // '';
 		like $bailout, $reason, 'Bail out!';

@@ -123,10 +123,16 @@ is_local_address(const struct net_peer *end)
 }
 
 /*
- * Linux prints the listeners before all connections (and until 4.4 those in
- * SYN_RECV between them). Of these there may be many thousands, most of them in
- * TIME_WAIT, and so the rest of the list is not read.
+ * Whether listeners may follow in the list. Linux prints them before all
+ * connections (and until 4.4 those in SYN_RECV between them). Of these there may
+ * be many thousands, most of them in TIME_WAIT, which need not be read then.
  */
+static bool
+may_listeners_follow(const struct connection *c)
+{
+	return c->state == STATE_LISTEN || c->state == STATE_SYN_RECV;
+}
+
 static bool
 count_listening(const struct connection *c, void *to)
 {
@@ -134,7 +140,7 @@ count_listening(const struct connection *c, void *to)
 
 	s->found += c->state == STATE_LISTEN && c->local_port == s->port &&
 	    is_local_address(&c->local);
-	return c->state == STATE_LISTEN || c->state == STATE_SYN_RECV;
+	return may_listeners_follow(c);
 }
 
 int
@@ -145,12 +151,14 @@ port_is_listening(uint16_t port)
 	return each_connection(count_listening, &s) ? s.found > 0 : -1;
 }
 
-/* As count_listening(), but only listeners with clients in their queue. */
 static bool
 count_in_queue(const struct connection *c, void *to)
 {
-	return c->state == STATE_LISTEN && c->waiting == 0 ? true :
-	    count_listening(c, to);
+	struct search *s = to;
+
+	s->found += c->state == STATE_LISTEN && c->local_port == s->port &&
+	    is_local_address(&c->local) && c->waiting > 0;
+	return may_listeners_follow(c);
 }
 
 bool
