@@ -52,7 +52,7 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 	case CAUSE_END + MODEL_FEW_CHARACTERS:
 		snprintf(out, DIAGNOSE_SIZE, "counts characters instead of "
 		    "bytes to find the end of the message%s",
-		    size_text(size, " in a recv of ", read_size, ""));
+		    size_text(size, ", after each recv of ", read_size, ""));
 		break;
 	case CAUSE_END + MODEL_NOTHING_WAITING:
 		snprintf(out, DIAGNOSE_SIZE, "takes the message for complete "

@@ -183,7 +183,8 @@ look_at_server(struct test_run *run, struct talk *t)
 
 	talk_hang_up(t);
 	if (is_open || is_first || t->plan.message.size == 0 ||
-	    t->end == TALK_ERROR || (t->end == TALK_EOF && !correct) ||
+	    t->differs || t->end == TALK_ERROR ||
+	    (t->end == TALK_EOF && !correct) ||
 	    (t->ended_first && !run->ends_first))
 		survival = survival_look(&run->target, is_open);
 	run->is_dead = survival == SURVIVAL_ENDED;
