@@ -24,7 +24,7 @@ my @layers = (
 	[qw(watch)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(control reply_rate sandbox signals socket_path systemd tally)]
+	[qw(control inetd reply_rate sandbox signals socket_path systemd tally)]
 );
 # A header that belongs to a mode of one file.
 my %part_of = (services => 'ports');

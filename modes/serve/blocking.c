@@ -92,8 +92,11 @@ static struct client *
 accept_client(struct server *s)
 {
 	struct pollfd fds[1 + LISTENERS_MAX];
+	struct client *adopted = server_adopt(s);
 	static int last;	/* the listener that accepted last */
 
+	if (adopted != NULL)
+		return adopted;
 	while (server_is_open(s)) {
 		int n = s->listeners.n;
 
