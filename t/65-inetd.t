@@ -165,8 +165,21 @@ subtest 'the system log' => sub {
 		like $message, qr/\A<27>echo serve: $expected[^\n]*\z/,
 		    'the system log has the message';
 	}
+	# The server is in its sandbox when it looks at the header.
+	my ($stranger, $other) = tcp_pair();
+	my $pid = start_with($other, $other, $other, ["log=$tmp/log"],
+	    '--inetd --proxy-protocol');
+	close $other;
+	is exchange($stranger, 'no header', undef, half_close => 1), '',
+	    'with --proxy-protocol, too, nothing is sent to the client';
+	waitpid $pid, 0;
+	is $?, 0, 'exit 0';
+	recv $log, my $warning, 2000, 0
+	    if IO::Select->new($log)->can_read($DEADLINE);
+	like $warning, qr/\A<27>echo serve: .*: wrong PROXY header: /,
+	    'the system log has the warning';
 	my ($client, $connection) = tcp_pair();
-	my $pid = start_with($connection, $connection, $connection,
+	$pid = start_with($connection, $connection, $connection,
 	    ["log=$tmp/log"], '--inetd -v');
 	close $connection;
 	is exchange($client, 'hello', undef, half_close => 1), 'hello',

@@ -471,6 +471,12 @@ net_recv(int fd, void *buf, size_t size)
 }
 
 ssize_t
+net_peek(int fd, void *buf, size_t size)
+{
+	return result_or_errno(recv(fd, buf, size, MSG_DONTWAIT | MSG_PEEK));
+}
+
+ssize_t
 net_send(int fd, const void *buf, size_t size, bool more)
 {
 	return result_or_errno(send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL |

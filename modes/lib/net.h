@@ -232,6 +232,9 @@ int net_error(int fd);
 ssize_t net_recv(int fd, void *buf, size_t size);
 ssize_t net_send(int fd, const void *buf, size_t size, bool more);
 
+/* As net_recv(), but the data is not taken from the socket (MSG_PEEK). */
+ssize_t net_peek(int fd, void *buf, size_t size);
+
 /*
  * splice(2) from a socket to a pipe or back: without copying and without
  * blocking; more as for net_send(). 0 from a socket is not always end of file:

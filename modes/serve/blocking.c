@@ -122,6 +122,14 @@ accept_client(struct server *s)
 	return NULL;
 }
 
+/* Reads the PROXY header, if the client is to send one. */
+static void
+receive_header(struct server *s, struct client *c)
+{
+	while (!client_read_header(&s->clients, c))
+		before_next_call(s, c, false);
+}
+
 /* Receives the next bytes into the buffer. 0: the message is complete. */
 static size_t
 receive(struct server *s, struct client *c)
@@ -184,6 +192,7 @@ blocking_run(struct server *s)
 
 	server_ready(s);
 	while ((client = accept_client(s)) != NULL) {
+		receive_header(s, client);
 		while ((size = receive(s, client)) > 0)
 			send_back(s, client, size);
 		close_client(s, client);

@@ -3,9 +3,9 @@
  * exits. The server has one client, so there are few of them.
  *
  * syslog(3) cannot send them: it opens a new socket if syslogd has been
- * restarted, it reads the time zone, and it asks for the process id. The sandbox
- * allows none of these. Therefore the socket is opened at the start, and a
- * message is one datagram (RFC 3164).
+ * restarted, it reads the time zone, and it asks for the process id, and the
+ * sandbox allows none of these. Therefore the socket is opened at the start,
+ * and a message is one datagram (RFC 3164).
  */
 #include "inetd.h"
 

@@ -33,6 +33,7 @@ enum option_key {
 	OPTION_USER,
 	OPTION_LOG,
 	OPTION_INETD,
+	OPTION_PROXY_PROTOCOL,
 	OPTION_SOCKET_MODE,
 	OPTION_ANY_SOURCE,
 	OPTION_TTL,
@@ -75,6 +76,9 @@ static const struct option_row serve_options[] = {
 	{ OPTION_INETD, "inetd", NULL, NULL, "serve the connection on standard "
 	    "input, as inetd, xinetd, tcpserver and systemd pass it, and exit; "
 	    "implies --stream and, if no engine is given, --select", 0, NULL },
+	{ OPTION_PROXY_PROTOCOL, "proxy-protocol", NULL, NULL, "each connection "
+	    "begins with a PROXY header, version 1 or 2, from a load balancer; "
+	    "the log has the address of the client in it", 0, NULL },
 	OPTIONS_TEXT("\nend of a connection:"),
 	{ OPTION_MESSAGE, "message", NULL, NULL, "at the client's end of "
 	    "file, or at a pause after its first byte", GROUP_END, NULL },
@@ -108,7 +112,7 @@ static const struct option_row serve_options[] = {
 	OPTIONS_TEXT("\noutput:"),
 	{ OPTION_LOG, "log", "FORMAT", "text", "text, or json: one object per "
 	    "line, with the keys that apply to the event, of time, event, "
-	    "peer, bytes_in, bytes_out, duration_ms, reason, text, clients, "
+	    "peer, via, bytes_in, bytes_out, duration_ms, reason, text, clients, "
 	    "datagrams, datagram_bytes, refused, dropped", 0, NULL },
 	{ 'v', "verbose", NULL, NULL, "also log each read", 0, NULL },
 	{ 'q', "quiet", NULL, NULL, "log only warnings", 0, NULL },
@@ -203,6 +207,9 @@ serve_set(void *settings, const struct option_row *row, char *value)
 		break;
 	case OPTION_INETD:
 		r->server.is_inetd = true;
+		break;
+	case OPTION_PROXY_PROTOCOL:
+		o->client.proxy = true;
 		break;
 	case OPTION_SOCKET_MODE:
 		o->socket_mode = args_mode("--socket-mode", value);
