@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use EchoTest;
+use File::Temp ();
 use JSON::PP qw(decode_json);
 use Socket qw(:all);
 use Test::More;
@@ -285,6 +286,51 @@ subtest 'the log in JSON' => sub {
 		is join(' ', @{ $events{$_} // [] }), $more eq '-v' ?
 		    'connected closed' : '', 'a health check' for @peers;
 	}
+};
+
+# The headers that send makes are those that serve expects.
+subtest 'send --proxy-protocol' => sub {
+	my $tmp = File::Temp->newdir;
+	my $server = start_server({ listeners => 3 }, '--epoll',
+	    '--proxy-protocol', '-a', '127.0.0.1', '-a', '[::1]', '-a',
+	    "unix:$tmp/sock");
+	$server->allow(qr/^unix: \(via unix:\d+\) /);
+	for my $address ($server->addresses) {
+		for my $version (qw(v1 v2)) {
+			my $run = run_echo('send', '-v', '-a', $address,
+			    "--proxy-protocol=$version", 'hello');
+			is "$run->{status} $run->{out}", "0 hello\n",
+			    "$version to $address";
+			my ($own) = $run->{err} =~ /connected to .* from (\S+)/;
+			my $client = $address !~ /^unix/ ?
+			    qr/\Q$own\E \(via \Q$own\E\)/ : $version eq 'v2' ?
+			    qr/unix: \(via unix:\d+\)/ : qr/unix:\d+/;
+			ok $server->wait_log(qr/^$client received 5/m),
+			    'the server has read its address';
+		}
+	}
+	$server->stop;
+
+	# The bytes, from a server that sends them back.
+	$server = start_server('--epoll', '--stream', '-q');
+	my $port = $server->port;
+	my $loopback = inet_aton('127.0.0.1');
+	my $begin = "$SIGNATURE\x21\x11\0\x0c$loopback$loopback";
+	my $end = pack 'n', $port;
+	for (['v1', qr/^PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ $port\r\n$/],
+	    ['v2', qr/^\Q$begin\E..\Q$end\E\z/s]) {
+		my ($version, $expected) = @$_;
+		my $run = run_echo('send', '-n', '-a', $server->address,
+		    "--proxy-protocol=$version", 'x');
+		is $run->{status}, 1, "$version: the header is surplus for a " .
+		    'server without the option';
+		like $run->{out} =~ s/x\z//r, $expected, 'the header';
+	}
+	$server->stop;
+	my $udp = run_echo('send', '-u', '--proxy-protocol=v1', '-p1', 'x');
+	is $udp->{status}, 2, 'with UDP it is a usage error';
+	like $udp->{err}, qr/--proxy-protocol: datagrams have no PROXY header/,
+	    'which says why';
 };
 
 # Each client that is waited for costs one parser, and then none.

@@ -75,7 +75,7 @@ static const struct option_row serve_options[] = {
 	    "it", 0, NULL },
 	{ OPTION_INETD, "inetd", NULL, NULL, "serve the connection on standard "
 	    "input, as inetd, xinetd, tcpserver and systemd pass it, and exit; "
-	    "implies --stream and, if no engine is given, --select", 0, NULL },
+	    "the default is then --stream with --select", 0, NULL },
 	{ OPTION_PROXY_PROTOCOL, "proxy-protocol", NULL, NULL, "each connection "
 	    "begins with a PROXY header, version 1 or 2, from a load balancer; "
 	    "the log has the address of the client in it", 0, NULL },
