@@ -76,6 +76,7 @@ $(OBJ)/t/conn: $(OBJ)/modes/serve/conn.o
 $(OBJ)/t/flow: $(OBJ)/modes/bench/flow.o $(OBJ)/modes/bench/payload.o \
 	$(OBJ)/modes/bench/pattern.o
 $(OBJ)/t/histogram: $(OBJ)/modes/bench/histogram.o
+$(OBJ)/t/proxy: $(OBJ)/modes/serve/proxy.o
 $(OBJ)/t/sandbox: $(OBJ)/modes/serve/sandbox.o
 $(OBJ)/t/schedule: $(OBJ)/modes/bench/schedule.o $(OBJ)/modes/bench/search.o \
 	$(OBJ)/modes/bench/histogram.o
@@ -119,7 +120,7 @@ test check: all
 
 # The structure of the sources, the unit tests, options and help, and what each
 # mode does first.
-QUICK = t/00-conn.t t/02-sandbox.t t/05-histogram.t t/05-smoke.t t/06-flow.t \
+QUICK = t/00-conn.t t/02-sandbox.t t/03-proxy.t t/05-histogram.t t/05-smoke.t t/06-flow.t \
 	t/10-dispatch.t t/15-options.t t/20-echo.t t/25-bulk.t \
 	t/50-rough.t t/91-structure.t t/92-manual.t
 check-quick: T = $(QUICK)
@@ -158,6 +159,7 @@ $(OBJ)/fuzz/flow: modes/bench/flow.c modes/bench/payload.c \
 	modes/bench/pattern.c
 $(OBJ)/fuzz/text: modes/lib/text.c
 $(OBJ)/fuzz/control: modes/serve/control.c
+$(OBJ)/fuzz/proxy: modes/serve/proxy.c t/proxy.h
 $(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h modes/*/*.h) Makefile | can_fuzz
 	@mkdir -p $(@D)
 	$(call say,LD)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^)

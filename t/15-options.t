@@ -69,7 +69,8 @@ my %options = (
 		port => ['port', '10000', '0'],
 		timeout => ['duration', '5s'],
 		size => ['size', '1400', '0', '65528', '64k'],
-		retries => ['number', '0', '2147483648']
+		retries => ['number', '0', '2147483648'],
+		'proxy-protocol' => ['name', '', 'v3', 'V1', '1', 'v10']
 	},
 	ports => {},
 	faulty => {

@@ -20,11 +20,11 @@ my @layers = (
 	[qw(serve)],
 	[qw(workers loop blocking select epoll kqueue uring)],
 	[qw(server engine)],
-	[qw(listen client datagram proxy_protocol)],
-	[qw(watch)],
+	[qw(listen client datagram)],
+	[qw(watch header)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(control reply_rate sandbox signals socket_path systemd tally)]
+	[qw(control inetd link proxy reply_rate sandbox signals socket_path systemd tally)]
 );
 # A header that belongs to a mode of one file.
 my %part_of = (services => 'ports');

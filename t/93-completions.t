@@ -35,6 +35,8 @@ my @cases = (
 	['echo_check --profile=', [map { "--profile=$_" } @profiles]],
 	['echo_check --profile=r', ['--profile=rfc862', '--profile=robust']],
 	['echo_server --log=', ['--log=json', '--log=text']],
+	['echo_client --proxy-protocol=',
+	    ['--proxy-protocol=v1', '--proxy-protocol=v2']],
 	['echo_check --only=fin', [map { "--only=$_" } @fins]],
 	['echo_check -u --skip=udp-win', ['--skip=udp-window']],
 	['echo_check --skip=line,fin', [map { "--skip=line,$_" } @fins]],
@@ -56,7 +58,7 @@ my @cases = (
 sub completed {
 	my ($line) = @_;
 	my (undef, @words) = grep { !/^(?:-u|--client=x)$/ } split ' ', $line;
-	s/[,=]$//, s/^--\w+=(?:.*,)?//, s/^.*,// for @words;
+	s/[,=]$//, s/^--[\w-]+=(?:.*,)?//, s/^.*,// for @words;
 	return join "\n", sort @words;
 }
 

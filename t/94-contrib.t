@@ -45,12 +45,12 @@ sub serves_and_asks {
 
 # The units name the program where make install puts it by default.
 my $tmp = File::Temp->newdir;
-my @units = map { "echo.$_" } qw(service socket);
-my $start;
+my @units = qw(echo.service echo@.service echo.socket);
+my %start;
 for my $unit (@units) {
 	my $text = slurp(in_tree("contrib/systemd/$unit"));
 	if ($text =~ /^ExecStart=(.*)/m) {
-		$start = $1;
+		$start{$unit} = $1;
 		my $there = program('echo_server');
 		$text =~ s/^ExecStart=\S+/ExecStart=$there/m;
 	}
@@ -58,14 +58,23 @@ for my $unit (@units) {
 	print $copy $text;
 	close $copy or die $!;
 }
-like $start, qr{^/usr/local/bin/echo_server( |$)},
-    'the unit starts echo_server';
-knows('unit', split ' ', $start);
+is join(' ', sort keys %start), 'echo.service echo@.service',
+    'two units start a program';
+for my $unit (sort keys %start) {
+	like $start{$unit}, qr{^/usr/local/bin/echo_server( |$)},
+	    "$unit starts echo_server";
+	knows($unit, split ' ', $start{$unit});
+}
+my ($path, $words) = slurp(in_tree('contrib/xinetd')) =~
+    /^\tserver\t+= (.*)\n\tserver_args\t+= (.*)$/m;
+is $path, $start{'echo@.service'} =~ s/ .*//r,
+    'contrib/xinetd has the same program';
+knows('xinetd', $path, split ' ', $words);
 
 SKIP: {
 	my ($systemd) = run_command('systemd-analyze', '--version')->{out} =~
 	    /^systemd (\d+)/;
-	skip 'there is no systemd-analyze of version 250 or later', 2
+	skip 'there is no systemd-analyze of version 250 or later', 3
 	    if ($systemd // 0) < 250;
 	my @analyze = ({ wrap => ['env', '-C', "$tmp"] }, 'systemd-analyze');
 	my $verify = run_command(@analyze, 'verify', '--man=no',
@@ -73,8 +82,8 @@ SKIP: {
 	is $verify->{status} . $verify->{out} . $verify->{err}, '0',
 	    'systemd-analyze verify finds no fault';
 	is run_command(@analyze, 'security', '--offline=yes',
-	    '--threshold=15', './echo.service')->{status}, 0,
-	    'the exposure of the unit is at most 1.5';
+	    '--threshold=15', "./$_")->{status}, 0,
+	    "the exposure of $_ is at most 1.5" for sort keys %start;
 }
 
 # The image.

@@ -1,5 +1,6 @@
 # Three servers behind HAProxy with the configuration in contrib: together they
-# echo like one server, and no byte is lost when one of them is stopped.
+# echo like one server, no byte is lost when one of them is stopped, and they log
+# the addresses of the clients.
 use strict;
 use warnings;
 
@@ -23,7 +24,8 @@ my $CLIENTS = 10;		# at the same time
 # The server that is stopped must not take a client for silent that is only not
 # scheduled.
 my $engine = (engines())[-1];
-my @servers = map { start_server($engine, '--gap=1m', '--drain=1m') } 1 .. 3;
+my @servers = map { start_server($engine, '--proxy-protocol', '--gap=1m',
+    '--drain=1m') } 1 .. 3;
 
 # HAProxy receives its listening socket as a descriptor, so that the system can
 # choose the port, and early connections wait in the kernel's queue.
@@ -50,6 +52,14 @@ close $listener;
 
 my $right = run_echo('check', '--profile=robust', '-a', $address);
 is $right->{status}, 0, 'echo check finds no fault';
+
+my $sent = run_echo('send', '-v', '-t', '10s', '-a', $address, 'hello');
+my ($client) = $sent->{err} =~ /^connected to \S+ from (\S+)$/m;
+ok defined wait_until(sub {
+	grep { $_->log =~
+	    /^\Q$client\E \(via 127\.0\.0\.1:\d+\) received 5 bytes "hello"$/m
+	} @servers
+}), 'a server logs the address of the client';
 
 # Has the nth conversation. Returns what is wrong with it.
 sub converse {

@@ -16,6 +16,7 @@
  *	ECHO_SHIM=noipv6	a kernel without IPv6
  *	ECHO_SHIM=reset		the error of each socket is ECONNRESET, as if
  *				the peer had reset each connection at once
+ *	ECHO_SHIM=log=PATH	the system log is the datagram socket PATH
  *	ECHO_SHIM=late-input	after the first read of standard input, a ppoll
  *				of several descriptors does not report it, as if
  *				its end arrived just after the call
@@ -37,6 +38,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -48,6 +50,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 /* glibc declares socket addresses as unions of pointers to all their types. */
@@ -69,6 +72,7 @@ static struct {
 	bool no_ipv6;
 	bool late_input;
 	bool reset;
+	const char *log;	/* instead of _PATH_LOG, or NULL */
 } plan;
 
 static bool pipes[FDS];			/* from pipe2(2) */
@@ -237,6 +241,8 @@ make_plan(void)
 		plan.no_ipv6 = true;
 	else if (strcmp(what, "reset") == 0)
 		plan.reset = true;
+	else if ((value = value_of(what, "log=")) != NULL)
+		plan.log = value;
 	else if (strcmp(what, "late-input") == 0)
 		plan.late_input = true;
 	else
@@ -299,6 +305,20 @@ bind(int fd, const struct sockaddr *address, socklen_t size)
 {
 	REAL(bind);
 	return fails("bind", EACCES) ? -1 : real(fd, address, size);
+}
+
+int
+connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	REAL(connect);
+	if (plan.log == NULL || address->sa_family != AF_UNIX ||
+	    strcmp(((const struct sockaddr_un *)(const void *)
+	    address)->sun_path, _PATH_LOG) != 0)
+		return real(fd, address, size);
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", plan.log);
+	return real(fd, (struct sockaddr *)&un, sizeof(un));
 }
 
 int

@@ -199,23 +199,31 @@ net_listen(const struct sockaddr *sa, socklen_t size)
 	return fd;
 }
 
+/* Makes an inherited socket non-blocking and close-on-exec: 0 or -errno. */
+static int
+set_descriptor_flags(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return 0;
+}
+
 int
 net_adopt(int fd)
 {
-	int listens, type, flags = fcntl(fd, F_GETFL);
+	int listens, type;
 	socklen_t size = sizeof(int);
 
-	if (flags < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 ||
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
 		return -errno;
 	if (!listens || type != SOCK_STREAM)
 		return -EINVAL;
 	net_set_echo_options(fd);
-	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return -errno;
-	return 0;
+	return set_descriptor_flags(fd);
 }
 
 int
@@ -252,20 +260,50 @@ net_set_port(struct sockaddr *sa, uint16_t port)
 		((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
 }
 
+/* Adds the process id to the address of a local process. */
+static void
+set_process_id(int fd, union net_address *peer)
+{
+	struct ucred process;
+	socklen_t size = sizeof(process);
+
+	if (peer->any.sa_family != AF_UNIX)
+		return;
+	peer->local.pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &process,
+	    &size) < 0 ? 0 : process.pid;
+}
+
 int
 net_accept(int fd, union net_address *peer)
 {
 	socklen_t size = sizeof(*peer);
-	struct ucred process;
 
 	/* Non-blocking for splice(2), which has no flag like MSG_DONTWAIT. */
 	fd = accept4(fd, &peer->any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd >= 0 && peer->any.sa_family == AF_UNIX) {
-		size = sizeof(process);
-		peer->local.pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED,
-		    &process, &size) < 0 ? 0 : process.pid;
-	}
-	return (int)result_or_errno(fd);
+	if (fd < 0)
+		return -errno;
+	set_process_id(fd, peer);
+	return fd;
+}
+
+int
+net_take_connection(int fd, union net_address *peer)
+{
+	socklen_t size = sizeof(*peer), int_size = sizeof(int);
+	int listens = 0, type;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_size) < 0)
+		return -errno;
+	if (type != SOCK_STREAM)
+		return -EPROTOTYPE;
+	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_size);
+	if (listens)
+		return -EINVAL;
+	if (getpeername(fd, &peer->any, &size) < 0)
+		return -errno;
+	set_process_id(fd, peer);
+	net_set_echo_options(fd);
+	return set_descriptor_flags(fd);
 }
 
 bool
@@ -430,6 +468,12 @@ ssize_t
 net_recv(int fd, void *buf, size_t size)
 {
 	return result_or_errno(recv(fd, buf, size, MSG_DONTWAIT));
+}
+
+ssize_t
+net_peek(int fd, void *buf, size_t size)
+{
+	return result_or_errno(recv(fd, buf, size, MSG_DONTWAIT | MSG_PEEK));
 }
 
 ssize_t

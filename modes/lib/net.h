@@ -112,6 +112,14 @@ int net_listen(const struct sockaddr *, socklen_t);
 int net_adopt(int fd);
 
 /*
+ * Prepares a connection that another program has accepted (inetd(8)) as
+ * net_accept() and net_set_echo_options() do, and gets the client's address.
+ * Returns 0 or -errno; -ENOTCONN if the connection has ended already, -EINVAL
+ * if the socket listens, -EPROTOTYPE if it is not a stream socket.
+ */
+int net_take_connection(int fd, union net_address *);
+
+/*
  * Sets the options that accepted connections inherit from net_listen(), on a
  * connection that does not have them: Unix sockets do not inherit
  * SO_OOBINLINE, and connections that came before net_adopt() inherit nothing.
@@ -223,6 +231,9 @@ int net_error(int fd);
  */
 ssize_t net_recv(int fd, void *buf, size_t size);
 ssize_t net_send(int fd, const void *buf, size_t size, bool more);
+
+/* As net_recv(), but the data is not taken from the socket (MSG_PEEK). */
+ssize_t net_peek(int fd, void *buf, size_t size);
 
 /*
  * splice(2) from a socket to a pipe or back: without copying and without

@@ -4,6 +4,7 @@
  * sockets, datagram.c over UDP.
  */
 #include <err.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,18 @@
 #include "modes/lib/options.h"
 #include "modes/lib/text.h"
 #include "modes/mode.h"
+#include "proxy_header.h"
 #include "stream.h"
 
 /* A datagram of this size needs no fragments on most networks. */
 enum { DEFAULT_DATAGRAM = 1400 };
 
-enum { OPTION_JSON = OPTIONS_LONG, OPTION_SIZE, OPTION_RETRIES };
+enum {
+	OPTION_JSON = OPTIONS_LONG,
+	OPTION_SIZE,
+	OPTION_RETRIES,
+	OPTION_PROXY_PROTOCOL
+};
 
 static const struct option_row send_options[] = {
 	OPTIONS_TEXT("\n"
@@ -40,6 +47,9 @@ static const struct option_row send_options[] = {
 	    "datagrams of SIZE bytes, one after the other", 0, NULL },
 	{ OPTION_RETRIES, "retries", "N", NULL, "with UDP: send a datagram up "
 	    "to N more times if there is no reply", 0, NULL },
+	{ OPTION_PROXY_PROTOCOL, "proxy-protocol", "VERSION", NULL, "send a PROXY "
+	    "header first, version v1 or v2, with the addresses of the "
+	    "connection", 0, NULL },
 	{ 'n', "no-newline", NULL, NULL,
 	    "print no newline after the reply to MESSAGE", 0, NULL },
 	{ OPTION_JSON, "json", NULL, NULL, "report the result as a JSON "
@@ -58,6 +68,7 @@ struct settings {
 	struct dial_options server;
 	bool newline;
 	const char *udp_option;		/* given, and for UDP only */
+	int proxy_version;		/* of the PROXY header; 0: none */
 	struct datagram_plan plan;
 };
 
@@ -99,6 +110,15 @@ join_message(int words, char **word)
 	return message;
 }
 
+static int
+parse_proxy_version(const char *value)
+{
+	if (strcmp(value, "v1") != 0 && strcmp(value, "v2") != 0)
+		args_usage("--proxy-protocol: %s is not v1 or v2",
+		    args_shown(value));
+	return value[1] - '0';
+}
+
 static void
 send_set(void *settings, const struct option_row *row, char *value)
 {
@@ -112,6 +132,9 @@ send_set(void *settings, const struct option_row *row, char *value)
 		return;
 	case OPTION_JSON:
 		set->plan.is_json = true;
+		return;
+	case OPTION_PROXY_PROTOCOL:
+		set->proxy_version = parse_proxy_version(value);
 		return;
 	case OPTION_SIZE:
 		set->plan.size = args_size("--size", value, 1,
@@ -138,6 +161,32 @@ check_datagram_size(const struct exchange *x, const struct settings *set)
 		    "not %zu", x->server.name, limit, set->plan.size);
 }
 
+/*
+ * Sends the PROXY header. If that fails, the exchange that follows finds the
+ * error of the connection.
+ */
+static void
+send_proxy_header(const struct exchange *x, int version)
+{
+	unsigned char header[PROXY_HEADER_MAX];
+	struct pollfd writable = { x->fd, POLLOUT, 0 };
+	int64_t timeout = x->timeout == 0 ? NET_FOREVER : x->timeout;
+	struct net_peer self;
+	size_t size, sent = 0;
+
+	net_self(x->fd, &self);
+	size = proxy_header_write(header, version, &self, &x->server.peer);
+	while (sent < size) {
+		ssize_t n = net_send(x->fd, header + sent, size - sent, false);
+
+		if (n > 0)
+			sent += (size_t)n;
+		else if ((n != -EAGAIN && n != -EINTR) ||
+		    net_poll(&writable, 1, timeout) <= 0)
+			return;
+	}
+}
+
 /* Sends, receives and compares on a connected socket. */
 static void
 send_connected(struct exchange *x, const struct settings *set, bool is_udp)
@@ -149,6 +198,8 @@ send_connected(struct exchange *x, const struct settings *set, bool is_udp)
 	if (!set->plan.is_json && (set->server.verbosity > 0 ||
 	    (set->server.verbosity == 0 && is_terminal)))
 		print_connected(x, is_udp);
+	if (set->proxy_version != 0)
+		send_proxy_header(x, set->proxy_version);
 	if (is_udp)
 		datagram_exchange(x, &set->plan);
 	else
@@ -186,6 +237,8 @@ send_run(int argc, char **argv)
 	    set.server.port, set.server.is_udp);
 	if (set.udp_option != NULL && !address.is_udp)
 		args_usage("--%s is an option of UDP (-u)", set.udp_option);
+	if (set.proxy_version != 0 && address.is_udp)
+		args_usage("--proxy-protocol: datagrams have no PROXY header");
 	if (set.plan.size == 0)
 		set.plan.size = DEFAULT_DATAGRAM;
 	message = join_message(argc - optind, argv + optind);

@@ -92,8 +92,11 @@ static struct client *
 accept_client(struct server *s)
 {
 	struct pollfd fds[1 + LISTENERS_MAX];
+	struct client *adopted = server_adopt(s);
 	static int last;	/* the listener that accepted last */
 
+	if (adopted != NULL)
+		return adopted;
 	while (server_is_open(s)) {
 		int n = s->listeners.n;
 
@@ -117,6 +120,14 @@ accept_client(struct server *s)
 		}
 	}
 	return NULL;
+}
+
+/* Reads the PROXY header, if the client is to send one. */
+static void
+receive_header(struct server *s, struct client *c)
+{
+	while (!client_read_header(&s->clients, c))
+		before_next_call(s, c, false);
 }
 
 /* Receives the next bytes into the buffer. 0: the message is complete. */
@@ -181,6 +192,7 @@ blocking_run(struct server *s)
 
 	server_ready(s);
 	while ((client = accept_client(s)) != NULL) {
+		receive_header(s, client);
 		while ((size = receive(s, client)) > 0)
 			send_back(s, client, size);
 		close_client(s, client);

@@ -44,28 +44,6 @@ static int bulk_pipe[2] = { -1, -1 };	/* empty between turns */
  * Queues in the order of last activity.
  */
 
-static void
-link_init(struct link *head)
-{
-	head->next = head->prev = head;
-}
-
-static void
-link_append(struct link *head, struct link *link)
-{
-	link->next = head;
-	link->prev = head->prev;
-	head->prev->next = link;
-	head->prev = link;
-}
-
-static void
-link_remove(struct link *link)
-{
-	link->prev->next = link->next;
-	link->next->prev = link->prev;
-}
-
 /* The client that has been in the list longest, or NULL. */
 static struct client *
 first_client(const struct link *head)
@@ -145,10 +123,13 @@ client_of(struct watch *watch)
 struct client *
 client_new(struct clients *cs, int fd, const union net_address *peer)
 {
-	struct client *c = calloc(1, sizeof(*c));
+	const bool has_header = cs->options->proxy;
+	struct client *c = calloc(1, sizeof(*c) +
+	    has_header * sizeof(*c->header));
 
 	if (c == NULL)
 		return NULL;
+	c->header_state = has_header ? HEADER_AWAITED : HEADER_READ;
 	c->watch = (struct watch){ .fd = fd, .kind = WATCH_CLIENT };
 	c->peer = *peer;
 	c->connected_at = cs->now;
@@ -157,8 +138,27 @@ client_new(struct clients *cs, int fd, const union net_address *peer)
 	cs->tally->clients++;
 	cs->tally->accepted++;
 	requeue(cs, c);
-	log_connected(&c->peer);
+	if (!has_header)
+		log_connected(&(struct log_peer){ .address = &c->peer });
 	return c;
+}
+
+/*
+ * Whether a client that has sent this number of bytes is, so far, a health
+ * check of the load balancer, which is logged only with -v.
+ */
+static bool
+is_quiet_check(const struct clients *cs, const struct client *c, uint64_t in)
+{
+	return in == 0 && cs->options->proxy && c->header->is_local &&
+	    !log_has(LOG_READS);
+}
+
+static struct log_peer
+client_log_peer(const struct clients *cs, const struct client *c)
+{
+	return (struct log_peer){ .address = &c->peer,
+	    .client = cs->options->proxy ? c->header->client : NULL };
 }
 
 static const char *
@@ -180,13 +180,26 @@ end_reason(const struct clients *cs, const struct conn *conn)
 }
 
 static void
-log_end(const struct clients *cs, const struct client *c)
+log_missing_header(const struct clients *cs, struct client *c)
 {
-	if (!log_has(LOG_CONNECTIONS))
+	c->header_state = HEADER_MISSING;
+	header_log_missing(c->header, &c->peer, net_now() - c->connected_at,
+	    end_reason(cs, &c->conn), c->conn.reason == CONN_IDLE);
+}
+
+static void
+log_end(const struct clients *cs, struct client *c)
+{
+	const struct log_peer peer = client_log_peer(cs, c);
+
+	if (c->header_state == HEADER_AWAITED)
+		log_missing_header(cs, c);
+	if (c->header_state == HEADER_MISSING || !log_has(LOG_CONNECTIONS) ||
+	    is_quiet_check(cs, c, c->conn.in))
 		return;
 	if (c->text != NULL)
-		log_received(&c->peer, c->text, c->conn.in);
-	log_closed(&c->peer, c->conn.in, c->conn.out,
+		log_received(&peer, c->text, c->conn.in);
+	log_closed(&peer, c->conn.in, c->conn.out,
 	    net_now() - c->connected_at, end_reason(cs, &c->conn));
 }
 
@@ -201,6 +214,8 @@ client_free(struct clients *cs, struct client *c)
 		close(c->watch.fd);
 	free(c->pending);
 	free(c->text);
+	if (cs->options->proxy)
+		header_free(c->header);
 	free(c);
 	cs->tally->clients--;
 }
@@ -241,13 +256,18 @@ static void
 log_input(const struct clients *cs, struct client *c, const char *data,
     size_t n)
 {
+	struct log_peer peer;
+
 	if (!log_has(LOG_CONNECTIONS))
 		return;
-	log_read(&c->peer, data, n);
+	peer = client_log_peer(cs, c);
+	if (is_quiet_check(cs, c, c->conn.in - n))
+		log_connected(&peer);
+	log_read(&peer, data, n);
 	if (cs->options->message)
 		keep_text(c, data, n);
 	else if (c->conn.in == n)
-		log_received(&c->peer, data, n);
+		log_received(&peer, data, n);
 }
 
 void
@@ -291,6 +311,33 @@ client_update(struct clients *cs, struct client *c)
 	error = watch_set(&c->watch, conn_want(&c->conn));
 	if (error < 0)
 		client_received(cs, c, NULL, error);
+}
+
+bool
+client_read_header(struct clients *cs, struct client *c)
+{
+	int result;
+
+	if (c->header_state != HEADER_AWAITED || c->conn.state != CONN_ECHOING)
+		return true;
+	result = header_read(c->header, c->watch.fd);
+	if (result == -EAGAIN || result == -EINTR)
+		return false;
+	if (result > 0) {
+		struct log_peer peer = client_log_peer(cs, c);
+
+		c->header_state = HEADER_READ;
+		if (!is_quiet_check(cs, c, 0))
+			log_connected(&peer);
+	} else {
+		if (result == -EPROTO)
+			conn_finish(&c->conn, CONN_NO_HEADER);
+		else
+			conn_received(&c->conn, result);
+		log_missing_header(cs, c);
+	}
+	requeue(cs, c);
+	return result > 0;
 }
 
 /*
@@ -447,6 +494,10 @@ client_serve(struct clients *cs, struct client *c)
 
 	if (c->pending != NULL)
 		send_pending(cs, c);
+	if (c->header_state == HEADER_AWAITED && !client_read_header(cs, c)) {
+		client_update(cs, c);
+		return;
+	}
 	while (conn_want(&c->conn) & WANT_READ && echoed < TURN &&
 	    (n = is_bulk(c) ? echo_bulk(cs, c) : echo_once(cs, c)) > 0)
 		echoed += n > READ_COST ? n : READ_COST;
@@ -495,6 +546,8 @@ end_client(struct clients *cs, struct client *c)
 		conn_abort(&c->conn, cs->timeout_reason);
 		break;
 	}
+	if (c->header_state == HEADER_AWAITED)
+		log_missing_header(cs, c);
 	requeue(cs, c);
 	client_update(cs, c);
 }

@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "conn.h"
+#include "header.h"
+#include "link.h"
 #include "modes/lib/net.h"
 #include "tally.h"
 #include "watch.h"
@@ -21,13 +23,10 @@
 struct client_options {
 	size_t chunk;		/* maximum bytes of one read */
 	bool message;		/* a pause ends the connection */
+	bool proxy;		/* a connection begins with a PROXY header */
 	int64_t gap;		/* ns of that pause */
 	int64_t idle;		/* ns without progress until a client is
 				   disconnected; 0: never */
-};
-
-struct link {
-	struct link *next, *prev;
 };
 
 /*
@@ -42,6 +41,13 @@ enum client_queue {
 	QUEUE_LINGERING,	/* waits for the peer's FIN after ours */
 	QUEUES,
 	QUEUE_ENDED = QUEUES	/* to be closed after this round of events */
+};
+
+/* The PROXY header of a client. */
+enum client_header {
+	HEADER_READ,		/* complete, or not expected */
+	HEADER_AWAITED,
+	HEADER_MISSING		/* the connection ends without it; logged */
 };
 
 /* Output that the kernel did not accept, and that the client owns. */
@@ -62,6 +68,8 @@ struct client {
 	int unacknowledged;	/* bytes in flight when last asked */
 	uint8_t queue;		/* enum client_queue */
 	uint8_t full_reads;	/* in a row: is it a bulk stream? */
+	uint8_t header_state;	/* enum client_header */
+	struct header header[];	/* one if options->proxy is set, else none */
 };
 
 struct clients {
@@ -120,6 +128,12 @@ void client_update(struct clients *, struct client *);
  * leave together, in full segments (MSG_MORE).
  */
 bool client_has_more(const struct clients *, const struct client *, ssize_t n);
+
+/*
+ * Reads what has arrived of a PROXY header that is awaited. Returns whether the
+ * bytes that follow it may be read. Otherwise, the connection may have ended.
+ */
+bool client_read_header(struct clients *, struct client *);
 
 /*
  * Serves a client that is ready: sends pending output, and echoes input until

@@ -41,7 +41,8 @@ enum conn_reason {
 	CONN_END_OF_FILE,	/* the peer finished first */
 	CONN_END_OF_MESSAGE,	/* a pause ended the message */
 	CONN_IDLE,
-	CONN_STOPPING		/* the server stops */
+	CONN_STOPPING,		/* the server stops */
+	CONN_NO_HEADER		/* the PROXY header is wrong */
 };
 
 /* All zero is a new connection. Only conn_*() may change it. */

@@ -240,7 +240,8 @@ listener_inherit(struct listeners *ls)
 void
 listener_reserve(struct listeners *ls)
 {
-	ls->reserve = fcntl(ls->list[0].watch.fd, F_DUPFD_CLOEXEC, 0);
+	ls->reserve = ls->n == 0 ? -1 :
+	    fcntl(ls->list[0].watch.fd, F_DUPFD_CLOEXEC, 0);
 }
 
 void

@@ -51,7 +51,10 @@ void listener_open(struct listeners *, const struct address *,
  */
 int listener_inherit(struct listeners *);
 
-/* Reserves a descriptor. To be called when all listeners are open. */
+/*
+ * Reserves a descriptor, if there is a listener. To be called when all listeners
+ * are open.
+ */
 void listener_reserve(struct listeners *);
 
 /* Prints each address on standard output. Exits if that fails. */

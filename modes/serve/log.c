@@ -149,7 +149,7 @@ static void print_event(const char *name, const char *fmt, ...)
 static void
 print_event(const char *name, const char *fmt, ...)
 {
-	char keys[768];
+	char keys[896];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -268,24 +268,39 @@ log_has(enum log_level asked)
 }
 
 static const char *
-peer_name(const union net_address *peer)
+peer_name(const struct log_peer *peer)
 {
-	static char name[NET_NAME_MAX];
+	static char name[2 * NET_NAME_MAX + sizeof(" (via )")];
+	char address[NET_NAME_MAX];
 
-	return net_peer_name(name, peer);
+	net_peer_name(address, peer->address);
+	if (peer->client == NULL)
+		snprintf(name, sizeof(name), "%s", address);
+	else
+		snprintf(name, sizeof(name), "%s (via %s)", peer->client,
+		    address);
+	return name;
 }
 
+/* The value of the key peer and, if it applies, the key via with its value. */
 static const char *
-peer_json(const union net_address *peer)
+peer_json(const struct log_peer *peer)
 {
-	static char json[TEXT_JSON(NET_NAME_MAX)];
-	const char *name = peer_name(peer);
+	static char json[2 * TEXT_JSON(NET_NAME_MAX) + sizeof(",\"via\":")];
+	char address[NET_NAME_MAX], *end = json;
 
-	return text_json(json, name, strlen(name), NET_NAME_MAX);
+	net_peer_name(address, peer->address);
+	if (peer->client != NULL) {
+		text_json(json, peer->client, strlen(peer->client),
+		    NET_NAME_MAX);
+		end = stpcpy(json + strlen(json), ",\"via\":");
+	}
+	text_json(end, address, strlen(address), NET_NAME_MAX);
+	return json;
 }
 
 void
-log_connected(const union net_address *peer)
+log_connected(const struct log_peer *peer)
 {
 	if (!log_has(LOG_CONNECTIONS))
 		return;
@@ -296,7 +311,7 @@ log_connected(const union net_address *peer)
 }
 
 static void
-log_bytes(const union net_address *peer, const char *event, const char *data,
+log_bytes(const struct log_peer *peer, const char *event, const char *data,
     uint64_t size)
 {
 	char quoted[TEXT_QUOTED], json[TEXT_JSON(TEXT_SHOWN)];
@@ -311,22 +326,22 @@ log_bytes(const union net_address *peer, const char *event, const char *data,
 }
 
 void
-log_read(const union net_address *peer, const char *data, uint64_t size)
+log_read(const struct log_peer *peer, const char *data, uint64_t size)
 {
 	if (log_has(LOG_READS))
 		log_bytes(peer, "read", data, size);
 }
 
 void
-log_received(const union net_address *peer, const char *data, uint64_t size)
+log_received(const struct log_peer *peer, const char *data, uint64_t size)
 {
 	if (log_has(LOG_CONNECTIONS))
 		log_bytes(peer, "received", data, size);
 }
 
 void
-log_closed(const union net_address *peer, uint64_t in, uint64_t out,
-    int64_t ns, const char *reason)
+log_closed(const struct log_peer *peer, uint64_t in, uint64_t out, int64_t ns,
+    const char *reason)
 {
 	char lost[64] = "", time[TEXT_TIME], json[TEXT_JSON(REASON_MAX)];
 
@@ -393,18 +408,19 @@ log_suppressed_at(void)
 }
 
 void
-log_datagram(const union net_address *peer, const char *data, uint64_t size,
-    int64_t now)
+log_datagram(const union net_address *address, const char *data,
+    uint64_t size, int64_t now)
 {
+	const struct log_peer peer = { .address = address };
 	char quoted[TEXT_QUOTED];
 
 	log_suppressed(now);
 	if (limited->datagrams.seen++ >= DATAGRAM_LINES)
 		limited->datagrams.suppressed++;
 	else if (is_json)
-		log_bytes(peer, "datagram", data, size);
+		log_bytes(&peer, "datagram", data, size);
 	else
-		print_line("%s sent %" PRIu64 " byte%s %s", peer_name(peer),
+		print_line("%s sent %" PRIu64 " byte%s %s", peer_name(&peer),
 		    size, PLURAL(size), text_quote(quoted, data, size));
 }
 

@@ -1,13 +1,14 @@
 /*
  * What a server writes to standard error: at most three lines for each
  * connection, at most ten lines per second for datagrams, totals, and warnings
- * not more often than once a second.
+ * not more often than once a second. A connection without a valid PROXY header
+ * has one warning instead of these lines.
  *
  * In the JSON format each line is an object (RFC 8259) with those of these
  * keys that fit the event: time (UTC), event (connected, read, received,
- * closed, datagram, suppressed, stopping, totals, warning), peer, bytes_in,
- * bytes_out, duration_ms, reason, text (the first TEXT_SHOWN bytes), clients,
- * datagrams, datagram_bytes, refused, dropped.
+ * closed, datagram, suppressed, stopping, totals, warning), peer, via,
+ * bytes_in, bytes_out, duration_ms, reason, text (the first TEXT_SHOWN bytes),
+ * clients, datagrams, datagram_bytes, refused, dropped.
  *
  * A line is written by one write(2), so that lines of several processes do not
  * mix. A log that cannot be written, or that is not read, does not stop the
@@ -30,6 +31,16 @@ enum log_level {
 };
 
 /*
+ * The peer of a connection: a client, or a proxy that has connected for a
+ * client. The log has both: "203.0.113.7:5123 (via 10.0.0.2:41002)".
+ */
+struct log_peer {
+	const union net_address *address;
+	const char *client;	/* behind a proxy, without control characters;
+				   NULL: the peer is the client */
+};
+
+/*
  * Opens the log, and sets what is logged. To be called before privileges are
  * dropped, the sandbox is entered and workers start. Exits with STATUS_LOCAL if
  * there is no memory.
@@ -46,18 +57,17 @@ const int *log_calls(void);
 bool log_has(enum log_level);
 
 /* A client has connected. */
-void log_connected(const union net_address *peer);
+void log_connected(const struct log_peer *);
 
 /* One read from the client returned size bytes at data. */
-void log_read(const union net_address *peer, const char *data, uint64_t size);
+void log_read(const struct log_peer *, const char *data, uint64_t size);
 
 /* The message of the client: size bytes, of which data has the first. */
-void log_received(const union net_address *peer, const char *data,
-    uint64_t size);
+void log_received(const struct log_peer *, const char *data, uint64_t size);
 
 /* The connection has ended, after ns, for that reason. */
-void log_closed(const union net_address *peer, uint64_t in, uint64_t out,
-    int64_t ns, const char *reason);
+void log_closed(const struct log_peer *, uint64_t in, uint64_t out, int64_t ns,
+    const char *reason);
 
 /*
  * A datagram of size bytes at data was answered. Of all workers, ten are logged

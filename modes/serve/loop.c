@@ -68,6 +68,15 @@ accept_one(struct server *s, struct watch *watch)
 }
 
 static void
+adopt_client(struct server *s)
+{
+	struct client *c = server_adopt(s);
+
+	if (c != NULL)
+		client_update(&s->clients, c);
+}
+
+static void
 serve_watch(struct server *s, struct watch *watch)
 {
 	switch (watch->kind) {
@@ -98,6 +107,7 @@ loop_run(struct server *s, const struct poller *poller)
 	limit_clients(s, poller->fd_limit);
 	watch_signals(s);
 	server_ready(s);
+	adopt_client(s);
 	while (server_is_serving(s)) {
 		int n;
 

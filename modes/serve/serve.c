@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "engine.h"
+#include "inetd.h"
 #include "modes/lib/args.h"
 #include "modes/lib/options.h"
 #include "modes/mode.h"
@@ -32,6 +32,8 @@ enum option_key {
 	OPTION_SPIN,
 	OPTION_USER,
 	OPTION_LOG,
+	OPTION_INETD,
+	OPTION_PROXY_PROTOCOL,
 	OPTION_SOCKET_MODE,
 	OPTION_ANY_SOURCE,
 	OPTION_TTL,
@@ -71,6 +73,12 @@ static const struct option_row serve_options[] = {
 	    "0: a free port, which the first line of output shows", 0, NULL },
 	{ 'u', "udp", NULL, NULL, "UDP if ADDRESS has no tcp: or udp: before "
 	    "it", 0, NULL },
+	{ OPTION_INETD, "inetd", NULL, NULL, "serve the connection on standard "
+	    "input, as inetd, xinetd, tcpserver and systemd pass it, and exit; "
+	    "the default is then --stream with --select", 0, NULL },
+	{ OPTION_PROXY_PROTOCOL, "proxy-protocol", NULL, NULL, "each connection "
+	    "begins with a PROXY header, version 1 or 2, from a load balancer; "
+	    "the log has the address of the client in it", 0, NULL },
 	OPTIONS_TEXT("\nend of a connection:"),
 	{ OPTION_MESSAGE, "message", NULL, NULL, "at the client's end of "
 	    "file, or at a pause after its first byte", GROUP_END, NULL },
@@ -104,7 +112,7 @@ static const struct option_row serve_options[] = {
 	OPTIONS_TEXT("\noutput:"),
 	{ OPTION_LOG, "log", "FORMAT", "text", "text, or json: one object per "
 	    "line, with the keys that apply to the event, of time, event, "
-	    "peer, bytes_in, bytes_out, duration_ms, reason, text, clients, "
+	    "peer, via, bytes_in, bytes_out, duration_ms, reason, text, clients, "
 	    "datagrams, datagram_bytes, refused, dropped", 0, NULL },
 	{ 'v', "verbose", NULL, NULL, "also log each read", 0, NULL },
 	{ 'q', "quiet", NULL, NULL, "log only warnings", 0, NULL },
@@ -197,6 +205,12 @@ serve_set(void *settings, const struct option_row *row, char *value)
 	case OPTION_LOG:
 		o->log_json = is_json(value);
 		break;
+	case OPTION_INETD:
+		r->server.is_inetd = true;
+		break;
+	case OPTION_PROXY_PROTOCOL:
+		o->client.proxy = true;
+		break;
 	case OPTION_SOCKET_MODE:
 		o->socket_mode = args_mode("--socket-mode", value);
 		break;
@@ -230,6 +244,9 @@ serve_set(void *settings, const struct option_row *row, char *value)
 }
 
 static const struct engine *const default_engine = &engine_blocking;
+
+/* It serves bulk streams well, and every system has it. */
+static const struct engine *const default_inetd_engine = &engine_select;
 
 static bool
 is_engine(const struct option_row *row)
@@ -298,6 +315,18 @@ serve_default_text(const struct option_row *row, char *out, size_t size)
 	}
 }
 
+/*
+ * There is one connection, and nothing is logged unless --verbose asks for it
+ * and standard error is not a socket.
+ */
+static void
+set_inetd_defaults(struct server_options *o)
+{
+	o->count = 1;
+	if (o->log_level != LOG_READS || inetd_is_redirected())
+		o->log_level = LOG_WARNINGS;
+}
+
 static void
 set_defaults(struct request *r)
 {
@@ -305,8 +334,9 @@ set_defaults(struct request *r)
 	struct client_options *o = &s->options.client;
 
 	if (s->engine == NULL)
-		s->engine = default_engine;
-	o->message = r->end == 0 ? s->engine->message :
+		s->engine = s->is_inetd ? default_inetd_engine :
+		    default_engine;
+	o->message = r->end == 0 ? s->engine->message && !s->is_inetd :
 	    r->end == OPTION_MESSAGE;
 	if (o->chunk == 0)
 		options_set_default(&mode_serve, OPTION_CHUNK,
@@ -314,7 +344,10 @@ set_defaults(struct request *r)
 	if (o->idle < 0)
 		options_set_default(&mode_serve, OPTION_IDLE, s->engine->idle,
 		    serve_set, r);
-	if (listener_inherit(&s->listeners) == 0 && r->address_count == 0) {
+	if (s->is_inetd)
+		set_inetd_defaults(&s->options);
+	else if (listener_inherit(&s->listeners) == 0 &&
+	    r->address_count == 0) {
 		static char host[] = ARGS_DEFAULT_HOST;
 
 		add_address(r, host);
@@ -335,23 +368,48 @@ drop_privileges(const char *user)
 }
 
 /*
- * Started by inetd(8) or the like, standard input is a client's connection,
- * and standard error may be the same one: no line must go there.
+ * Prepares the connection on standard input for --inetd. A connection that has
+ * ended before the server runs is not an error.
  */
 static void
-refuse_connection_as_stdin(void)
+take_connection(struct request *r)
 {
-	static const char text[] = "standard input is a connection of a "
-	    "client: the server cannot be started by inetd, tcpserver or "
-	    "systemd with Accept=yes (see --address, or LISTEN_FDS)";
+	struct server *s = &r->server;
+	int error;
 
-	if (!net_is_connection(STDIN_FILENO))
-		return;
-	if (!net_is_connection(STDERR_FILENO))
-		errx(STATUS_USAGE, "%s", text);
-	openlog(program_invocation_short_name, LOG_PID, LOG_DAEMON);
-	syslog(LOG_ERR, "%s", text);
-	exit(STATUS_USAGE);
+	if (r->address_count > 0 || r->is_udp || s->options.workers > 1)
+		args_usage("--inetd excludes --address, --udp and --workers");
+	inetd_redirect();
+	error = net_take_connection(STDIN_FILENO, &s->inetd_peer);
+	if (error == -ENOTCONN)
+		exit(STATUS_OK);
+	if (error == -EINVAL)
+		args_usage("--inetd: standard input is a listening socket, "
+		    "not a connection: write nowait in inetd.conf, wait = no "
+		    "in xinetd.conf, or Accept=yes for systemd");
+	if (error < 0)
+		args_usage("--inetd: standard input is not a connection: %s",
+		    strerror(-error));
+}
+
+/*
+ * Parses the command line. If standard input is a connection, it is that of a
+ * client, and an error message must not be sent to this client.
+ */
+static void
+serve_parse(int argc, char **argv, struct request *r)
+{
+	bool has_client = net_is_connection(STDIN_FILENO);
+
+	if (has_client)
+		inetd_redirect();
+	options_parse(argc, argv, &mode_serve, serve_set, r);
+	args_no_operands(argc, argv);
+	if (r->server.is_inetd)
+		take_connection(r);
+	else if (has_client)
+		errx(STATUS_USAGE, "standard input is a connection of a client "
+		    "(see --inetd)");
 }
 
 static int
@@ -362,9 +420,7 @@ serve_run(int argc, char **argv)
 	struct server *s = &request.server;
 	struct address addresses[LISTENERS_MAX];
 
-	options_parse(argc, argv, &mode_serve, serve_set, &request);
-	args_no_operands(argc, argv);
-	refuse_connection_as_stdin();
+	serve_parse(argc, argv, &request);
 	set_defaults(&request);
 	for (int i = 0; i < request.address_count; i++)
 		addresses[i] = args_address("--address", request.addresses[i],

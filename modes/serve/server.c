@@ -200,6 +200,20 @@ server_accept(struct server *s, struct listener *l)
 	return c;
 }
 
+struct client *
+server_adopt(struct server *s)
+{
+	struct client *c;
+
+	if (!s->is_inetd || !server_is_open(s))
+		return NULL;
+	count_accept(s, 1);
+	c = client_new(&s->clients, STDIN_FILENO, &s->inetd_peer);
+	if (c == NULL)
+		errx(STATUS_LOCAL, "no memory for the client");
+	return c;
+}
+
 /* The datagrams that --count leaves, as far as this process knows. */
 static uint64_t
 datagrams_left(const struct server *s)

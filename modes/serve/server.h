@@ -52,6 +52,8 @@ struct server {
 	struct datagrams datagrams;
 	bool has_udp;
 	struct watch signals;
+	bool is_inetd;		/* serves the connection on standard input */
+	union net_address inetd_peer;	/* of this connection */
 	struct shared *shared;
 	uint64_t max_clients;	/* of this process; 0: no limit */
 	bool is_stopping;
@@ -106,6 +108,13 @@ bool server_is_serving(const struct server *);
  * it could not be kept.
  */
 struct client *server_accept(struct server *, struct listener *);
+
+/*
+ * The first call returns the client on standard input, if the server was
+ * started with --inetd. Otherwise returns NULL. Exits with STATUS_LOCAL if
+ * there is no memory.
+ */
+struct client *server_adopt(struct server *);
 
 /*
  * Answers the datagrams of a UDP socket that is ready: at most DATAGRAM_BATCH,

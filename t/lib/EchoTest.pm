@@ -495,7 +495,7 @@ sub EchoTest::Server::_expects {
 	return 1 if $line =~ /^stopping: \d+ clients? under way, for at most /;
 	return 1 if $line =~ /^served \d+ clients?, \d+ bytes?(?:; answered .*)?$/;
 	return 1 if $line =~ /^\d+ more datagrams? not logged$/;
-	return 1 if $line =~ /^\S+:\d+ (connected$|received |read |closed |sent )/;
+	return 1 if $line =~ /^\S+:\d+ (?:\(via \S+:\d+\) )?(connected$|received |read |closed |sent )/;
 	return grep { $line =~ $_ } @{ $self->{allowed} };
 }
 
