@@ -204,6 +204,7 @@ for my $engine (engines()) {
 			    for @waiting;
 		}
 		close $_ for @waiting;
+		$server->wait_log(qr/\Q$peer\E: incomplete /);
 		$server->stop(is_serial($engine) ? 'TERM' : undef);
 		like $server->log, qr/^echo serve: \Q$peer\E: incomplete PROXY header of 6 bytes: (?:server stopping|end of file)$/m,
 		    'an incomplete header is reported';

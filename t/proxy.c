@@ -160,7 +160,8 @@ test_v1_errors(void)
 	static char line[PROXY_V1_MAX + 2] = "PROXY TCP4 ";
 
 	memset(line + 11, '1', sizeof(line) - 13);
-	memcpy(line + sizeof(line) - 2, "\r\n", 2);
+	line[sizeof(line) - 2] = '\r';
+	line[sizeof(line) - 1] = '\n';
 	refuses(line, sizeof(line), PROXY_V1_MAX, "more than 107 bytes");
 	refuses(HEADER("GET / HTTP/1.0\r\n"), 1, "begins neither");
 	refuses(HEADER("proxy TCP4 1.2.3.4 1.2.3.4 1 2\r\n"), 1,
@@ -228,13 +229,13 @@ test_v2_sizes(void)
 	static char header[PROXY_V2_MAX + 2] = SIGNATURE "\x21\x31\0\xd8";
 
 	memset(header + PROXY_V2_HEAD, 'x', sizeof(header) - PROXY_V2_HEAD);
-	strcpy(header + PROXY_V2_HEAD, "/run/client");
+	memcpy(header + PROXY_V2_HEAD, "/run/client", 12);
 	accepts("v2: a Unix socket", header, PROXY_KEPT, "unix /run/client");
 	memset(header + PROXY_V2_HEAD, 'y', PROXY_UNIX_SIZE);
 	accepts("v2: a path of 108 bytes", header, PROXY_KEPT, "unix "
 	    "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
 	    "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
-	memcpy(header + 14, "\xff\xff", 2);
+	memset(header + 14, 0xff, 2);
 	memcpy(header + PROXY_V2_HEAD, "/long", 6);
 	accepts("v2: the longest header", header, PROXY_V2_MAX, "unix /long");
 }

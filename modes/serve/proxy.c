@@ -305,7 +305,7 @@ proxy_parse(struct proxy *p, const void *data, size_t size)
 			n += skip_bytes(p, size - n);
 		else {
 			p->data[p->kept++] = bytes[n++];
-			if (p->data[0] == *v1_begin)
+			if (p->data[0] == 'P')
 				add_v1_byte(p);
 			else
 				add_v2_byte(p);
