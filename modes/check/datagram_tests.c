@@ -369,7 +369,7 @@ test_many_ports(struct test_run *run)
 
 	for (int i = 0; i < PORTS && outcome == PASS; i += DATAGRAM_WINDOW) {
 		struct exchange x;
-		char after[24];
+		char after[32];
 
 		exchange_init(&x, &run->target);
 		x.is_quick = true;

@@ -62,11 +62,11 @@ connect_two(struct target *target, int64_t wait)
 bool
 queue_is_reset(struct target *target)
 {
-	enum proof proof = UNDECIDED;
 	int64_t wait = 0;
 
 	for (int i = 0; i < ATTEMPTS && !target->queue_is_known; i++) {
-		proof = connect_two(target, wait);
+		enum proof proof = connect_two(target, wait);
+
 		if (proof == UNDECIDED)
 			net_poll(NULL, 0, PAUSE);
 		else if (proof == RESET && wait == 0)
