@@ -62,7 +62,7 @@ connect_two(struct target *target, int64_t wait)
 bool
 queue_is_reset(struct target *target)
 {
-	enum proof proof = UNDECIDED;
+	enum proof proof;
 	int64_t wait = 0;
 
 	for (int i = 0; i < ATTEMPTS && !target->queue_is_known; i++) {
