@@ -182,6 +182,19 @@ serve(sub {
 PERL
 	    map [ $_, 'the same 16 bytes came back for two messages: the ' .
 	    'answer does not depend on the message' ], qw(bytes-1 text line) ],
+	[ 'strips the bytes of its only recv', <<'END', <<'PERL', [ '--only=text,line,bytes-4096' ],
+def echo(connection):
+    connection.sendall(connection.recv(1024).strip())
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	syswrite $c, take($c, 1024) =~ s/^\s+|\s+$//gr;
+});
+PERL
+	    [ 'line', qr/^(?:closed after 23 of 24 bytes|white space at (?:both ends|the end) was stripped)$/ ],
+	    [ 'bytes-4096', 'reset the connection after 1024 of 4096 bytes: ' .
+	    'calls recv once per connection, for at most 1024 bytes' ] ],
 	[ 'collects until a short read', $gather, $perl_gather,
 	    [ '--profile=homework' ],
 	    map [ $_, 'answered only after a newline: waits for a recv of ' .
@@ -668,8 +681,10 @@ my @right = (
 	    end => '0')) } ],
 	[ 'server in C', if_built('cc', 'echo.c', $in_c, 'cc -o') ],
 	[ 'server in Go', if_built('go', 'echo.go', $in_go, 'go build -o') ],
-	[ 'socat', if_installed('socat', '', 'TCP-LISTEN:PORT,bind=127.0.0.1,' .
-	    'fork,reuseaddr,backlog=128', 'EXEC:cat') ],
+	# Without -t it drops what cat has not sent 0.5 s after the client's end.
+	[ 'socat', if_installed('socat', '', '-t10',
+	    'TCP-LISTEN:PORT,bind=127.0.0.1,fork,reuseaddr,backlog=128',
+	    'EXEC:cat') ],
 	[ 'tcpserver', if_installed('tcpserver', '', '-RHl0', '127.0.0.1',
 	    'PORT', 'cat') ],
 	[ 'xinetd', if_installed('xinetd', $xinetd, '-dontfork', '-pidfile',

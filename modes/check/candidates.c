@@ -121,6 +121,18 @@ fit_model(const struct history *h, const struct observation *o,
 	}
 }
 
+/* Whether a model that does not change the bytes would not have failed. */
+static bool
+is_due_to_change(const struct model *m, const struct observation *o)
+{
+	static struct prediction p;
+	struct model other = *m;
+
+	other.change = CHANGE_NONE;
+	model_predict(&p, &other, &o->plan, o->whole);
+	return p.kind == MODEL_CORRECT;
+}
+
 /* The mistake of a model to which the failure is due. */
 static enum cause
 cause_of(const struct model *m, const struct observation *o,
@@ -128,8 +140,7 @@ cause_of(const struct model *m, const struct observation *o,
 {
 	if (p->fails_to_decode)
 		return m->text == MODEL_UTF8 ? CAUSE_UTF8 : CAUSE_ASCII;
-	if (m->change != CHANGE_NONE && (o->differs ||
-	    (m->end == MODEL_EOF && m->answer == MODEL_AT_ONCE)))
+	if (m->change != CHANGE_NONE && (o->differs || is_due_to_change(m, o)))
 		return CAUSE_CHANGE + (unsigned)m->change;
 	if (m->answer == MODEL_LINES)
 		return CAUSE_LINES;
