@@ -20,7 +20,6 @@ use File::Basename qw(dirname);
 use File::Temp ();
 use IO::Select ();
 use IO::Socket::IP ();
-use JSON::PP qw(decode_json);
 use POSIX qw(:sys_wait_h);
 use Scalar::Util qw(refaddr weaken);
 use Socket qw(:all);
@@ -123,7 +122,9 @@ sub exec_form {
 	my ($file, $keyword) = @_;
 	slurp(in_tree("contrib/$file")) =~ /^$keyword\s*(\[.*?\])/ms
 	    or die "no list after $keyword in $file";
-	return @{ decode_json($1) };
+	my $list = $1;
+	require JSON::PP;	# it takes long to load, and few tests need it
+	return @{ JSON::PP::decode_json($list) };
 }
 
 # The modes, and the link of each: ( serve => 'echo_server', ... ).
@@ -165,10 +166,27 @@ sub slurp {
 	return readline($f) // '';
 }
 
-# Replaces this process; descriptors are numbers or paths.
+# A file without a name, which contains some bytes.
+sub _unnamed_file {
+	my ($bytes) = @_;
+	open my $f, '+>:raw', undef or die "temporary file: $!";
+	print $f $bytes;
+	seek $f, 0, 0 or die "seek: $!";	# this writes them, too
+	return $f;
+}
+
+# What others have written to such a file.
+sub _content_of {
+	my ($f) = @_;
+	seek $f, 0, 0 or die "seek: $!";
+	local $/;
+	return readline($f) // '';
+}
+
+# Replaces this process; descriptors are handles or paths.
 sub _exec {
 	my ($in, $out, $err, @command) = @_;
-	open STDIN, '<', $in or POSIX::_exit(126);
+	open STDIN, ref $in ? '<&' : '<', $in or POSIX::_exit(126);
 	open STDOUT, ref $out ? '>&' : '>', $out or POSIX::_exit(126);
 	open STDERR, ref $err ? '>&' : '>', $err or POSIX::_exit(126);
 	$SIG{PIPE} = 'DEFAULT';
@@ -186,16 +204,9 @@ sub _exec {
 sub run_echo {
 	my %how = ref $_[0] ? %{ +shift } : ();
 	my @args = _words(@_);
-	my $tmp = File::Temp->newdir;
-	my $in = '/dev/null';
-	if (defined $how{in}) {
-		$in = "$tmp/in";
-		open my $f, '>:raw', $in or die $!;
-		print $f $how{in};
-		close $f or die $!;
-	}
-	$in = $how{stdin} if defined $how{stdin};
-	my ($out, $err) = ($how{out} // "$tmp/out", $how{err} // "$tmp/err");
+	my $in = $how{stdin} //
+	    (defined $how{in} ? _unnamed_file($how{in}) : '/dev/null');
+	my ($out, $err) = map { $how{$_} // _unnamed_file('') } qw(out err);
 	my @command = (@{ $how{wrap} // [] },
 	    $how{command} // program($how{program}), @args);
 	my $start = time;
@@ -210,8 +221,8 @@ sub run_echo {
 	my $run = {
 		status => WIFEXITED($status) ? WEXITSTATUS($status) : -1,
 		signal => WIFSIGNALED($status) ? WTERMSIG($status) : 0,
-		out => defined $how{out} ? '' : slurp($out),
-		err => defined $how{err} ? '' : _without_report(slurp($err)),
+		out => defined $how{out} ? '' : _content_of($out),
+		err => defined $how{err} ? '' : _without_report(_content_of($err)),
 		time => time - $start
 	};
 	$last_run = "last command: @command\nexit status $run->{status}, " .
