@@ -78,7 +78,7 @@ subtest 'the rate' => sub {
 };
 
 subtest 'one message per second' => sub {
-	cmp_ok measured($_, '-d1100ms', '--rate=1', '-t300ms')->{messages},
+	cmp_ok measured($_, '-d1100ms', '--rate=1', '-t700ms')->{messages},
 	    '>=', 1, "$_ is not taken for silent" for $tcp, $udp;
 };
 
@@ -113,7 +113,7 @@ subtest '--percentiles' => sub {
 subtest 'a server that answers too slowly' => sub {
 	my $slow = start_command({ name => 'faulty rate' }, program(),
 	    qw(faulty rate=2000 -q -p0));
-	my $m = measured($slow->address, '-d300ms', '--rate=1000', '-t500ms');
+	my $m = measured($slow->address, '-d300ms', '--rate=1000', '-t3s');
 	cmp_ok $m->{unanswered}, '>', 0, 'the run ends without all answers';
 	cmp_ok $m->{p99_us}, '>', 100_000, 'what is missing counts as slow';
 	$slow->stop;
