@@ -342,6 +342,28 @@ listener_pause(struct listeners *ls, int error, int64_t now)
 }
 
 /*
+ * Errors of the network, which a call may report for an earlier packet
+ * (accept(2), "Error handling").
+ */
+static bool
+is_network_error(int error)
+{
+	switch (error) {
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EPROTO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
  * Receiving failed. An ICMP error is reported once, and only to a socket that
  * was inherited and is connected (udp(7)). After other errors, no datagram is
  * received for a while.
@@ -349,24 +371,11 @@ listener_pause(struct listeners *ls, int error, int64_t now)
 void
 listener_receive_failed(struct listener *l, int error, int64_t now)
 {
-	switch (error) {
-	case EAGAIN:
-	case ECONNREFUSED:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
-	case EINTR:
-	case EMSGSIZE:
-	case ENETDOWN:
-	case ENETUNREACH:
-	case ENONET:
-	case ENOPROTOOPT:
-	case EOPNOTSUPP:
-	case EPROTO:
+	if (is_network_error(error) || error == EAGAIN || error == EINTR ||
+	    error == ECONNREFUSED || error == EMSGSIZE)
 		return;
-	default:		/* ENOBUFS, ENOMEM, ... */
-		log_pause("receive datagrams", error, now);
-		l->paused_until = now + PAUSE;
-	}
+	log_pause("receive datagrams", error, now);	/* ENOMEM, ... */
+	l->paused_until = now + PAUSE;
 }
 
 void
@@ -402,17 +411,11 @@ void
 listener_accept_failed(struct listeners *ls, const struct listener *l,
     int error, int64_t now)
 {
+	if (is_network_error(error))
+		return;
 	switch (error) {
 	case ECONNABORTED:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
 	case EINTR:
-	case ENETDOWN:
-	case ENETUNREACH:
-	case ENONET:
-	case ENOPROTOOPT:
-	case EOPNOTSUPP:
-	case EPROTO:
 		return;
 	case EBADF:
 	case EFAULT:
