@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,18 +23,6 @@ enum {
 
 /* How long a server may take for the rest of a datagram that it splits. */
 static const int64_t REST_WAIT = 100 * NET_MS;
-
-enum outcome
-datagram_diagnose_as(struct test_run *run, enum outcome outcome,
-    const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(run->report.message, sizeof(run->report.message), fmt, ap);
-	va_end(ap);
-	return outcome;
-}
 
 /*
  * The received datagram, or none, as a conversation (talk.h), so that the
@@ -155,14 +142,14 @@ explain_short(struct test_run *run, size_t got, uint64_t sent)
 	enum cut cut = find_cut(run, got);
 
 	if (cut == CUT_REST_FOLLOWS)
-		return datagram_diagnose_as(run, FAIL, "%zu of %" PRIu64
+		return tests_report(run, FAIL, "%zu of %" PRIu64
 		    " bytes came back, and then another datagram: the server "
 		    "splits datagrams of more than %zu bytes", got, sent, got);
 	if (cut == CUT_REST_LOST)
-		return datagram_diagnose_as(run, FAIL, "%zu of %" PRIu64
+		return tests_report(run, FAIL, "%zu of %" PRIu64
 		    " bytes came back: the server truncates datagrams at %zu "
 		    "bytes", got, sent, got);
-	return datagram_diagnose_as(run, FAIL, "%zu of %" PRIu64 " bytes came "
+	return tests_report(run, FAIL, "%zu of %" PRIu64 " bytes came "
 	    "back", got, sent);
 }
 
@@ -203,15 +190,15 @@ explain_bytes(struct test_run *run, struct exchange *x,
 	if (!t->differs)
 		return explain_short(run, x->size, t->sent);
 	if (t->differs_at == t->sent && (other = find_joined(x, t)) != NULL)
-		return datagram_diagnose_as(run, FAIL, "one datagram of %zu "
+		return tests_report(run, FAIL, "one datagram of %zu "
 		    "bytes came back for two of %" PRIu64 " and %" PRIu64
 		    " bytes: the server joins datagrams", x->size, t->sent,
 		    other->message.size);
 	if (t->sent == 0)
-		return datagram_diagnose_as(run, FAIL, "%zu byte%s came back "
+		return tests_report(run, FAIL, "%zu byte%s came back "
 		    "for an empty datagram", x->size, PLURAL(x->size));
 	difference_describe(sentence, t);
-	return datagram_diagnose_as(run, FAIL, "%s", sentence);
+	return tests_report(run, FAIL, "%s", sentence);
 }
 
 static enum outcome
@@ -221,15 +208,15 @@ explain_fault(struct test_run *run, struct exchange *x, const struct talk *t)
 
 	switch (x->fault) {
 	case DATAGRAM_SOURCE:
-		return datagram_diagnose_as(run, FAIL, "the reply came from "
+		return tests_report(run, FAIL, "the reply came from "
 		    "%s, but the datagram was sent to %s",
 		    net_udp_name(from, &x->from.address.any),
 		    net_udp_name(to, &x->to.address.any));
 	case DATAGRAM_CLIENT:
-		return datagram_diagnose_as(run, FAIL, "a client received the "
+		return tests_report(run, FAIL, "a client received the "
 		    "datagram of another client");
 	case DATAGRAM_REPEATED:
-		return datagram_diagnose_as(run, FAIL, "the same datagram came "
+		return tests_report(run, FAIL, "the same datagram came "
 		    "back more than once");
 	default:
 		return explain_bytes(run, x, t);
@@ -286,15 +273,15 @@ explain_size(struct test_run *run, uint64_t size, int tries)
 	uint64_t limit;
 
 	if (size == 0)
-		return datagram_diagnose_as(run, FAIL, "an empty datagram is "
+		return tests_report(run, FAIL, "an empty datagram is "
 		    "not answered (%d tries)", tries);
 	if (size > CONTROL &&
 	    (limit = find_size_limit(run, CONTROL, size)) > 0 &&
 	    datagram_diagnose_returns(run, limit))
-		return datagram_diagnose_as(run, FAIL, "%" PRIu64 " bytes are "
+		return tests_report(run, FAIL, "%" PRIu64 " bytes are "
 		    "not answered (%d tries): the largest datagram that is "
 		    "answered has %" PRIu64 " bytes", size, tries, limit);
-	return datagram_diagnose_as(run, FAIL, "a datagram of %" PRIu64
+	return tests_report(run, FAIL, "a datagram of %" PRIu64
 	    " byte%s is not answered (%d tries)", size, PLURAL(size), tries);
 }
 
@@ -309,17 +296,17 @@ explain_silence(struct test_run *run, const struct exchange *x,
 	if (!x->is_refused || !run->target.is_started)
 		run->no_answer_since = run->test->name;
 	if (x->is_refused)
-		return datagram_diagnose_as(run, FAIL, "the server has closed "
+		return tests_report(run, FAIL, "the server has closed "
 		    "its port: ICMP port unreachable (%d tries)", d->tries);
 	if (serves_first_client(run))
-		return datagram_diagnose_as(run, FAIL, "%s", is_only_client ?
+		return tests_report(run, FAIL, "%s", is_only_client ?
 		    "only the first client is answered" : "the first client is "
 		    "still answered, but no new client");
 	if (d->message.size == 0)
-		return datagram_diagnose_as(run, FAIL, "an empty datagram is "
+		return tests_report(run, FAIL, "an empty datagram is "
 		    "not answered, and no other datagram after it (%d tries)",
 		    d->tries);
-	return datagram_diagnose_as(run, FAIL, "no datagram is answered any "
+	return tests_report(run, FAIL, "no datagram is answered any "
 	    "more (%d tries)", d->tries);
 }
 
@@ -327,7 +314,7 @@ explain_silence(struct test_run *run, const struct exchange *x,
 static enum outcome
 explain_send_error(struct test_run *run, int error)
 {
-	return datagram_diagnose_as(run, dial_status(error) == STATUS_LOCAL ?
+	return tests_report(run, dial_status(error) == STATUS_LOCAL ?
 	    SKIP : FAIL, "cannot send: %s", strerror(error));
 }
 

@@ -13,10 +13,6 @@
  */
 enum outcome datagram_diagnose(struct test_run *, struct exchange *);
 
-/* Sets the message of the report, and returns the outcome. */
-enum outcome datagram_diagnose_as(struct test_run *, enum outcome,
-    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
 /* Whether the server returns a datagram of that size to a new client. */
 bool datagram_diagnose_returns(struct test_run *, uint64_t size);
 

@@ -42,7 +42,7 @@ open_client(struct test_run *run)
 	int fd = exchange_open(exchange_family(&run->target));
 
 	if (fd < 0)
-		datagram_diagnose_as(run, SKIP, "cannot open a socket: %s",
+		tests_report(run, SKIP, "cannot open a socket: %s",
 		    strerror(-fd));
 	return fd < 0 ? -1 : fd;
 }
@@ -78,7 +78,7 @@ test_one_datagram(struct test_run *run)
 	int fd;
 
 	if (run->no_answer_since != NULL)	/* this one may be empty */
-		return datagram_diagnose_as(run, FAIL, "not tried: the server "
+		return tests_report(run, FAIL, "not tried: the server "
 		    "did not answer %s", run->no_answer_since);
 	if ((fd = open_client(run)) < 0)
 		return SKIP;
@@ -312,7 +312,7 @@ test_other_address(struct test_run *run)
 	other = each_interface(run, ask_interface);
 	if (other != SKIP || loopback == PASS)
 		return other == FAIL ? FAIL : PASS;
-	return datagram_diagnose_as(run, SKIP, "the server answers at no other "
+	return tests_report(run, SKIP, "the server answers at no other "
 	    "address of this system");
 }
 
@@ -345,7 +345,7 @@ test_unreachable(struct test_run *run)
 		int fd = open_unreachable_client(run);
 
 		if (fd < 0)
-			return datagram_diagnose_as(run, SKIP, "cannot open a "
+			return tests_report(run, SKIP, "cannot open a "
 			    "socket: %s", strerror(-fd));
 		exchange_init(&x, &run->target);
 		while (x.n < 3)
@@ -355,7 +355,7 @@ test_unreachable(struct test_run *run)
 	}
 	outcome = test_one_datagram(run);
 	if (outcome == FAIL && run->no_answer_since == run->test->name)
-		return datagram_diagnose_as(run, FAIL, "the server answers no "
+		return tests_report(run, FAIL, "the server answers no "
 		    "datagram any more after ICMP port unreachable: no client "
 		    "was at the ports that it replied to");
 	return outcome;
@@ -431,17 +431,17 @@ test_own_port(struct test_run *run)
 	}
 	fd = net_bind_udp(&from.address.any, from.size);
 	if (fd == -EADDRINUSE)
-		return datagram_diagnose_as(run, SKIP, "the port of the "
+		return tests_report(run, SKIP, "the port of the "
 		    "server is in use at this client's address, too: a "
 		    "datagram from there would have to be forged");
 	if (fd < 0)
-		return datagram_diagnose_as(run, SKIP, "cannot bind the port "
+		return tests_report(run, SKIP, "cannot bind the port "
 		    "of the server: %s", strerror(-fd));
 	answered = is_answered(run, fd, to);
 	close(fd);
 	if (!answered)
 		return PASS;
-	return datagram_diagnose_as(run, FAIL, "a datagram from port %u, the "
+	return tests_report(run, FAIL, "a datagram from port %u, the "
 	    "server's own, is answered: two such servers can answer each other "
 	    "(CVE-1999-0103)", ntohs(to->address.v4.sin_port));
 }
@@ -468,7 +468,7 @@ ask_broadcast(struct test_run *run, const struct ifaddrs *i)
 	close(fd);
 	if (!answered)
 		return PASS;
-	return datagram_diagnose_as(run, FAIL, "a datagram to the broadcast "
+	return tests_report(run, FAIL, "a datagram to the broadcast "
 	    "address %s is answered",
 	    net_udp_name(name, &to.address.any));
 }
@@ -479,11 +479,11 @@ test_broadcast(struct test_run *run)
 	enum outcome outcome;
 
 	if (exchange_family(&run->target) != AF_INET)
-		return datagram_diagnose_as(run, SKIP, "IPv6 has no "
+		return tests_report(run, SKIP, "IPv6 has no "
 		    "broadcast");
 	outcome = each_interface(run, ask_broadcast);
 	if (outcome == SKIP)
-		return datagram_diagnose_as(run, SKIP, "no interface of this "
+		return tests_report(run, SKIP, "no interface of this "
 		    "system has a broadcast address that reaches the server");
 	return outcome;
 }
@@ -512,7 +512,7 @@ test_low_port(struct test_run *run)
 	int fd = open_low_port(run, &port);
 
 	if (fd < 0)
-		return datagram_diagnose_as(run, SKIP, "cannot bind a port "
+		return tests_report(run, SKIP, "cannot bind a port "
 		    "below 1024: %s", strerror(-fd));
 	if (is_answered(run, fd, &run->target.server.peer))
 		snprintf(run->report.comment, sizeof(run->report.comment),

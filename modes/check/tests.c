@@ -53,13 +53,8 @@ static const int64_t FULL_WAIT = 300 * NET_MS;
 /* How long a second client may wait for the first. */
 static const int64_t SECOND_CLIENT_WAIT = NET_SECOND;
 
-static enum outcome
-set_message(struct test_run *run, enum outcome outcome, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* Sets the message of the report, and returns the outcome. */
-static enum outcome
-set_message(struct test_run *run, enum outcome outcome, const char *fmt, ...)
+enum outcome
+tests_report(struct test_run *run, enum outcome outcome, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -78,8 +73,8 @@ report_failed_connect(struct test_run *run, int error)
 
 	dial_explain(&reason, &run->target.server, error);
 	if (reason.status == STATUS_LOCAL)
-		return set_message(run, SKIP, "%s", reason.text);
-	return set_message(run, FAIL, "%s", diagnose_connect(sentence,
+		return tests_report(run, SKIP, "%s", reason.text);
+	return tests_report(run, FAIL, "%s", diagnose_connect(sentence,
 	    &run->target, error, run->opened_before, run->accepted_in));
 }
 
@@ -88,7 +83,7 @@ report_sentence(struct test_run *run, const struct talk *t,
     const char *sentence, const char *which)
 {
 	report_describe(&run->report, t);
-	return set_message(run, FAIL, "%s%s", sentence, which);
+	return tests_report(run, FAIL, "%s%s", sentence, which);
 }
 
 /* Fails the test with what was observed, and which connection it was. */
@@ -221,10 +216,10 @@ report_unserved_next(struct test_run *run, const struct talk *t)
 
 	run->stuck_since = run->test->name;
 	if (run->is_dead)
-		return set_message(run, FAIL, "%sthe server has accepted no "
+		return tests_report(run, FAIL, "%sthe server has accepted no "
 		    "connection since%s", echoed, run->is_first ?
 		    ": it serves one client only" : "");
-	return set_message(run, FAIL, "the echo was correct, but then the "
+	return tests_report(run, FAIL, "the echo was correct, but then the "
 	    "server neither closed at the client's end of file nor served "
 	    "another client after this one had closed");
 }
@@ -304,7 +299,7 @@ test_one_by_one(struct test_run *run)
 	enum outcome outcome = test_repeatedly(run);
 
 	if (outcome == PASS && queue_is_reset(&run->target))
-		outcome = set_message(run, FAIL, "each client has its echo, "
+		outcome = tests_report(run, FAIL, "each client has its echo, "
 		    "but one that waits while another is served is reset: "
 		    "this happens where the listener is closed after each "
 		    "client");
@@ -331,7 +326,7 @@ test_no_banner(struct test_run *run)
 	talk_hang_up(&t);
 	run->is_dead = survival_look(&run->target, false) == SURVIVAL_ENDED;
 	if (outcome == PASS && run->is_dead)
-		outcome = set_message(run, FAIL, "the server has accepted no "
+		outcome = tests_report(run, FAIL, "the server has accepted no "
 		    "connection since the client closed without a message");
 	talk_close(&t);
 	return outcome;
@@ -610,10 +605,10 @@ fail_without_waiting(struct test_run *run)
 	const struct plan *plan = &run->test->plan;
 
 	if (run->stuck_since != NULL && !run->is_dead)
-		return set_message(run, FAIL, "not tried: the server served no "
+		return tests_report(run, FAIL, "not tried: the server served no "
 		    "other client after %s", run->stuck_since);
 	if (run->no_answer_since != NULL && plan->message.size > 0)
-		return set_message(run, FAIL, "not tried: the server did not "
+		return tests_report(run, FAIL, "not tried: the server did not "
 		    "answer %s", run->no_answer_since);
 	if (!needs_answer_before_fin(plan))
 		return PASS;
@@ -621,7 +616,7 @@ fail_without_waiting(struct test_run *run)
 	    ends_with_newline(&plan->message)) || (run->needs == PROBE_FIN &&
 	    plan->message.size >= STDIO_BUFFER))
 		return PASS;
-	return set_message(run, FAIL, "not tried: the server did not answer "
+	return tests_report(run, FAIL, "not tried: the server did not answer "
 	    "%s before %s", run->needs_since, diagnose_probe_text(run->needs));
 }
 

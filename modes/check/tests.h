@@ -54,6 +54,10 @@ extern const struct test tests_table[];	/* ends with a NULL name */
 /* The server has been started again: what earlier tests did to it is over. */
 void tests_server_restarted(struct test_run *);
 
+/* Sets the message of the report, and returns the outcome. */
+enum outcome tests_report(struct test_run *, enum outcome, const char *fmt,
+    ...) __attribute__((format(printf, 3, 4)));
+
 /* Runs a test; run->report is set unless it passes. */
 enum outcome tests_run_one(struct test_run *run, const struct test *);
 
