@@ -17,8 +17,8 @@ my @parallel = grep { !/workers/ } parallel_engines();
 sub sends_of {
 	my ($engine) = @_;
 	my $tmp = File::Temp->newdir;
-	my $server = start_command('strace', '-qq', '-e', 'trace=sendto', '-o',
-	    "$tmp/trace", program(), 'serve', $engine, '-q', '--stream',
+	my $server = start_command(trace_sends("$tmp/trace"),
+	    program(), 'serve', $engine, '-q', '--stream',
 	    '--chunk=16', '--port=0');
 	my ($traced) = split ' ', slurp('/proc/' . $server->pid . '/task/' .
 	    $server->pid . '/children');
@@ -27,7 +27,7 @@ sub sends_of {
 	    'the echo';
 	kill TERM => $traced;
 	$server->wait;
-	return [ slurp("$tmp/trace") =~ /^sendto\(.*, (\S+), NULL/mg ];
+	return [ flags_of_sends("$tmp/trace") ];
 }
 
 SKIP: {

@@ -54,8 +54,8 @@ for my $engine (@parallel) {
 sub last_send {
 	my ($engine) = @_;
 	my $tmp = File::Temp->newdir;
-	my $server = start_command('strace', '-qq', '-e', 'trace=sendto', '-o',
-	    "$tmp/trace", program(), 'serve', $engine, '--stream', '-q',
+	my $server = start_command(trace_sends("$tmp/trace"),
+	    program(), 'serve', $engine, '--stream', '-q',
 	    '--port=0');
 	my ($traced) = split ' ', slurp('/proc/' . $server->pid . '/task/' .
 	    $server->pid . '/children');
@@ -64,14 +64,13 @@ sub last_send {
 	kill STOP => $traced;
 	put($sock, $block);
 	kill CONT => $traced;
-	wait_until(sub { slurp("$tmp/trace") =~ /^sendto/m });
+	wait_until(sub { slurp("$tmp/trace") =~ /^send/m });
 	is_bytes scalar get($sock, length $block), $block,
 	    "$engine: all bytes come back";
 	kill TERM => $traced;
 	close $sock;
 	$server->wait;
-	my @flags = slurp("$tmp/trace") =~
-	    /^sendto\(.*, (\S+), NULL, 0\) += \d/mg;
+	my @flags = flags_of_sends("$tmp/trace");
 	return ($flags[-1], scalar @flags);
 }
 

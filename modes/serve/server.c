@@ -239,7 +239,8 @@ answer_some(struct server *s, struct listener *l, size_t most)
 	if (n == 0)
 		return s->datagrams.received;
 	s->clients.active_at = now;
-	datagram_reply(&s->datagrams, l->watch.fd, count_accept(s, n), n, now);
+	datagram_reply(&s->datagrams, l->watch.fd, (size_t)count_accept(s, n),
+	    n, now);
 	if (!server_is_open(s))
 		listener_close(&s->listeners);
 	return s->datagrams.received;

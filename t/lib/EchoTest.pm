@@ -28,11 +28,12 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
     descriptors_of dial dial_small end_processes engines exchange exec_form
-    fill flood get get_all in_own_network in_tree is_between is_bytes
-    measure_again median modes parallel_engines pattern pattern_at process_gone
-    program put random_bytes refuses_connections reset_connection run_command
-    run_echo run_make sanitized seconds_of shimmed show slurp spawn start_bench
-    start_command start_server wait_until);
+    fill flags_of_sends flood get get_all in_own_network in_tree is_between
+    is_bytes measure_again median modes parallel_engines pattern pattern_at
+    process_gone program put random_bytes refuses_connections
+    reset_connection run_command run_echo run_make sanitized seconds_of
+    shimmed show slurp spawn start_bench start_command start_server
+    trace_sends wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
@@ -157,6 +158,19 @@ sub shimmed {
 	my ($runtime) = `ldd '$program' 2>/dev/null` =~ m{(/\S*libasan\S*)};
 	return ['env', "ECHO_SHIM=$faults", 'LD_PRELOAD=' .
 	    join ' ', grep { defined } $runtime, "$dir/build/t/shim.so"];
+}
+
+# The command that runs another one, and writes its sends to a file. (On i386,
+# send(2) is not sendto(2) without an address.)
+sub trace_sends {
+	my ($file) = @_;
+	return ('strace', '-qq', '-e', 'trace=sendto,?send', '-o', $file);
+}
+
+# The flags of each send in that file that has succeeded.
+sub flags_of_sends {
+	my ($file) = @_;
+	return slurp($file) =~ /^send(?:to)?\(.*, (MSG_\S+?)(?:, NULL, 0)?\) += \d/mg;
 }
 
 sub slurp {
