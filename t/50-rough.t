@@ -242,4 +242,16 @@ for my $engine (parallel_engines()) {
 	};
 }
 
+# Several processes of a server may write to the same terminal or file.
+SKIP: {
+	skip 'no strace here that may trace', 1
+	    if run_command('strace', '-e', 'trace=none', 'true')->{status};
+	skip 'no /dev/full', 1 unless -c '/dev/full';
+	my $trace = File::Temp->new;
+	my $run = run_command({ out => '/dev/full' }, 'strace', '-qq', '-e',
+	    'trace=write', '-o', "$trace", program(), 'serve', '--port=0');
+	my $writes = () = slurp("$trace") =~ /^write\(2, /mg;
+	is "$run->{status} $writes", '7 1', 'an error message is one write';
+}
+
 done_testing;

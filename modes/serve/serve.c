@@ -412,6 +412,18 @@ serve_parse(int argc, char **argv, struct request *r)
 		    "(see --inetd)");
 }
 
+/*
+ * Makes err(3) write each line by one write(2), so that the lines of several
+ * workers do not mix.
+ */
+static void
+write_whole_lines(void)
+{
+	static char line[1024];
+
+	setvbuf(stderr, line, _IOLBF, sizeof(line));
+}
+
 static int
 serve_run(int argc, char **argv)
 {
@@ -420,6 +432,7 @@ serve_run(int argc, char **argv)
 	struct server *s = &request.server;
 	struct address addresses[LISTENERS_MAX];
 
+	write_whole_lines();
 	serve_parse(argc, argv, &request);
 	set_defaults(&request);
 	for (int i = 0; i < request.address_count; i++)
