@@ -13,7 +13,8 @@ use Socket qw(:all);
 
 use EchoTest;
 
-our @EXPORT = qw(answer answered ask forge totals udp udp_port wait_answers);
+our @EXPORT = qw(answer answered ask counted forge totals udp udp_port
+    wait_answers);
 
 # The port of a listening line.
 sub udp_port { ($_[0] =~ /:(\d+)$/)[0] }
@@ -60,6 +61,20 @@ sub totals {
 	$server->signal('USR1');
 	$server->wait_log(qr/(?:^|\n)served /, $n + 1);
 	return answered($server);
+}
+
+# The totals when the server has counted that many datagrams since its start. A
+# client may have its reply before, because a server counts what it has already
+# sent, and another worker may still have datagrams.
+sub counted {
+	my ($server, $datagrams) = @_;
+	my $totals;
+	wait_until(sub {
+		$totals = totals($server);
+		$totals->{answered} + $totals->{refused} + $totals->{dropped}
+		    >= $datagrams
+	});
+	return $totals;
 }
 
 # The last totals in the log.
