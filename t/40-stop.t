@@ -183,7 +183,7 @@ for my $engine (parallel_engines()) {
 
 # Clients that are connected but not yet accepted when the server stops are
 # served: twenty are in the kernel's queue of a server that does not run.
-for my $engine (parallel_engines()) {
+for my $engine (engines()) {
 	my $server = start_server($engine);
 	my @processes = $server->processes;
 	kill STOP => @processes;
@@ -191,7 +191,8 @@ for my $engine (parallel_engines()) {
 	put($_, 'in the queue') for @socks;
 	$server->signal('TERM');
 	kill CONT => @processes;
-	my @back = map { scalar exchange($_, '', undef) } @socks;
+	my @back = map { scalar exchange($_, '', undef, half_close => 1) }
+	    @socks;
 	is "@back", join(' ', ('in the queue') x 20),
 	    "$engine: clients in the kernel's queue are served";
 	close $_ for splice @socks;

@@ -86,7 +86,8 @@ select_listeners(const struct server *s, struct pollfd *fds)
 
 /*
  * The next client, or NULL when there will be none. Datagrams that arrive
- * before it are answered.
+ * before it are answered. A server that stops has accepted all clients that
+ * were waiting, and serves them as well.
  */
 static struct client *
 accept_client(struct server *s)
@@ -119,7 +120,7 @@ accept_client(struct server *s)
 				return c;
 		}
 	}
-	return NULL;
+	return client_first(&s->clients);
 }
 
 /* Reads the PROXY header, if the client is to send one. */

@@ -46,7 +46,7 @@ static int bulk_pipe[2] = { -1, -1 };	/* empty between turns */
 
 /* The client that has been in the list longest, or NULL. */
 static struct client *
-first_client(const struct link *head)
+first_of(const struct link *head)
 {
 	return head->next == head ? NULL : (struct client *)head->next;
 }
@@ -232,6 +232,16 @@ client_free_ended(struct clients *cs)
 		n++;
 	}
 	return n;
+}
+
+struct client *
+client_first(const struct clients *cs)
+{
+	struct client *c = first_of(&cs->ended);
+
+	for (int q = 0; q < QUEUES && c == NULL; q++)
+		c = first_of(&cs->queues[q].clients);
+	return c;
 }
 
 /*
@@ -513,7 +523,7 @@ client_serve(struct clients *cs, struct client *c)
 static int64_t
 queue_timeout(const struct clients *cs, enum client_queue queue)
 {
-	const struct client *c = first_client(&cs->queues[queue].clients);
+	const struct client *c = first_of(&cs->queues[queue].clients);
 	int64_t timeout = cs->queues[queue].timeout;
 
 	return c == NULL || timeout == 0 ? INT64_MAX :
@@ -595,7 +605,7 @@ client_expire(struct clients *cs)
 	for (enum client_queue q = 0; q < QUEUES; q++)
 		while (queue_timeout(cs, q) <= cs->now)
 			check_timeout(cs,
-			    first_client(&cs->queues[q].clients));
+			    first_of(&cs->queues[q].clients));
 }
 
 void
@@ -613,7 +623,7 @@ finish_queue(struct clients *cs, enum client_queue queue)
 {
 	struct client *c;
 
-	while ((c = first_client(&cs->queues[queue].clients)) != NULL) {
+	while ((c = first_of(&cs->queues[queue].clients)) != NULL) {
 		conn_finish(&c->conn, CONN_STOPPING);
 		client_update(cs, c);
 	}
@@ -635,7 +645,7 @@ abort_queue(struct clients *cs, enum client_queue queue)
 {
 	struct client *c;
 
-	while ((c = first_client(&cs->queues[queue].clients)) != NULL)
+	while ((c = first_of(&cs->queues[queue].clients)) != NULL)
 		end_client(cs, c);
 }
 

@@ -107,6 +107,9 @@ struct client *client_of(struct watch *);
  */
 struct client *client_new(struct clients *, int fd, const union net_address *);
 
+/* A client that is not closed yet, or NULL. */
+struct client *client_first(const struct clients *);
+
 /*
  * recv(2) returned n bytes at data, 0 at end of file, or -errno. data is for
  * the log; NULL: not known.
