@@ -87,13 +87,13 @@ sub test_flood {
 
 	my $least;
 	at_most(3, sub {
-		my ($server, @floods) = start_flood($engine, '--drain=1500ms');
+		my ($server, @floods) = start_flood($engine, '--drain=1100ms');
 		my $took = seconds_of(sub { $server->stop });
 		$least = $took if !defined $least || $took < $least;
 		end_processes(@floods);
 		return $took;
 	}, 'after --drain a single SIGTERM ends the server, too');
-	cmp_ok $least, '>=', 0.4, 'not before';
+	cmp_ok $least, '>=', 0.09, 'not before';
 }
 
 # Input without an end. The client does not write more than the socket accepts,
@@ -103,7 +103,7 @@ sub test_endless {
 	my @results;
 	my $measure = sub {
 		my $server = start_server($engine, '--stream', '--chunk=64k',
-		    '--drain=1500ms');
+		    '--drain=1250ms');
 		my $sock = dial($server);
 		exchange($sock, 'x', 1);
 		my $start = time;
