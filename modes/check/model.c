@@ -18,17 +18,35 @@ struct simulation {
 	bool ended;			/* no more is read */
 };
 
+/* The number of ASCII characters at the beginning, counted by eight. */
+static size_t
+ascii_words(const unsigned char *bytes, size_t n)
+{
+	const uint64_t not_ascii = 0x8080808080808080;
+	uint64_t word = 0;
+	size_t i = 0;
+
+	for (; i + sizeof(word) <= n; i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		if ((word & not_ascii) != 0)
+			break;
+	}
+	return i;
+}
+
 static bool
 is_text(enum model_text text, const unsigned char *bytes, size_t n)
 {
-	for (size_t i = 0; i < n && text != MODEL_BYTES;) {
-		size_t size = bytes[i] < 0x80;
+	size_t size;
 
+	if (text == MODEL_BYTES)
+		return true;
+	for (size_t i = ascii_words(bytes, n); i < n; i += size) {
+		size = bytes[i] < 0x80;
 		if (size == 0 && text == MODEL_UTF8)
 			size = text_utf8_size(bytes + i, n - i);
 		if (size == 0)
 			return false;
-		i += size;
 	}
 	return true;
 }
