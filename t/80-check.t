@@ -177,7 +177,9 @@ for (@wrong) {
 	my ($start, $fails, $says, %options) = @$_;
 	my %may_fail = map { /^(.*)\?$/ ? ($1 => 1) : () } @$fails;
 	my @fails = grep { !/\?$/ } @$fails;
-	my $only = $options{only} // \@tests;
+	# A server in Perl needs long for 64 MiB. One that returns them is enough.
+	my $only = $options{only} // ("@$start" eq 'plain' ||
+	    "@$fails" =~ /bytes-64M/ ? \@tests : [ all_but('bytes-64M') ]);
 	push @cases, { name => "server that @$start", timeout => $TIMEOUT,
 	    start => sub { start_wrong(@$start) },
 	    stop => sub { is $_[0]->log, '', 'no error in the server' },
