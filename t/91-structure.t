@@ -24,7 +24,8 @@ my @layers = (
 	[qw(watch header)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(control inetd link proxy reply_rate sandbox signals socket_path systemd tally)]
+	[qw(control inetd link pipe proxy reply_rate sandbox signals
+	    socket_path systemd tally)]
 );
 # A header that belongs to a mode of one file.
 my %part_of = (services => 'ports');

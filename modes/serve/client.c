@@ -9,7 +9,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "log.h"
 #include "modes/lib/text.h"
 #include "modes/mode.h"
+#include "pipe.h"
 
 static const int64_t LINGER = NET_SECOND;	/* for the peer's FIN */
 
@@ -37,8 +37,6 @@ enum { NOT_ASKED = -1 };	/* in client.unacknowledged */
 _Static_assert(sizeof(struct client) <= 120, "malloc takes 8 of 128 bytes");
 _Static_assert((int)WANT_READ == (int)WATCH_READ &&
     (int)WANT_WRITE == (int)WATCH_WRITE, "the same bits");
-
-static int bulk_pipe[2] = { -1, -1 };	/* empty between turns */
 
 /*
  * Queues in the order of last activity.
@@ -427,39 +425,6 @@ echo_once(struct clients *cs, struct client *c)
 	return more ? (size_t)n : 0;
 }
 
-void
-client_open_pipe(void)
-{
-	if (pipe2(bulk_pipe, O_CLOEXEC) < 0)
-		bulk_pipe[0] = bulk_pipe[1] = -1;
-}
-
-void
-client_close_pipe(void)
-{
-	for (int i = 0; i < 2; i++) {
-		if (bulk_pipe[i] >= 0)
-			close(bulk_pipe[i]);
-		bulk_pipe[i] = -1;
-	}
-}
-
-/* Reads the size bytes that are left in the pipe. */
-static void
-empty_pipe(char *to, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = read(bulk_pipe[0], to, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			err(STATUS_LOCAL, "cannot read from a pipe");
-		to += n;
-		size -= (size_t)n;
-	}
-}
-
 /*
  * The same as echo_once(), through the pipe. splice(2) returns 0 or an error
  * when the stream pauses, has ended, or has an urgent byte, where it stops; the
@@ -468,8 +433,7 @@ empty_pipe(char *to, size_t size)
 static size_t
 echo_bulk(struct clients *cs, struct client *c)
 {
-	ssize_t n = net_splice(c->watch.fd, bulk_pipe[1], cs->options->chunk,
-	    false), sent;
+	ssize_t n = pipe_fill(c->watch.fd, cs->options->chunk), sent;
 	bool more = net_waiting(c->watch.fd);
 	char *copy = NULL;
 
@@ -479,13 +443,13 @@ echo_bulk(struct clients *cs, struct client *c)
 		return 0;
 	client_received(cs, c, NULL, n);
 	do {
-		sent = net_splice(bulk_pipe[0], c->watch.fd,
+		sent = pipe_drain(c->watch.fd,
 		    (size_t)conn_pending(&c->conn), more);
 		client_sent(cs, c, sent);
 	} while (sent > 0 && wants_to_write(c));
 	if (wants_to_write(c))
 		copy = new_pending(cs, c);
-	empty_pipe(copy != NULL ? copy : cs->buffer,
+	pipe_read(copy != NULL ? copy : cs->buffer,
 	    (size_t)conn_pending(&c->conn));
 	return more ? (size_t)n : 0;
 }
@@ -493,7 +457,7 @@ echo_bulk(struct clients *cs, struct client *c)
 static bool
 is_bulk(const struct client *c)
 {
-	return c->full_reads == BULK_READS && bulk_pipe[0] >= 0 &&
+	return c->full_reads == BULK_READS && pipe_is_open() &&
 	    c->conn.state == CONN_ECHOING;
 }
 

@@ -91,13 +91,6 @@ void client_open(struct clients *, const struct client_options *,
     struct tally *);
 void client_close(struct clients *);
 
-/*
- * Opens the pipe for bulk streams, whose bytes pass from socket to socket
- * without being copied. Without it they are served like others.
- */
-void client_open_pipe(void);
-void client_close_pipe(void);
-
 /* The client of a watch of the kind WATCH_CLIENT. */
 struct client *client_of(struct watch *);
 

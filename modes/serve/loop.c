@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "modes/mode.h"
+#include "pipe.h"
 #include "server.h"
 
 enum { FDS_SEARCHED = 1024 };	/* inherited descriptors are below this */
@@ -103,7 +104,7 @@ loop_run(struct server *s, const struct poller *poller)
 	watch_use(poller);
 	/* Bulk streams do not pass through the pipe where reads are logged. */
 	if (!log_has(LOG_READS))
-		client_open_pipe();
+		pipe_open();
 	limit_clients(s, poller->fd_limit);
 	watch_signals(s);
 	server_ready(s);
@@ -122,5 +123,5 @@ loop_run(struct server *s, const struct poller *poller)
 		server_expire(s);
 		server_close_ended(s);
 	}
-	client_close_pipe();
+	pipe_close();
 }
