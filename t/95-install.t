@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use EchoTest;
+use Examples;
 use File::Find;
 use File::Path qw(make_path);
 use File::Temp ();
@@ -93,7 +94,7 @@ SKIP: {
 	is run_command(@extract)->{status}, 0,
 	    'the tarball has the name of this version';
 	my $own = "$tmp/echo-$version";
-	my $built = run_make($own, '-j2');
+	my $built = make_in($own);
 	is $built->{status} . $built->{err}, '0',
 	    'the program builds from it without a warning';
 	{
