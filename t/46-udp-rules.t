@@ -213,6 +213,38 @@ sub test_inetd {
 }
 
 # The rest does not depend on the engine.
+subtest 'a server with one address' => sub {
+	for my $host (@addresses) {
+		my $server = start_server('--epoll', '-q', '-a',
+		    "udp:$host:0");
+		my $sock = udp("$host:" . $server->port);
+		setsockopt $sock, IPPROTO_IP, IP_TTL, 1 if $host !~ /:/;
+		send $sock, 'last hop', 0 if $host !~ /:/;
+		setsockopt $sock, IPPROTO_IP, IP_TTL, 2 if $host !~ /:/;
+		is ask($sock, "to $host"), "to $host", "$host answers";
+		is counted($server, 1)->{dropped}, $host =~ /:/ ? 0 : 1,
+		    "$host: a datagram with TTL 1 is dropped";
+		$server->stop;
+	}
+};
+
+subtest 'a server whose address is that of a group' => sub {
+	for my $group ('127.255.255.255', $has_dummy ? ('198.51.100.255',
+	    '224.0.0.1') : ()) {
+		my $server = start_server('--epoll', '-q', '-a',
+		    "udp:$group:0");
+		socket my $sock, AF_INET, SOCK_DGRAM, 0 or die $!;
+		setsockopt $sock, SOL_SOCKET, SO_BROADCAST, 1;
+		setsockopt $sock, IPPROTO_IP, IP_MULTICAST_IF,
+		    inet_aton('198.51.100.1');
+		send $sock, 'to the group', 0,
+		    pack_sockaddr_in($server->port, inet_aton($group));
+		is counted($server, 1)->{refused}, 1,
+		    "$group: a datagram is refused";
+		$server->stop;
+	}
+};
+
 SKIP: {
 	raw(my $sock) or skip 'raw sockets are not permitted here', 1;
 

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-/* 169.254.0.0/16 (RFC 3927). */
-static bool
-is_link_local_v4(struct in_addr address)
+bool
+control_is_link_local(struct in_addr address)
 {
 	return ntohl(address.s_addr) >> 16 == 0xa9fe;
 }
@@ -105,20 +104,24 @@ add_message(char *out, int level, int type, const void *value, size_t size)
 	return (socklen_t)CMSG_SPACE(size);
 }
 
-/* 0: the reply goes out by the interface that its route says. */
+/*
+ * The interface on which a link-local address is valid. 0: the reply goes out by
+ * the interface that its route says.
+ */
 static unsigned
 interface_of(const struct control *c)
 {
 	if (c->family == AF_INET)
-		return is_link_local_v4(c->to.v4.ipi_addr) ?
+		return control_is_link_local(c->to.v4.ipi_addr) ?
 		    (unsigned)c->to.v4.ipi_ifindex : 0;
 	return IN6_IS_ADDR_LINKLOCAL(&c->to.v6.ipi6_addr) ?
 	    c->to.v6.ipi6_ifindex : 0;
 }
 
 static socklen_t
-add_reply_address(char *out, const struct control *c, unsigned interface)
+add_reply_address(char *out, const struct control *c)
 {
+	unsigned interface = interface_of(c);
 	struct in6_pktinfo v6 = { c->to.v6.ipi6_addr, interface };
 	struct in_pktinfo v4 = { .ipi_spec_dst = c->to.v4.ipi_addr,
 	    .ipi_ifindex = (int)interface };
@@ -129,14 +132,10 @@ add_reply_address(char *out, const struct control *c, unsigned interface)
 }
 
 socklen_t
-control_write(void *out, const struct control *c, int ttl, bool is_bound)
+control_write(void *out, const struct control *c, int ttl, bool one_address)
 {
-	/* A link-local address is valid on one interface only. */
-	unsigned interface = interface_of(c);
-	socklen_t n = 0;
+	socklen_t n = one_address ? 0 : add_reply_address(out, c);
 
-	if (!is_bound || interface != 0)
-		n = add_reply_address(out, c, interface);
 	if (ttl == CONTROL_NO_TTL)
 		return n;
 	return n + (c->family == AF_INET ?

@@ -37,16 +37,17 @@ void control_read(const struct msghdr *, struct control *);
  */
 bool control_is_unicast(const struct control *);
 
+/* Whether an IPv4 address is link-local: 169.254.0.0/16 (RFC 3927). */
+bool control_is_link_local(struct in_addr);
+
 /*
  * Writes the control messages of the reply into out, CONTROL_SIZE bytes that
  * are aligned for struct cmsghdr: it leaves from the address that the datagram
  * was sent to, and with that TTL, or the TTL of the socket if ttl is
- * CONTROL_NO_TTL. A socket that is bound to this address needs no control
- * message for it; without that message the kernel needs no memory for the
- * control messages, which is 4 % of the time of a small datagram. Returns their
- * size in bytes.
+ * CONTROL_NO_TTL. A socket that has one address needs no control message for
+ * it. Returns their size in bytes.
  */
 socklen_t control_write(void *out, const struct control *, int ttl,
-    bool is_bound);
+    bool one_address);
 
 #endif

@@ -74,23 +74,70 @@ enable(int fd, int level, int option)
 	    -errno : 0;
 }
 
+static int
+socket_option(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	getsockopt(fd, level, option, &value, &size);
+	return value;
+}
+
+/* connect(2) permits a broadcast address only with SO_BROADCAST (udp(7)). */
+static bool
+may_be_broadcast(const struct sockaddr *sa, socklen_t size)
+{
+	int probe = socket(sa->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool connects = probe >= 0 && connect(probe, sa, size) == 0;
+
+	if (probe >= 0)
+		close(probe);
+	return !connects;
+}
+
 /*
- * Asks for the address and the TTL of each datagram. A system that cannot tell
- * the TTL relies on the other rules. An IPv6 socket that was inherited may
- * receive IPv4 too.
+ * Whether a socket is bound to one unicast address, so that each datagram was
+ * sent to this address and each reply comes from it. A link-local address is
+ * valid on one interface only, which has to be known as well.
+ */
+static bool
+is_bound_to_unicast(int fd)
+{
+	struct net_peer self;
+	const struct sockaddr_in *v4 = &self.address.v4;
+	const struct in6_addr *v6 = &self.address.v6.sin6_addr;
+
+	if (net_self(fd, &self) < 0)
+		return false;
+	if (self.address.any.sa_family == AF_INET6)
+		return !IN6_IS_ADDR_UNSPECIFIED(v6) &&
+		    !IN6_IS_ADDR_MULTICAST(v6) &&
+		    !IN6_IS_ADDR_LINKLOCAL(v6) && !IN6_IS_ADDR_V4MAPPED(v6);
+	return v4->sin_addr.s_addr != INADDR_ANY &&
+	    !IN_MULTICAST(ntohl(v4->sin_addr.s_addr)) &&
+	    !control_is_link_local(v4->sin_addr) &&
+	    !may_be_broadcast(&self.address.any, self.size);
+}
+
+/*
+ * Asks for the TTL of each datagram and, unless there is only one, the address
+ * that it was sent to. A system that cannot tell the TTL relies on the other
+ * rules. An IPv6 socket that was inherited may receive IPv4 too.
  */
 static int
 ask_for_control(int fd, int family)
 {
-	int error = 0;
+	int v4_error;
 
-	if (family == AF_INET6) {
-		error = enable(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO);
-		enable(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT);
-		enable(fd, IPPROTO_IP, IP_PKTINFO);
-	}
 	enable(fd, IPPROTO_IP, IP_RECVTTL);
-	return family == AF_INET ? enable(fd, IPPROTO_IP, IP_PKTINFO) : error;
+	if (family == AF_INET6)
+		enable(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT);
+	if (is_bound_to_unicast(fd))
+		return 0;
+	v4_error = enable(fd, IPPROTO_IP, IP_PKTINFO);
+	return family == AF_INET ? v4_error :
+	    enable(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO);
 }
 
 static int
@@ -113,22 +160,13 @@ datagram_bind(const struct sockaddr *sa, socklen_t size)
 	return error;
 }
 
-static int
-socket_option(int fd, int option)
-{
-	int value = -1;
-	socklen_t size = sizeof(value);
-
-	getsockopt(fd, SOL_SOCKET, option, &value, &size);
-	return value;
-}
-
 int
 datagram_adopt(int fd)
 {
-	int flags = fcntl(fd, F_GETFL), family = socket_option(fd, SO_DOMAIN);
+	int flags = fcntl(fd, F_GETFL), family = socket_option(fd, SOL_SOCKET,
+	    SO_DOMAIN);
 
-	if (socket_option(fd, SO_TYPE) != SOCK_DGRAM ||
+	if (socket_option(fd, SOL_SOCKET, SO_TYPE) != SOCK_DGRAM ||
 	    (family != AF_INET && family != AF_INET6))
 		return -EPROTOTYPE;
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
@@ -153,21 +191,16 @@ datagram_add(struct datagrams *ds, int fd)
 	ds->ports[ds->port_count++] = htons(net_port(fd));
 	/* An IPv6 socket that was inherited may send IPv4 too. */
 	if (setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)) < 0 ||
-	    (socket_option(fd, SO_DOMAIN) == AF_INET6 && setsockopt(fd,
-	    IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl)) < 0))
+	    (socket_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl)) < 0))
 		err(STATUS_LOCAL, "cannot set the TTL of UDP replies");
 }
 
 bool
-datagram_is_bound(int fd)
+datagram_has_one_address(int fd)
 {
-	struct net_peer self;
-
-	if (net_self(fd, &self) < 0)
-		return false;
-	if (self.address.any.sa_family == AF_INET)
-		return self.address.v4.sin_addr.s_addr != INADDR_ANY;
-	return !IN6_IS_ADDR_UNSPECIFIED(&self.address.v6.sin6_addr);
+	return socket_option(fd, IPPROTO_IP, IP_PKTINFO) <= 0 &&
+	    socket_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) <= 0;
 }
 
 /*
@@ -231,7 +264,7 @@ reply_ttl(const struct datagrams *ds, const struct control *control)
 
 /* Prepares the reply to the ith datagram as the nth. False: it has none. */
 static bool
-prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
+prepare_reply(struct datagrams *ds, size_t i, size_t n, bool one_address,
     int64_t now)
 {
 	const struct mmsghdr *in = &batch.in[i];
@@ -244,7 +277,9 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
 		ds->tally->dropped++;
 		return false;
 	}
-	if (!control_is_unicast(&control) ||
+	if (one_address)
+		control.family = batch.from[i].any.sa_family;
+	if ((!one_address && !control_is_unicast(&control)) ||
 	    is_refused_port(ds, &batch.from[i])) {
 		ds->tally->refused++;
 		return false;
@@ -258,12 +293,12 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, bool is_bound,
 	batch.out[n].msg_hdr = in->msg_hdr;
 	batch.out[n].msg_hdr.msg_control = batch.sent[n];
 	batch.out[n].msg_hdr.msg_controllen = control_write(batch.sent[n],
-	    &control, ttl, is_bound);
+	    &control, ttl, one_address);
 	return true;
 }
 
 size_t
-datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
+datagram_receive(struct datagrams *ds, int fd, bool one_address, uint64_t most,
     int64_t now)
 {
 	unsigned asked = most < DATAGRAM_BATCH ? (unsigned)most :
@@ -275,7 +310,7 @@ datagram_receive(struct datagrams *ds, int fd, bool is_bound, uint64_t most,
 	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
 	ds->error = received < 0 ? errno : 0;
 	for (int i = 0; i < received; i++)
-		n += prepare_reply(ds, (size_t)i, n, is_bound, now);
+		n += prepare_reply(ds, (size_t)i, n, one_address, now);
 	used = ds->received = received > 0 ? (size_t)received : 0;
 	return n;
 }

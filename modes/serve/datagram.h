@@ -69,16 +69,19 @@ void datagram_open(struct datagrams *, const struct datagram_options *);
  */
 void datagram_add(struct datagrams *, int fd);
 
-/* Whether a socket is bound to one address, not to all. */
-bool datagram_is_bound(int fd);
+/*
+ * Whether all datagrams of a socket are sent to one unicast address. Then they
+ * need no control message with the address, which costs time.
+ */
+bool datagram_has_one_address(int fd);
 
 /*
  * Receives at most that many datagrams from a socket that is ready, at the time
- * now, and prepares the replies; is_bound as from datagram_is_bound(). Returns
- * how many there are; the datagrams without a reply have been counted. Sets
- * received and error.
+ * now, and prepares the replies; one_address as from
+ * datagram_has_one_address(). Returns how many there are; the datagrams without
+ * a reply have been counted. Sets received and error.
  */
-size_t datagram_receive(struct datagrams *, int fd, bool is_bound,
+size_t datagram_receive(struct datagrams *, int fd, bool one_address,
     uint64_t most, int64_t now);
 
 /*

@@ -60,7 +60,8 @@ add_listener(struct listeners *ls, int fd, enum watch_kind kind)
 	struct listener *l = &ls->list[ls->n++];
 
 	*l = (struct listener){ .watch = { .fd = fd, .kind = (uint8_t)kind },
-	    .is_bound = kind == WATCH_DATAGRAMS && datagram_is_bound(fd) };
+	    .one_address = kind == WATCH_DATAGRAMS &&
+	    datagram_has_one_address(fd) };
 	return l;
 }
 

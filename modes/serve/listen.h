@@ -22,7 +22,7 @@ struct listener {
 	struct watch watch;
 	struct socket_path file;	/* of a Unix socket */
 	bool is_inherited;	/* a service manager owns it */
-	bool is_bound;		/* for UDP: to one address */
+	bool one_address;	/* of UDP: datagram_has_one_address() */
 	int64_t paused_until;	/* for UDP: do not receive before; net_now() */
 	uint32_t drops_before;	/* net_kernel_drops() when inherited */
 };

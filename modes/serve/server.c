@@ -231,7 +231,7 @@ answer_some(struct server *s, struct listener *l, size_t most)
 {
 	int64_t now = s->clients.now;
 	uint64_t left = datagrams_left(s);
-	size_t n = datagram_receive(&s->datagrams, l->watch.fd, l->is_bound,
+	size_t n = datagram_receive(&s->datagrams, l->watch.fd, l->one_address,
 	    left < most ? (size_t)left : most, now);
 
 	if (s->datagrams.error != 0 && server_is_open(s))
