@@ -346,6 +346,8 @@ sub _keep {
 	$SIG{$_} = 'IGNORE' for qw(INT TERM HUP);
 	my $pid = fork // POSIX::_exit(125);
 	if ($pid == 0) {
+		# A group of its own, so that its children can be killed, too.
+		setpgrp;
 		$SIG{$_} = 'DEFAULT' for qw(INT TERM HUP CHLD);
 		_exec('/dev/null', $out, $log, @command);
 	}
@@ -354,7 +356,7 @@ sub _keep {
 	my $left = IO::Select->new($life);
 	until (waitpid($pid, WNOHANG) > 0) {
 		next unless $left->can_read(0.1);
-		kill KILL => $pid;
+		kill KILL => -$pid;
 		waitpid $pid, 0;
 		last;
 	}
