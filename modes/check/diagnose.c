@@ -36,7 +36,7 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 	char size[64];
 	size_t read_size = v->read_size;
 	unsigned char bytes[MODEL_MESSAGE];
-	size_t n = talk_message_bytes(&o->plan.message, 0, bytes,
+	size_t n = message_bytes(&o->plan.message, 0, bytes,
 	    sizeof(bytes)), i = 0, length = 1;
 
 	switch ((unsigned)cause) {
@@ -125,7 +125,7 @@ reply_bytes(const struct observation *o, unsigned char *out)
 
 	if (same > MODEL_REPLY)
 		same = MODEL_REPLY;
-	n = talk_message_bytes(&o->plan.message, 0, out, same);
+	n = message_bytes(&o->plan.message, 0, out, same);
 	same = o->wrong_size < MODEL_REPLY - n ? o->wrong_size :
 	    MODEL_REPLY - n;
 	memcpy(out + n, o->wrong, same);
@@ -138,7 +138,7 @@ prefix_size(const struct observation *o, const unsigned char *reply,
     size_t size)
 {
 	unsigned char message[MODEL_MESSAGE];
-	size_t n = talk_message_bytes(&o->plan.message, 0, message,
+	size_t n = message_bytes(&o->plan.message, 0, message,
 	    sizeof(message));
 
 	return size > n && memcmp(reply + size - n, message, n) == 0 ?

@@ -33,7 +33,7 @@ static bool
 change_explains(int change, const struct talk *t)
 {
 	unsigned char sent[EXPLAINED], changed[CHANGE_GROWTH * EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, t->differs_at, sent,
+	size_t n = message_bytes(&t->plan.message, t->differs_at, sent,
 	    EXPLAINED);
 	size_t size = min_size(change_apply(change, sent, n, changed),
 	    t->wrong_size);
@@ -66,7 +66,7 @@ load_context(struct context *c, const struct talk *t)
 	c->bytes = malloc(2 * RANGE);
 	if (c->bytes == NULL)
 		return false;
-	c->size = talk_message_bytes(&t->plan.message, t->differs_at - c->at,
+	c->size = message_bytes(&t->plan.message, t->differs_at - c->at,
 	    c->bytes, 2 * RANGE);
 	return true;
 }
@@ -107,7 +107,7 @@ count_lost(const struct context *c, const struct talk *t)
 	size_t n = search_size(c, t), size;
 
 	for (uint64_t from = t->differs_at;
-	    (size = talk_message_bytes(&t->plan.message, from, bytes,
+	    (size = message_bytes(&t->plan.message, from, bytes,
 	    RANGE)) >= n; from += RANGE - n + 1) {
 		const unsigned char *found = memmem(bytes, size, t->wrong, n);
 
@@ -258,7 +258,7 @@ static void
 describe_surplus(char *out, const struct talk *t)
 {
 	unsigned char sent[EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, 0, sent, EXPLAINED);
+	size_t n = message_bytes(&t->plan.message, 0, sent, EXPLAINED);
 	bool repeats = n > 0 &&
 	    memcmp(t->wrong, sent, min_size(n, t->wrong_size)) == 0;
 

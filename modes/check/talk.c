@@ -62,80 +62,6 @@ max_time(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/* A 32-bit hash of seed and index (after the finalizer of MurmurHash3). */
-static uint32_t
-hash_index(uint32_t seed, uint32_t index)
-{
-	uint32_t h = index * 0x9e3779b1U + seed * 0x85ebca77U;
-
-	h = (h ^ h >> 16) * 0x85ebca6bU;
-	h = (h ^ h >> 13) * 0xc2b2ae35U;
-	return h ^ h >> 16;
-}
-
-static unsigned char
-letter_for_bits(uint32_t bits)
-{
-	static const unsigned char letters[] =
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-
-	return letters[bits & 63];
-}
-
-static unsigned char
-letter_at(uint32_t seed, uint64_t offset)
-{
-	return letter_for_bits(hash_index(seed, (uint32_t)(offset / 4)) >>
-	    8 * (offset % 4));
-}
-
-/* Four letters come from each hash. */
-static void
-generate_letters(uint32_t seed, uint64_t offset, unsigned char *out, size_t n)
-{
-	for (; n > 0 && offset % 4 != 0; n--)
-		*out++ = letter_at(seed, offset++);
-	for (; n >= 4; n -= 4, offset += 4, out += 4) {
-		uint32_t hash = hash_index(seed, (uint32_t)(offset / 4));
-
-		out[0] = letter_for_bits(hash);
-		out[1] = letter_for_bits(hash >> 8);
-		out[2] = letter_for_bits(hash >> 16);
-		out[3] = letter_for_bits(hash >> 24);
-	}
-	for (; n > 0; n--)
-		*out++ = letter_at(seed, offset++);
-}
-
-size_t
-talk_message_bytes(const struct message *m, uint64_t offset,
-    unsigned char *out, size_t n)
-{
-	if (offset >= m->size)
-		return 0;
-	n = (size_t)min_bytes(n, m->size - offset);
-	switch (m->content) {
-	case TEXT:
-		memcpy(out, m->text + offset, n);
-		break;
-	case LETTERS:
-		generate_letters(m->seed, offset, out, n);
-		break;
-	case EVERY_BYTE:
-		for (size_t i = 0; i < n; i++)
-			out[i] = (unsigned char)(offset + i);
-		break;
-	case MARKED_BYTES:
-		generate_letters(m->seed, offset, out, n);
-		for (size_t i = 0; i < n; i++)
-			if (offset + i >= TALK_MARK)
-				out[i] = (unsigned char)(offset + i -
-				    TALK_MARK);
-		break;
-	}
-	return n;
-}
-
 int64_t
 talk_short_timeout(const struct target *target)
 {
@@ -298,7 +224,7 @@ is_talk_decided(const struct talk *t)
 static void
 send_piece(struct talk *t)
 {
-	size_t n = talk_message_bytes(&t->plan.message, t->sent, piece,
+	size_t n = message_bytes(&t->plan.message, t->sent, piece,
 	    (size_t)min_bytes(PIECE, burst_end(t) - t->sent));
 	bool fin_follows = t->plan.flags & SEND_FIN &&
 	    t->sent + n == message_size(t);
@@ -336,7 +262,7 @@ keep_wrong_bytes(struct talk *t, const unsigned char *data, size_t n)
 static void
 compare_received(struct talk *t, const unsigned char *data, size_t n)
 {
-	size_t size = talk_message_bytes(&t->plan.message, t->received,
+	size_t size = message_bytes(&t->plan.message, t->received,
 	    expected, n);
 	size_t same = t->differs ? 0 :
 	    text_first_difference(data, expected, size);
@@ -594,7 +520,7 @@ probe_answer(struct talk *t, enum probe cause)
 	if (net_poll(&server, 1, talk_short_timeout(t->target)) == 0 ||
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
 		return PROBE_NOTHING;
-	talk_message_bytes(&t->plan.message, t->received, &missing, 1);
+	message_bytes(&t->plan.message, t->received, &missing, 1);
 	return piece[0] == missing && (missing != '\n' || n > 1) ?
 	    cause : PROBE_LOST;
 }

@@ -2,9 +2,6 @@
  * One conversation with an echo server: sends a message, compares what comes
  * back, and records what happened. What the record means is decided by the
  * tests (tests.c) and by diagnose.c.
- *
- * Each byte of a message is computed from its position, once for sending and
- * once for comparing. A message of any size therefore needs no memory.
  */
 #ifndef TALK_H
 #define TALK_H
@@ -13,32 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "message.h"
 #include "modes/lib/dial.h"
 
 enum { TALK_MAX = 50 };		/* conversations at the same time */
-
-enum content {
-	TEXT,			/* the given text */
-	LETTERS,		/* mixed letters, digits, - and _ */
-	EVERY_BYTE,		/* 0 to 255, repeated */
-	MARKED_BYTES		/* 8 of LETTERS, then EVERY_BYTE */
-};
-
-enum { TALK_MARK = 8 };		/* letters before MARKED_BYTES */
-
-struct message {
-	enum content content;
-	const char *text;
-	uint64_t size;		/* bytes */
-	uint32_t seed;		/* of LETTERS: another seed, other letters */
-};
-
-/*
- * Writes up to n bytes of the message to out, starting at the given offset.
- * Returns how many; fewer than n at the end of the message.
- */
-size_t talk_message_bytes(const struct message *, uint64_t offset,
-    unsigned char *out, size_t n);
 
 /* The server under test, and how much of the timeout it has used up. */
 struct target {

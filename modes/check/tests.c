@@ -426,7 +426,7 @@ received_bytes_of_other(const struct talk *t, const struct talk *talks, int n)
 	unsigned char other[8];
 
 	for (int i = 0; t->differs && i < n; i++) {
-		size_t size = talk_message_bytes(&talks[i].plan.message,
+		size_t size = message_bytes(&talks[i].plan.message,
 		    t->differs_at, other, sizeof(other));
 
 		if (size == sizeof(other) && t->wrong_size >= size &&
