@@ -27,6 +27,19 @@ size_text(char out[64], const char *before, size_t size, const char *unknown)
 	return size > 0 ? out : unknown;
 }
 
+/* Whether the first bytes of the message are whole characters of UTF-8. */
+static bool
+is_utf8(const struct observation *o)
+{
+	unsigned char bytes[MODEL_MESSAGE];
+	size_t n = message_bytes(&o->plan.message, 0, bytes,
+	    sizeof(bytes)), i = 0, length = 1;
+
+	while (i < n && length > 0)
+		i += length = text_utf8_size(bytes + i, n - i);
+	return i == n;
+}
+
 /* Writes the only cause of a verdict. */
 static void
 write_cause(char *out, const struct verdict *v, const struct observation *o)
@@ -35,9 +48,6 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 	enum cause cause = v->cause;
 	char size[64];
 	size_t read_size = v->read_size;
-	unsigned char bytes[MODEL_MESSAGE];
-	size_t n = message_bytes(&o->plan.message, 0, bytes,
-	    sizeof(bytes)), i = 0, length = 1;
 
 	switch ((unsigned)cause) {
 	case CAUSE_END + MODEL_SHORT_READ:
@@ -79,11 +89,9 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		    "fails at a byte above 127");
 		break;
 	case CAUSE_UTF8:
-		while (i < n && length > 0)
-			i += length = text_utf8_size(bytes + i, n - i);
 		snprintf(out, DIAGNOSE_SIZE, "decodes %s as UTF-8, and fails "
-		    "at %s", size_text(size, "each recv of ", i == n ?
-		    read_size : 0, "the bytes of each recv"), i == n ?
+		    "at %s", size_text(size, "each recv of ", is_utf8(o) ?
+		    read_size : 0, "the bytes of each recv"), is_utf8(o) ?
 		    "a character that two recvs share" : "a byte that is not UTF-8");
 		break;
 	default:
@@ -108,7 +116,8 @@ find_cause(char *out, const struct verdict *v, const struct observation *o)
 		write_cause(out, v, o);
 	else if ((v->causes & ~text) == 0)
 		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as text, and "
-		    "fails at a byte above 127");
+		    "fails at a byte above 127%s", is_utf8(o) ? ", or at a "
+		    "character that two recvs share" : "");
 	else if ((v->causes & not_messages) == 0 && o->received == first_burst)
 		snprintf(out, DIAGNOSE_SIZE, "answers one message per "
 		    "connection");
@@ -225,27 +234,28 @@ describe_timeout(char *out, const struct talk *t)
 }
 
 /*
- * Whether the client may have sent further bytes when the server closed. A
- * close with unread input is a reset, so that it depends on timing which of
- * both the client sees.
+ * Whether it depends on timing if the client sees a close or a reset. A close
+ * with unread input is a reset, so both are possible if the client may have
+ * sent further bytes, or if the server ended without an answer and may not have
+ * read.
  */
 static bool
-is_close_or_reset(const struct talk *t)
+is_close_or_reset(const struct talk *t, bool is_dead)
 {
-	return t->plan.burst > 0 || t->plan.flags & AWAIT_FIRST ||
-	    t->plan.message.size > t->whole;
+	return (is_dead && t->received == 0) || t->plan.burst > 0 ||
+	    t->plan.flags & AWAIT_FIRST || t->plan.message.size > t->whole;
 }
 
 static void
-describe_close(char *out, const struct talk *t)
+describe_close(char *out, const struct talk *t, bool is_dead)
 {
 	uint64_t size = t->plan.message.size;
 	bool was_reset = t->end == TALK_ERROR;
-	const char *how = t->received < size && is_close_or_reset(t) ?
+	const char *how = t->received < size && is_close_or_reset(t, is_dead) ?
 	    "ended the connection" : was_reset ? "reset the connection" :
 	    "closed";
 
-	if (size > 0 && t->sent == 0)
+	if (size > 0 && t->sent == 0 && !is_dead)
 		snprintf(out, DIAGNOSE_SIZE, "%s before the client had sent "
 		    "anything", how);
 	else if (t->received >= size)
@@ -258,8 +268,9 @@ describe_close(char *out, const struct talk *t)
 		    " bytes", how, t->received, size);
 }
 
-const char *
-diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
+/* What was observed; is_dead: no connection was accepted afterwards. */
+static void
+describe_talk(char *out, const struct talk *t, bool is_dead)
 {
 	char difference[DIFFERENCE_SIZE];
 
@@ -269,8 +280,14 @@ diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
 	} else if (t->end == TALK_TIMEOUT) {
 		describe_timeout(out, t);
 	} else {
-		describe_close(out, t);
+		describe_close(out, t, is_dead);
 	}
+}
+
+const char *
+diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
+{
+	describe_talk(out, t, false);
 	return out;
 }
 
