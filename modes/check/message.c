@@ -76,3 +76,12 @@ message_bytes(const struct message *m, uint64_t offset,
 	}
 	return n;
 }
+
+bool
+message_ends_line(const struct message *m)
+{
+	unsigned char last;
+
+	return m->size > 0 && message_bytes(m, m->size - 1, &last, 1) == 1 &&
+	    last == '\n';
+}

@@ -6,6 +6,7 @@
 #ifndef MESSAGE_H
 #define MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,5 +32,8 @@ struct message {
  */
 size_t message_bytes(const struct message *, uint64_t offset,
     unsigned char *out, size_t n);
+
+/* Whether the last byte of the message is a newline. */
+bool message_ends_line(const struct message *);
 
 #endif

@@ -50,7 +50,7 @@ look_once(struct target *target, bool *was_reset)
 
 	int error = hold_line_talk(&t, target);
 
-	*was_reset = error == 0 && t.received == 0 && t.end == TALK_ERROR;
+	*was_reset = error == 0 && talk_was_reset(&t);
 	if (error < 0)
 		return error == -ECONNREFUSED ? SURVIVAL_ENDED :
 		    SURVIVAL_SILENT;
@@ -65,7 +65,7 @@ survival_look(struct target *target, bool must_serve)
 	enum survival survival;
 	bool was_reset = false;
 
-	if (target->is_started && start_has_ended(DEATH_WAIT))
+	if (target->is_started && start_has_died())
 		return SURVIVAL_ENDED;
 	if (target->is_started && !must_serve)
 		return SURVIVAL_SERVES;

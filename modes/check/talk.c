@@ -555,3 +555,25 @@ talk_is_correct(const struct talk *t)
 		return false;
 	return is_echo_complete(t) && !t->differs;
 }
+
+bool
+talk_was_reset(const struct talk *t)
+{
+	return t->end == TALK_ERROR && t->received == 0;
+}
+
+bool
+talk_is_mixed_up(const struct talk *t, const struct talk *talks, int n)
+{
+	unsigned char other[8];
+
+	for (int i = 0; t->differs && i < n; i++) {
+		size_t size = message_bytes(&talks[i].plan.message,
+		    t->differs_at, other, sizeof(other));
+
+		if (size == sizeof(other) && t->wrong_size >= size &&
+		    memcmp(t->wrong, other, size) == 0)
+			return true;
+	}
+	return false;
+}

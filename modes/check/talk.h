@@ -133,4 +133,10 @@ void talk_probe(struct talk *);
 /* Whether the whole message came back, and nothing else so far. */
 bool talk_is_correct(const struct talk *);
 
+/* Whether the wrong bytes are those of the message of another talk. */
+bool talk_is_mixed_up(const struct talk *, const struct talk *talks, int n);
+
+/* Whether the server, or its system, reset the connection without an answer. */
+bool talk_was_reset(const struct talk *);
+
 #endif
