@@ -104,6 +104,8 @@ fit_model(const struct history *h, const struct observation *o,
 	bool correct = candidates_is_correct(o);
 
 	model_predict(p, m, &o->plan, o->whole);
+	if (o->is_slow)
+		return POSSIBLE;	/* the rest was not waited for */
 	if (o->is_dead && !correct && h->deaths_tell && !p->fails_to_decode)
 		return CONTRADICTED;
 	switch (p->kind) {
@@ -339,7 +341,7 @@ candidates_record(struct history *h, const struct talk *t, bool is_dead)
 	*o = (struct observation){ .plan = t->plan, .whole = t->whole,
 	    .received = t->received, .differs_at = t->differs_at,
 	    .differs = t->differs, .ended_first = t->ended_first,
-	    .is_dead = is_dead, .end = t->end, .probe = t->probe };
+	    .is_slow = t->is_slow, .is_dead = is_dead, .end = t->end, .probe = t->probe };
 	o->wrong_size = size;
 	/* cppcheck-suppress knownConditionTrueFalse; it is not known here */
 	if (size > 0)

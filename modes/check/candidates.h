@@ -37,6 +37,7 @@ struct observation {
 	uint64_t received, differs_at;
 	bool differs;
 	bool ended_first;
+	bool is_slow;
 	bool is_dead;		/* no connection was accepted afterwards */
 	enum talk_end end;
 	enum probe probe;

@@ -207,10 +207,15 @@ static void
 describe_timeout(char *out, const struct talk *t)
 {
 	uint64_t size = t->plan.message.size;
+	char time[TEXT_TIME];
 
 	if (t->received >= size)
 		snprintf(out, DIAGNOSE_SIZE, "did not close after the "
 		    "client's end of file");
+	else if (t->is_slow)
+		snprintf(out, DIAGNOSE_SIZE, "is slow: only %" PRIu64 " of %"
+		    PRIu64 " bytes came back within %s", t->received, size,
+		    text_time(time, talk_time_limit(t)));
 	else if (t->received > 0 && t->received == t->plan.burst &&
 	    t->plan.pause > 0 && t->plan.flags & AWAIT_ECHO)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer any more after a "
@@ -315,7 +320,7 @@ diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 	bool by_fin = drops_output_at_fin(h, t);
 	bool ends_early = t->received < t->plan.message.size || t->differs;
 	struct verdict verdict = { .causes = 0 };
-	bool found = !by_fin && ends_early && t->sent > 0 &&
+	bool found = !by_fin && ends_early && t->sent > 0 && !t->is_slow &&
 	    candidates_decide(&verdict, h, t->target) &&
 	    find_cause(cause, &verdict, candidates_last(h));
 	bool alone = found && verdict.cause >= CAUSE_CHANGE;

@@ -63,6 +63,12 @@ max_time(int64_t a, int64_t b)
 }
 
 int64_t
+talk_time_limit(const struct talk *t)
+{
+	return MAX_TIMEOUTS * t->target->timeout;
+}
+
+int64_t
 talk_short_timeout(const struct target *target)
 {
 	int64_t timeout = max_time(target->timeout / 10, 50 * NET_MS);
@@ -325,7 +331,7 @@ time_for_pending(const struct talk *t)
 
 /* When the conversation times out unless bytes are sent or received. */
 static int64_t
-talk_deadline(const struct talk *t)
+silence_deadline(const struct talk *t)
 {
 	int64_t wait = t->differs ? talk_short_timeout(t->target) :
 	    max_time(current_timeout(t->target, t->target->answer_left),
@@ -333,8 +339,14 @@ talk_deadline(const struct talk *t)
 
 	if (t->max_wait > 0)
 		wait = min_time(wait, t->max_wait);
-	return min_time(waiting_since(t) + wait,
-	    t->started + MAX_TIMEOUTS * t->target->timeout);
+	return waiting_since(t) + wait;
+}
+
+/* When it times out, although bytes are still sent or received. */
+static int64_t
+talk_deadline(const struct talk *t)
+{
+	return min_time(silence_deadline(t), t->started + talk_time_limit(t));
 }
 
 /* When the poll has to end, even if nothing is ready. */
@@ -401,6 +413,7 @@ handle_poll_result(struct talk *t, int revents)
 static void
 time_out(struct talk *t)
 {
+	t->is_slow = net_now() < silence_deadline(t);
 	if (!t->differs)
 		t->target->answer_left -= net_now() - waiting_since(t);
 	end_talk(t, TALK_TIMEOUT);
@@ -535,7 +548,7 @@ talk_probe(struct talk *t)
 	} probes[] = { { "\n", 1, PROBE_NEWLINE }, { "\r\n", 2, PROBE_CRLF },
 	    { "", 1, PROBE_NUL } };
 
-	if (t->fin_sent || t->differs)
+	if (t->fin_sent || t->differs || t->is_slow)
 		return;
 	for (size_t i = 0; t->probe == PROBE_NOTHING &&
 	    i < sizeof(probes) / sizeof(*probes); i++) {

@@ -83,6 +83,7 @@ struct talk {
 	size_t wrong_size;
 	enum talk_end end;
 	bool ended_first;	/* the server ended it before the client's FIN */
+	bool is_slow;		/* timed out while bytes were still coming */
 	enum probe probe;
 	int error;		/* errno, for TALK_ERROR */
 	/* Times as from net_now(), in ns; progress: bytes sent or received. */
@@ -97,6 +98,9 @@ void talk_hang_up(struct talk *);
 
 /* Frees the conversation, and closes its connection if that is open. */
 void talk_close(struct talk *);
+
+/* How long a conversation may take in all, in ns. */
+int64_t talk_time_limit(const struct talk *);
 
 /*
  * Sends n messages and reads the replies, on n connections at once, until
