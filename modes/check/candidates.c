@@ -48,6 +48,15 @@ candidates_is_correct(const struct observation *o)
 	return !o->differs && o->received >= o->plan.message.size;
 }
 
+bool
+candidates_any_answer(const struct history *h)
+{
+	for (int i = 0; i < h->n; i++)
+		if (h->observations[i].received > 0)
+			return true;
+	return false;
+}
+
 /* Whether exactly the predicted bytes came back. */
 static bool
 has_bytes(const struct observation *o, const struct prediction *p)

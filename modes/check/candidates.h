@@ -64,6 +64,9 @@ const struct observation *candidates_last(const struct history *);
 /* Whether the whole message came back, and nothing else. */
 bool candidates_is_correct(const struct observation *);
 
+/* Whether any conversation recorded had an answer. */
+bool candidates_any_answer(const struct history *);
+
 /*
  * Holds a conversation from connecting to its end, for candidates_record().
  * Returns 0, and the caller closes it; or -errno.

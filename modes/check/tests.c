@@ -136,6 +136,9 @@ update_answer_state(struct test_run *run, const struct talk *t)
 	if (t->probe != PROBE_NOTHING) {
 		run->needs_since = run->test->name;
 		run->needs = t->probe;
+		if (t->probe == PROBE_NEWLINE &&
+		    !survival_serves_line(&run->target))
+			run->stuck_since = run->test->name;
 	} else if (!survival_answers_line(&run->target)) {
 		run->no_answer_since = run->test->name;
 		run->target.eof_left = 0;
@@ -238,7 +241,9 @@ test_once(struct test_run *run)
 	    !run->target.is_started))
 		outcome = report_unserved_next(run, &t);
 	else if (!talk_is_correct(&t))
-		outcome = report_diagnosis(run, &t, run->reads_nothing &&
+		outcome = report_diagnosis(run, &t, run->stuck_since ==
+		    run->test->name ? "; the server served no other client "
+		    "after this one had closed" : run->reads_nothing &&
 		    run->no_answer_since == run->test->name ?
 		    ", and did not read 1 MiB either" : "");
 	talk_close(&t);
@@ -325,6 +330,8 @@ test_no_banner(struct test_run *run)
 {
 	struct plan plan = plan_for_connection(run, 0);
 	enum outcome outcome = PASS;
+	enum survival survival;
+	bool must_serve;
 	struct talk t;
 	int error = talk_open(&t, &plan, &run->target);
 
@@ -337,10 +344,18 @@ test_no_banner(struct test_run *run)
 	if (t.differs)
 		outcome = report_fault(run, &t, "");
 	talk_hang_up(&t);
-	run->is_dead = survival_look(&run->target, false) == SURVIVAL_ENDED;
-	if (outcome == PASS && run->is_dead)
+	must_serve = candidates_any_answer(&run->history) &&
+	    run->target.answer_left > run->target.timeout / 2;
+	survival = survival_look(&run->target, must_serve);
+	run->is_dead = survival == SURVIVAL_ENDED;
+	if (must_serve && survival == SURVIVAL_SILENT)
+		run->stuck_since = run->test->name;
+	if (outcome == PASS && run->is_dead && !run->target.is_started)
 		outcome = tests_report(run, FAIL, "the server has accepted no "
 		    "connection since the client closed without a message");
+	else if (outcome == PASS && run->stuck_since == run->test->name)
+		outcome = tests_report(run, FAIL, "the server served no other "
+		    "client after one that had closed without a message");
 	talk_close(&t);
 	return outcome;
 }
