@@ -186,6 +186,10 @@ consider_model(const struct model *m, void *data)
 	(void)data;
 	if (fit == CONTRADICTED || p.kind == MODEL_CORRECT)
 		return;
+	/* The model has what was kept sent at the end of file: it was not. */
+	if (m->end == MODEL_EOF && m->answer != MODEL_AT_ONCE &&
+	    last->plan.flags & SEND_FIN && p.kind == MODEL_UNKNOWN)
+		return;
 	c.cause = cause_of(m, last, &p);
 	for (int i = 0; i < h->n - 1; i++) {
 		const struct observation *o = &h->observations[i];
