@@ -141,17 +141,52 @@ reply_bytes(const struct observation *o, unsigned char *out)
 	return n + same;
 }
 
-/* The size of what came before the echo of a short message; 0: nothing. */
-static size_t
-prefix_size(const struct observation *o, const unsigned char *reply,
-    size_t size)
+/* Whether the whole message is in the answer at the given place. */
+static bool
+is_echo_at(const struct observation *o, const unsigned char *reply,
+    size_t size, size_t at)
 {
 	unsigned char message[MODEL_MESSAGE];
 	size_t n = message_bytes(&o->plan.message, 0, message,
 	    sizeof(message));
 
-	return size > n && memcmp(reply + size - n, message, n) == 0 ?
-	    size - n : 0;
+	return size >= at + n && memcmp(reply + at, message, n) == 0;
+}
+
+enum { MIN_GREETING = 4 };	/* bytes; fewer may be alike by chance */
+
+static const struct plan letters_plan = { .message = {
+    .content = LETTERS, .size = 29, .seed = 78 } };
+static const struct plan line_plan = { .message = { .content = TEXT,
+    .text = "Is this line sent back?\n", .size = 24 } };
+
+/*
+ * Describes the bytes with which the answers to the last message and to another
+ * one began; is_all: neither had more. A server that answers lines may have
+ * sent no more than a greeting, so one of the messages has to be a line.
+ */
+static bool
+describe_same_start(char *out, struct history *h, struct target *target,
+    const unsigned char *a, size_t size, bool is_all)
+{
+	static unsigned char b[MODEL_REPLY];
+	size_t b_size = size;
+
+	if (!message_ends_line(&candidates_last(h)->plan.message)) {
+		if (!candidates_hold_probe(h, &line_plan, target))
+			return false;
+		b_size = reply_bytes(candidates_last(h) - 1, b);
+		if (b_size < size || memcmp(a, b, size) != 0)
+			return false;
+	}
+	if (b_size == size && is_all)
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came back "
+		    "for two messages: the answer does not depend on the "
+		    "message", size, PLURAL(size));
+	else
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came first "
+		    "in several answers", size, PLURAL(size));
+	return true;
 }
 
 /*
@@ -162,30 +197,87 @@ static bool
 ask_again(char *out, struct history *h, struct target *target)
 {
 	static unsigned char a[MODEL_REPLY], b[MODEL_REPLY];
-	static const struct plan other = { .message = {
-	    .content = LETTERS, .size = 29, .seed = 78 } };
 	const struct observation *o = candidates_last(h);
-	size_t a_size, b_size, prefix;
+	const struct plan *other = message_ends_line(&o->plan.message) ?
+	    &line_plan : &letters_plan;
+	size_t a_size, b_size, least, same, prefix;
 
 	if (o->plan.message.size == 0 || o->plan.message.size > MODEL_MESSAGE ||
-	    o->is_dead || !candidates_hold_probe(h, &other, target))
+	    o->is_dead || !candidates_hold_probe(h, other, target))
 		return false;
 	o = candidates_last(h);
 	a_size = reply_bytes(o, a);
 	b_size = reply_bytes(o - 1, b);
-	if (a_size == b_size && memcmp(a, b, a_size) == 0) {
-		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came back "
-		    "for two messages: the answer does not depend on the "
-		    "message", a_size, PLURAL(a_size));
+	least = a_size < b_size ? a_size : b_size;
+	prefix = same = text_first_difference(a, b, least);
+	while (prefix > 0 && !(is_echo_at(o, a, a_size, prefix) &&
+	    is_echo_at(o - 1, b, b_size, prefix)))
+		prefix--;
+	if (prefix > 0)
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came before "
+		    "the echo of two messages", prefix, PLURAL(prefix));
+	else if (same < least || (a_size != b_size && least < MIN_GREETING))
+		return false;
+	else
+		return describe_same_start(out, h, target, a, least,
+		    a_size == b_size);
+	return true;
+}
+
+/* Whether a server of another protocol answered: the most usual one. */
+static bool
+is_http(char *out, const struct observation *o)
+{
+	static const char start[] = "HTTP/1.";
+	static unsigned char reply[MODEL_REPLY];
+
+	if (reply_bytes(o, reply) < strlen(start) ||
+	    memcmp(reply, start, strlen(start)) != 0)
+		return false;
+	snprintf(out, DIAGNOSE_SIZE, "the answer is HTTP: the server does not "
+	    "echo bytes");
+	return true;
+}
+
+/* The size of an answer that is the message and then NUL bytes; 0: it is not. */
+static size_t
+padded_size(const struct observation *o)
+{
+	static unsigned char reply[MODEL_REPLY];
+	size_t size, n = (size_t)o->plan.message.size;
+
+	if (!o->differs || o->differs_at != o->plan.message.size ||
+	    n > MODEL_MESSAGE)
+		return 0;
+	size = reply_bytes(o, reply);
+	while (n < size && reply[n] == '\0')
+		n++;
+	return n == size ? size : 0;
+}
+
+/*
+ * Whether the answers to the last message and to one of another size were
+ * filled up with NUL bytes to the same size, or to a multiple of it.
+ */
+static bool
+find_padding(char *out, const struct history *h)
+{
+	const struct observation *last = candidates_last(h);
+	size_t size = padded_size(last), other;
+
+	for (int i = 0; size > 0 && i < h->n - 1; i++) {
+		const struct observation *o = &h->observations[i];
+
+		if (o->plan.message.size == last->plan.message.size ||
+		    (other = padded_size(o)) == 0 || size % other != 0 ||
+		    size - last->plan.message.size >= other)
+			continue;
+		snprintf(out, DIAGNOSE_SIZE, "NUL bytes fill up each answer "
+		    "to %s%zu bytes", size == other ? "" : "a multiple of ",
+		    other);
 		return true;
 	}
-	prefix = prefix_size(o - 1, b, b_size);
-	if (prefix == 0 || a_size < prefix || memcmp(a, b, prefix) != 0 ||
-	    prefix_size(o, a, a_size) != prefix)
-		return false;
-	snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came before the "
-	    "echo of two messages", prefix, PLURAL(prefix));
-	return true;
+	return false;
 }
 
 const char *
@@ -225,9 +317,9 @@ describe_timeout(char *out, const struct talk *t)
 		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
 		    "stopped", t->received, size);
 	else if (t->probe == PROBE_LOST)
-		snprintf(out, DIAGNOSE_SIZE, "did not answer the message; "
-		    "further bytes were answered, but not with the missing "
-		    "ones");
+		snprintf(out, DIAGNOSE_SIZE, "answered only after %s, and the "
+		    "answer does not begin with the message",
+		    diagnose_probe_text(t->answered_after));
 	else if (t->probe == PROBE_NOTHING)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
 		    t->fin_sent && !(t->plan.flags & SEND_FIN) ? ", not even "
@@ -312,6 +404,19 @@ drops_output_at_fin(struct history *h, const struct talk *t)
 	    candidates_is_correct(candidates_last(h) - 1);
 }
 
+/*
+ * Whether a message comes back that was answered only after a probe before: the
+ * server was late, and the probe not the reason.
+ */
+static bool
+was_late(struct history *h, const struct talk *t)
+{
+	return t->end == TALK_TIMEOUT && t->probe != PROBE_NOTHING &&
+	    !candidates_last(h)->is_dead &&
+	    candidates_hold_probe(h, &t->plan, t->target) &&
+	    candidates_is_correct(candidates_last(h) - 1);
+}
+
 const char *
 diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 {
@@ -326,12 +431,16 @@ diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 	bool alone = found && verdict.cause >= CAUSE_CHANGE;
 
 	if (!found && !by_fin && t->differs)
-		alone = ask_again(cause, h, t->target);
+		alone = is_http(cause, candidates_last(h)) || ask_again(cause, h, t->target) ||
+		    find_padding(cause, h);
 	if (by_fin)
 		snprintf(cause, sizeof(cause), "the server, or a proxy in "
 		    "between, drops pending output at the client's end of "
 		    "file");
-	diagnose_observation(observed, t);
+	describe_talk(observed, t, is_dead);
+	if (!found && !by_fin && was_late(h, t))
+		snprintf(observed, sizeof(observed), "was late: the message "
+		    "did not come back in time, but when it was sent again");
 	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%.160s%s",
 	    alone ? cause : observed,
 	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause,

@@ -534,6 +534,7 @@ probe_answer(struct talk *t, enum probe cause)
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
 		return PROBE_NOTHING;
 	message_bytes(&t->plan.message, t->received, &missing, 1);
+	t->answered_after = cause;
 	return piece[0] == missing && (missing != '\n' || n > 1) ?
 	    cause : PROBE_LOST;
 }

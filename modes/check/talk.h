@@ -85,6 +85,7 @@ struct talk {
 	bool ended_first;	/* the server ended it before the client's FIN */
 	bool is_slow;		/* timed out while bytes were still coming */
 	enum probe probe;
+	enum probe answered_after;	/* for PROBE_LOST: after which one */
 	int error;		/* errno, for TALK_ERROR */
 	/* Times as from net_now(), in ns; progress: bytes sent or received. */
 	int64_t started, last_progress, last_write;
