@@ -136,13 +136,18 @@ my @cases = (
 	[ 'decodes each chunk, and ends at a short one',
 	    loop(before => 'print(data.decode("utf8"), file=sys.stderr)'),
 	    perl_loop(before => $decode),
-	    \@rfc862, [ 'utf8-split', "reset the connection without an answer" .
+	    \@rfc862, [ 'utf8-split', "ended the connection without an answer" .
 	    ": $DECODES$DEAD" ] ],
 	[ 'the same, only one test', loop(before => 'data.decode("utf8")'),
 	    perl_loop(before => $decode),
 	    [ '--only=every-byte' ], [ 'every-byte', "reset the connection " .
 	    "after 128 of 256 bytes: decodes the bytes as text, and fails at " .
 	    "a byte above 127$DEAD" ] ],
+	[ 'the same, only the split character', loop(before => 'data.decode("utf8")'),
+	    perl_loop(before => $decode), [ '--only=utf8-split' ],
+	    [ 'utf8-split', 'ended the connection without an answer: decodes ' .
+	    'the bytes as text, and fails at a byte above 127, or at a ' .
+	    "character that two recvs share$DEAD" ] ],
 	[ 'decodes what it has sent', loop(after => 'data.decode("utf8")'),
 	    perl_loop(after => $decode),
 	    \@rfc862, [ 'utf8-split', "reset the connection after 16 of 19 " .
@@ -151,13 +156,13 @@ my @cases = (
 	[ 'decodes 1024 bytes', loop(size => 1024, end => 'not data',
 	    before => 'print(data.decode("utf8"), file=sys.stderr)'),
 	    perl_loop(size => 1024, end => '$data eq ""', before => $decode),
-	    \@rfc862, [ 'every-byte', "closed without an answer: decodes " .
+	    \@rfc862, [ 'every-byte', "ended the connection without an answer: decodes " .
 	    'the bytes of each recv as UTF-8, and fails at a byte that is ' .
 	    "not UTF-8$DEAD" ] ],
 	[ 'decodes ASCII', loop(end => 'not data',
 	    before => 'data.decode("ascii")'), perl_loop(end => '$data eq ""',
 	    before => 'die if $data =~ /[\x80-\xff]/'), \@rfc862,
-	    [ 'utf8', qr/^reset the connection without an answer: decodes the bytes as (?:text|ASCII), and fails at a byte above 127$DEAD$/ ] ],
+	    [ 'utf8', qr/^ended the connection without an answer: decodes the bytes as (?:text, and fails at a byte above 127, or at a character that two recvs share|ASCII, and fails at a byte above 127)$DEAD$/ ] ],
 	[ 'counts characters', loop(
 	    before => 'text = data.decode("utf8", "replace")',
 	    end => 'len(text) < 16'), perl_loop(
@@ -182,6 +187,96 @@ serve(sub {
 PERL
 	    map [ $_, 'the same 16 bytes came back for two messages: the ' .
 	    'answer does not depend on the message' ], qw(bytes-1 text line) ],
+	[ 'greets, and answers lines', <<'END', <<'PERL', [ '--only=bytes-1,line,bytes-4096' ],
+def echo(connection):
+    connection.sendall(b"Welcome!\r\n")
+    for line in connection.makefile("rb"):
+        connection.sendall(line)
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	syswrite $c, "Welcome!\r\n";
+	while (my $line = <$c>) { syswrite $c, $line }
+});
+PERL
+	    [ 'bytes-1', 'the same 10 bytes came first in several answers' ],
+	    [ 'bytes-4096', 'the same 10 bytes came first in several answers' ],
+	    [ 'line', 'the same 10 bytes came before the echo of two ' .
+	    'messages' ] ],
+	[ 'adds words before and a line end after each message', <<'END', <<'PERL', [ '--only=bytes-1,text' ],
+def echo(connection):
+    while data := connection.recv(1024):
+        connection.sendall(b"You typed: " + data + b"\r\n")
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	while ((my $data = take($c, 1024)) ne '') {
+		syswrite $c, "You typed: $data\r\n";
+	}
+});
+PERL
+	    map [ $_, 'the same 11 bytes came before the echo of two messages' ],
+	    qw(bytes-1 text) ],
+	[ 'sends without end after each message', <<'END', <<'PERL', [ '--only=bytes-1' ],
+def echo(connection):
+    data = connection.recv(1024)
+    while True:
+        connection.sendall(data + b"null\n" * 1024)
+        data = b""
+def serve_all(connection):
+    try:
+        echo(connection)
+    except OSError:
+        pass
+serve(serve_all)
+END
+$SIG{PIPE} = 'IGNORE';
+serve(sub {
+	my ($c) = @_;
+	my $data = take($c, 1024);
+	while (syswrite $c, $data . "null\n" x 1024) { $data = '' }
+});
+PERL
+	    [ 'bytes-1', 'more than 4096 surplus bytes came after the message' ] ],
+	[ 'is late once', <<'END', <<'PERL', [ '-t5s', '--only=bytes-1,text,again' ],
+count = 0
+def echo(connection):
+    global count
+    data = connection.recv(1024)
+    count += 1
+    if count == 3:
+        time.sleep(6)
+    connection.sendall(data)
+    connection.recv(1024)
+serve(echo)
+END
+my $count = 0;
+serve(sub {
+	my ($c) = @_;
+	my $data = take($c, 1024);
+	sleep 6 if ++$count == 3;
+	syswrite $c, $data;
+	take($c, 1024);
+});
+PERL
+	    [ 'text', 'was late: the message did not come back in time, but ' .
+	    'when it was sent again' ] ],
+	[ 'answers in HTTP', <<'END', <<'PERL', [ '--only=bytes-1,line,utf8-split' ],
+def answer(connection):
+    connection.recv(1024)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+serve(answer)
+END
+serve(sub {
+	my ($c) = @_;
+	take($c, 1024);
+	syswrite $c, "HTTP/1.1 400 Bad Request\r\n\r\n";
+});
+PERL
+	    map [ $_, 'the answer is HTTP: the server does not echo bytes' ],
+	    qw(bytes-1 line utf8-split) ],
 	[ 'strips the bytes of its only recv', <<'END', <<'PERL', [ '--only=text,line,bytes-4096' ],
 def echo(connection):
     connection.sendall(connection.recv(1024).strip())
@@ -195,6 +290,68 @@ PERL
 	    [ 'line', qr/^(?:closed after 23 of 24 bytes|white space at (?:both ends|the end) was stripped)$/ ],
 	    [ 'bytes-4096', 'reset the connection after 1024 of 4096 bytes: ' .
 	    'calls recv once per connection, for at most 1024 bytes' ] ],
+	[ 'sends its whole buffer', <<'END', <<'PERL', [ '--only=bytes-1,bytes-13,bytes-4096' ],
+def echo(connection):
+    while data := connection.recv(80):
+        connection.sendall(data.ljust(80, b"\0"))
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	while ((my $data = take($c, 80)) ne '') {
+		syswrite $c, pack 'a80', $data;
+	}
+});
+PERL
+	    [ 'bytes-4096', 'NUL bytes fill up each answer to a multiple of ' .
+	    '80 bytes' ],
+	    map [ $_, 'NUL bytes fill up each answer to 80 bytes' ],
+	    qw(bytes-1 bytes-13) ],
+	[ 'sends its whole buffer once', <<'END', <<'PERL', [ '--only=bytes-1' ],
+listen()
+connection, _ = listener.accept()
+connection.sendall(connection.recv(80).ljust(80, b"\0"))
+END
+start();
+my $c = $listener->accept;
+syswrite $c, pack 'a80', take($c, 80);
+PERL
+	    [ 'bytes-1', "79 NUL bytes were added$DEAD" ] ],
+	[ 'sends a word before each line', <<'END', <<'PERL', [ '--only=bytes-1,text,line' ],
+def echo(connection):
+    for line in connection.makefile("rb"):
+        connection.sendall(b"Echo: " + line)
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	while (my $line = <$c>) { syswrite $c, "Echo: $line" }
+});
+PERL
+	    [ 'line', 'the same 6 bytes came before the echo of two messages' ],
+	    map [ $_, 'answered only after a newline, and the answer does ' .
+	    'not begin with the message' ], qw(bytes-1 text) ],
+	[ 'reads lines of one client only', <<'END', <<'PERL', [ '--only=bytes-1,line' ],
+def echo(connection):
+    for line in connection.makefile("rb"):
+        connection.sendall(line)
+    while True:
+        time.sleep(1)
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	while (my $line = <$c>) { syswrite $c, $line }
+	sleep 1 while 1;
+});
+PERL
+	    [ 'bytes-1', 'answered only after a newline; the server served ' .
+	    'no other client after this one had closed' ] ],
+	[ 'answers 16 bytes at a time, slowly', loop(end => 'not data',
+	    before => 'time.sleep(0.1)'), perl_loop(end => '$data eq ""',
+	    before => 'Time::HiRes::sleep(0.1)'),
+	    [ '-t1s', '--only=bytes-1,bytes-4096' ], [ 'bytes-4096',
+	    qr/^is slow: only \d+ of 4096 bytes came back within 12\.\d s$/ ] ],
 	[ 'collects until a short read', $gather, $perl_gather,
 	    [ '--profile=homework' ],
 	    map [ $_, 'answered only after a newline: waits for a recv of ' .
@@ -364,6 +521,52 @@ serve(sub {
 PERL
 	    [ 'no-banner', 'the server has accepted no connection since the ' .
 	    'client closed without a message' ] ],
+	[ 'answers lines, or 1023 bytes', <<'END', <<'PERL', [ '--only=bytes-1,fin,fin-1M' ],
+def echo(connection):
+    data = b""
+    while byte := connection.recv(1023 - len(data), socket.MSG_PEEK):
+        byte = connection.recv(byte.find(b"\n") + 1 or len(byte))
+        data += byte
+        if data.endswith(b"\n") or len(data) == 1023:
+            connection.sendall(data)
+            data = b""
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	my $data = '';
+	while (defined recv $c, my $part, 1023 - length $data, 2) {
+		last if $part eq '';
+		$data .= take($c, index($part, "\n") + 1 || length $part);
+		next if $data !~ /\n\z/ && length $data < 1023;
+		syswrite $c, $data;
+		$data = '';
+	}
+});
+PERL
+	    [ 'bytes-1', 'answered only after a newline: answers only ' .
+	    'complete lines' ],
+	    [ 'fin', 'closed without an answer' ],
+	    [ 'fin-1M', 'ended the connection after 1048575 of 1048576 bytes' ] ],
+	[ 'spins after a client without a message', <<'END', <<'PERL', [ '--only=bytes-1,no-banner,text' ],
+def echo(connection):
+    data = connection.recv(1024)
+    while not data:
+        time.sleep(1)
+    while data:
+        connection.sendall(data)
+        data = connection.recv(1024)
+serve(echo)
+END
+serve(sub {
+	my ($c) = @_;
+	my $data = take($c, 1024);
+	sleep 1 while $data eq '';
+	while ($data ne '') { syswrite $c, $data; $data = take($c, 1024) }
+});
+PERL
+	    [ 'no-banner', 'the server served no other client after one that ' .
+	    'had closed without a message' ] ],
 	[ 'reads lines, and never closes', <<'END', <<'PERL', [ '--only=line,text,empty' ],
 kept = []
 def echo(connection):

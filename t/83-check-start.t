@@ -50,24 +50,30 @@ sub note_line {
 }
 note_line("pid $$");
 note_line("port $port");
+my $served = 0;
 sub crash {
 	if ($how{message}) {
 		print STDERR "Traceback:\n  line 1: \e[31m\"x\"\n\nError: two\n";
 	}
+	close $listener if $how{unlisten};
 	select undef, undef, undef, $how{late} if $how{late};
 	kill $how{signal}, $$ if $how{signal};
 	_exit $how{status} // 9;
 }
 while (my $client = $listener->accept) {
+	_exit 8 if $how{refuse};
 	note_line('client');
+	my $is_empty = 1;
 	while (sysread $client, my $data, 1024) {
+		$is_empty = 0;
 		next if $how{mute};
 		crash() if $how{ascii} && $data =~ /[\x80-\xff]/;
 		syswrite $client, $data;
 		last if $how{once} || $how{close_first};
 	}
 	close $client;
-	crash() if $how{once};
+	crash() if $how{once} || ($how{empty} && $is_empty) ||
+	    ++$served == ($how{clients} // 0);
 }
 SERVER
 {
@@ -252,6 +258,48 @@ subtest 'a server that serves one client' => sub {
 	like $tap->{yaml}{$_}{message}, qr/the server ended with exit status 0/,
 	    "$_: message" for qw(bytes-1 text);
 	is clients(), 2, 'one client for each test';
+	is $tap->{yaml}{'bytes-1'}{message}, 'the server ended with exit ' .
+	    'status 0 after it had answered: it serves one client only',
+	    'what the first crash shows';
+};
+
+# When check sees the end of the server must not change what it says.
+subtest 'a server that ends at an empty connection' => sub {
+	for my $late (0, 0.15) {
+		my $run = start_check(command('empty', "late=$late"),
+		    '--only=no-banner,text');
+		is parse_tap($run)->{yaml}{'no-banner'}{message}, 'the server ' .
+		    'ended with exit status 9 after the client had closed ' .
+		    'without a message', "after $late s";
+	}
+};
+
+subtest 'a server that ends slowly, without a listener' => sub {
+	my $run = start_check(command('once', 'unlisten', 'late=0.5'),
+	    '--only=bytes-1,text');
+	is_outcome($run, 1, 'not ok 1 - bytes-1, not ok 2 - text',
+	    'the crash is charged to the test that caused it');
+};
+
+# The fourth client waits in the queue of the listener, or finds none.
+subtest 'a server that ends within a test' => sub {
+	for my $late (0, 0.05) {
+		my $run = start_check(command('clients=3', "late=$late"),
+		    '--only=one-by-one');
+		is parse_tap($run)->{yaml}{'one-by-one'}{message},
+		    'the server ended with exit status 9', "after $late s";
+	}
+};
+
+# Whether check sees the end before it begins the test is a matter of chance.
+subtest 'a server that ends when a client connects' => sub {
+	for my $run (1 .. 6) {
+		my $tap = parse_tap(start_check(command('refuse'),
+		    '--only=bytes-1,text'));
+		like $tap->{yaml}{$_}{message},
+		    qr/^ended the connection without an answer; the server ended with exit status 8$/,
+		    "run $run, $_" for qw(bytes-1 text);
+	}
 };
 
 # On a busy machine the server may need more time to die than check gives it.

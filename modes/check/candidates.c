@@ -48,6 +48,15 @@ candidates_is_correct(const struct observation *o)
 	return !o->differs && o->received >= o->plan.message.size;
 }
 
+bool
+candidates_any_answer(const struct history *h)
+{
+	for (int i = 0; i < h->n; i++)
+		if (h->observations[i].received > 0)
+			return true;
+	return false;
+}
+
 /* Whether exactly the predicted bytes came back. */
 static bool
 has_bytes(const struct observation *o, const struct prediction *p)
@@ -104,6 +113,8 @@ fit_model(const struct history *h, const struct observation *o,
 	bool correct = candidates_is_correct(o);
 
 	model_predict(p, m, &o->plan, o->whole);
+	if (o->is_slow)
+		return POSSIBLE;	/* the rest was not waited for */
 	if (o->is_dead && !correct && h->deaths_tell && !p->fails_to_decode)
 		return CONTRADICTED;
 	switch (p->kind) {
@@ -174,6 +185,10 @@ consider_model(const struct model *m, void *data)
 
 	(void)data;
 	if (fit == CONTRADICTED || p.kind == MODEL_CORRECT)
+		return;
+	/* The model has what was kept sent at the end of file: it was not. */
+	if (m->end == MODEL_EOF && m->answer != MODEL_AT_ONCE &&
+	    last->plan.flags & SEND_FIN && p.kind == MODEL_UNKNOWN)
 		return;
 	c.cause = cause_of(m, last, &p);
 	for (int i = 0; i < h->n - 1; i++) {
@@ -339,7 +354,7 @@ candidates_record(struct history *h, const struct talk *t, bool is_dead)
 	*o = (struct observation){ .plan = t->plan, .whole = t->whole,
 	    .received = t->received, .differs_at = t->differs_at,
 	    .differs = t->differs, .ended_first = t->ended_first,
-	    .is_dead = is_dead, .end = t->end, .probe = t->probe };
+	    .is_slow = t->is_slow, .is_dead = is_dead, .end = t->end, .probe = t->probe };
 	o->wrong_size = size;
 	/* cppcheck-suppress knownConditionTrueFalse; it is not known here */
 	if (size > 0)

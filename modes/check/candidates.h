@@ -37,6 +37,7 @@ struct observation {
 	uint64_t received, differs_at;
 	bool differs;
 	bool ended_first;
+	bool is_slow;
 	bool is_dead;		/* no connection was accepted afterwards */
 	enum talk_end end;
 	enum probe probe;
@@ -62,6 +63,9 @@ const struct observation *candidates_last(const struct history *);
 
 /* Whether the whole message came back, and nothing else. */
 bool candidates_is_correct(const struct observation *);
+
+/* Whether any conversation recorded had an answer. */
+bool candidates_any_answer(const struct history *);
 
 /*
  * Holds a conversation from connecting to its end, for candidates_record().

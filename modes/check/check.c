@@ -105,9 +105,6 @@ struct session {
 	bool given_up;			/* no attempt to start it is left */
 };
 
-/* How long a server may take to die of the test that has just ended. */
-static const int64_t DEATH_WAIT = 100 * NET_MS;
-
 static enum profile
 parse_profile(const char *value)
 {
@@ -346,8 +343,9 @@ check_show_progress(const struct settings *set, int number, int n,
 
 /*
  * Starts the server again if it has ended in an earlier test. The connection
- * that finds it ready is the first one of the next test. Returns PASS, or why
- * that test cannot be run.
+ * that finds it ready is the first one of the next test, even if the server has
+ * ended since: it may have died of that. Returns PASS, or why that test cannot
+ * be run.
  */
 static enum outcome
 ensure_started(struct session *s)
@@ -355,7 +353,7 @@ ensure_started(struct session *s)
 	struct target *target = &s->run.target;
 	struct dial_error *error = &s->start_error;
 
-	if (!target->is_started || !start_has_ended(0))
+	if (!target->is_started || target->fd >= 0 || !start_has_ended(0))
 		return PASS;
 	if (!s->given_up)
 		target->fd = start_server(&s->set->start, &target->server,
@@ -372,13 +370,26 @@ ensure_started(struct session *s)
 	return s->given_up ? FAIL : SKIP;
 }
 
+/*
+ * What had happened before a server ended that had passed the test until then.
+ * When check sees the end is a matter of chance, so only this names it.
+ */
+static const char *
+before_end_text(const struct test_run *run)
+{
+	if (run->test->plan.message.size == 0)
+		return " after the client had closed without a message";
+	return run->is_first ? " after it had answered: it serves one client "
+	    "only" : " after it had answered";
+}
+
 /* Fails the test if the server has died of it. */
 static void
 look_for_crash(struct result *result, struct test_run *run)
 {
 	char *message = run->report.message, end[START_SIZE];
 
-	if (!start_has_ended(DEATH_WAIT))
+	if (!start_has_died())
 		return;
 	if (run->target.fd >= 0)
 		close(run->target.fd);	/* the test has not used it */
@@ -388,7 +399,7 @@ look_for_crash(struct result *result, struct test_run *run)
 		*message = '\0';	/* it could not be reached: it had died */
 	snprintf(result->more, sizeof(result->more), "%sthe server %s%s",
 	    *message != '\0' ? "; " : "", start_end_text(end),
-	    result->outcome == PASS ? " after it had answered" : "");
+	    result->outcome == PASS ? before_end_text(run) : "");
 	result->outcome = FAIL;
 }
 

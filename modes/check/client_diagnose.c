@@ -80,7 +80,10 @@ static const struct reply_model {
 
 enum { HOMEWORK_READ = 16, MAX_BUFFER = 16384 };	/* bytes */
 
-/* A model that predicts no reply at all explains nothing. */
+/*
+ * A model that predicts no reply at all explains nothing, and no model is about
+ * a client that reads between the parts of its message.
+ */
 static bool
 model_explains(const struct reply_model *model, size_t buffer,
     const struct client_result *evidence, size_t n)
@@ -88,7 +91,8 @@ model_explains(const struct reply_model *model, size_t buffer,
 	size_t printed = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (evidence[i].has_timed_out || evidence[i].printed !=
+		if (evidence[i].has_timed_out || evidence[i].sends_in_parts ||
+		    evidence[i].printed !=
 		    model->predict(evidence[i].plan, buffer))
 			return false;
 		printed += evidence[i].printed;

@@ -17,6 +17,7 @@ struct client_result {
 	bool has_timed_out;
 	bool server_closed;	/* before the client */
 	bool arrived;		/* the message, complete and unchanged */
+	bool sends_in_parts;	/* as in struct client_run */
 	bool is_silent;		/* nothing was printed at all */
 	bool out_is_plain;	/* standard output is the reply alone */
 	int status;

@@ -140,12 +140,15 @@ receive_message(struct session *s)
 
 	if (n == -EAGAIN)
 		return;
-	if (n > 0) {
-		run->arrived_size += room > 0 ? (size_t)n : 0;
+	if (n > 0 && room > 0) {	/* a client may send without end */
+		run->sends_in_parts |= s->echoed > 0 &&
+		    s->echoed == run->arrived_size &&
+		    run->arrived_size < run->plan->size;
+		run->arrived_size += (size_t)n;
 		s->progress = net_now();
 	} else if (n == 0)
 		s->has_eof = true;
-	else
+	else if (n < 0)
 		close_socket(&s->fd);	/* a RST */
 }
 

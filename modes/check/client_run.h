@@ -46,6 +46,7 @@ struct client_run {
 	char *arrived;		/* what the client sent, at most a bit more */
 	size_t arrived_size;	/* than the message */
 	size_t replied;		/* bytes of the reply that were sent */
+	bool sends_in_parts;	/* a part came after the reply to another */
 	bool server_closed;	/* before the client closed or half-closed */
 	bool has_timed_out;	/* the client did not end by itself */
 	int status;		/* of the command; 128+N after signal N */

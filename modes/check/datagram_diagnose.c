@@ -42,7 +42,7 @@ describe_as_talk(struct exchange *x, const struct datagram *d, int attempt)
 		return t;
 	t.end = TALK_OPEN;
 	t.received = x->size;
-	while (same < x->size && same < size && talk_message_bytes(
+	while (same < x->size && same < size && message_bytes(
 	    &t.plan.message, same, &byte, 1) == 1 && byte == x->bytes[same])
 		same++;
 	if (same < x->size) {
@@ -162,8 +162,8 @@ continues_with(const struct exchange *x, const struct talk *t,
     const struct datagram *d, int attempt)
 {
 	struct message m = exchange_message(d, attempt);
-	unsigned char start[TALK_MARK];
-	size_t n = talk_message_bytes(&m, 0, start, TALK_MARK);
+	unsigned char start[MESSAGE_MARK];
+	size_t n = message_bytes(&m, 0, start, MESSAGE_MARK);
 
 	return (d != x->faulty || attempt != x->faulty_try) && n > 0 &&
 	    t->wrong_size >= n && memcmp(t->wrong, start, n) == 0;

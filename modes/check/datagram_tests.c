@@ -548,7 +548,7 @@ const struct test datagram_tests_table[] = {
 	    ONE(NET_DATAGRAM_MAX_V4) },
 	{ RFC862, "udp-every-byte", "all 256 byte values", test_one_datagram,
 	    { .message = { .content = MARKED_BYTES,
-	    .size = TALK_MARK + 256 } } },
+	    .size = MESSAGE_MARK + 256 } } },
 	{ RFC862, "udp-boundaries", "each of 10 datagrams comes back as one",
 	    test_boundaries, SMALL_ONES },
 	{ RFC862, "udp-clients", "5 clients that take turns",

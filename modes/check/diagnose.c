@@ -27,6 +27,19 @@ size_text(char out[64], const char *before, size_t size, const char *unknown)
 	return size > 0 ? out : unknown;
 }
 
+/* Whether the first bytes of the message are whole characters of UTF-8. */
+static bool
+is_utf8(const struct observation *o)
+{
+	unsigned char bytes[MODEL_MESSAGE];
+	size_t n = message_bytes(&o->plan.message, 0, bytes,
+	    sizeof(bytes)), i = 0, length = 1;
+
+	while (i < n && length > 0)
+		i += length = text_utf8_size(bytes + i, n - i);
+	return i == n;
+}
+
 /* Writes the only cause of a verdict. */
 static void
 write_cause(char *out, const struct verdict *v, const struct observation *o)
@@ -35,9 +48,6 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 	enum cause cause = v->cause;
 	char size[64];
 	size_t read_size = v->read_size;
-	unsigned char bytes[MODEL_MESSAGE];
-	size_t n = talk_message_bytes(&o->plan.message, 0, bytes,
-	    sizeof(bytes)), i = 0, length = 1;
 
 	switch ((unsigned)cause) {
 	case CAUSE_END + MODEL_SHORT_READ:
@@ -79,11 +89,9 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 		    "fails at a byte above 127");
 		break;
 	case CAUSE_UTF8:
-		while (i < n && length > 0)
-			i += length = text_utf8_size(bytes + i, n - i);
 		snprintf(out, DIAGNOSE_SIZE, "decodes %s as UTF-8, and fails "
-		    "at %s", size_text(size, "each recv of ", i == n ?
-		    read_size : 0, "the bytes of each recv"), i == n ?
+		    "at %s", size_text(size, "each recv of ", is_utf8(o) ?
+		    read_size : 0, "the bytes of each recv"), is_utf8(o) ?
 		    "a character that two recvs share" : "a byte that is not UTF-8");
 		break;
 	default:
@@ -108,7 +116,8 @@ find_cause(char *out, const struct verdict *v, const struct observation *o)
 		write_cause(out, v, o);
 	else if ((v->causes & ~text) == 0)
 		snprintf(out, DIAGNOSE_SIZE, "decodes the bytes as text, and "
-		    "fails at a byte above 127");
+		    "fails at a byte above 127%s", is_utf8(o) ? ", or at a "
+		    "character that two recvs share" : "");
 	else if ((v->causes & not_messages) == 0 && o->received == first_burst)
 		snprintf(out, DIAGNOSE_SIZE, "answers one message per "
 		    "connection");
@@ -125,24 +134,59 @@ reply_bytes(const struct observation *o, unsigned char *out)
 
 	if (same > MODEL_REPLY)
 		same = MODEL_REPLY;
-	n = talk_message_bytes(&o->plan.message, 0, out, same);
+	n = message_bytes(&o->plan.message, 0, out, same);
 	same = o->wrong_size < MODEL_REPLY - n ? o->wrong_size :
 	    MODEL_REPLY - n;
 	memcpy(out + n, o->wrong, same);
 	return n + same;
 }
 
-/* The size of what came before the echo of a short message; 0: nothing. */
-static size_t
-prefix_size(const struct observation *o, const unsigned char *reply,
-    size_t size)
+/* Whether the whole message is in the answer at the given place. */
+static bool
+is_echo_at(const struct observation *o, const unsigned char *reply,
+    size_t size, size_t at)
 {
 	unsigned char message[MODEL_MESSAGE];
-	size_t n = talk_message_bytes(&o->plan.message, 0, message,
+	size_t n = message_bytes(&o->plan.message, 0, message,
 	    sizeof(message));
 
-	return size > n && memcmp(reply + size - n, message, n) == 0 ?
-	    size - n : 0;
+	return size >= at + n && memcmp(reply + at, message, n) == 0;
+}
+
+enum { MIN_GREETING = 4 };	/* bytes; fewer may be alike by chance */
+
+static const struct plan letters_plan = { .message = {
+    .content = LETTERS, .size = 29, .seed = 78 } };
+static const struct plan line_plan = { .message = { .content = TEXT,
+    .text = "Is this line sent back?\n", .size = 24 } };
+
+/*
+ * Describes the bytes with which the answers to the last message and to another
+ * one began; is_all: neither had more. A server that answers lines may have
+ * sent no more than a greeting, so one of the messages has to be a line.
+ */
+static bool
+describe_same_start(char *out, struct history *h, struct target *target,
+    const unsigned char *a, size_t size, bool is_all)
+{
+	static unsigned char b[MODEL_REPLY];
+	size_t b_size = size;
+
+	if (!message_ends_line(&candidates_last(h)->plan.message)) {
+		if (!candidates_hold_probe(h, &line_plan, target))
+			return false;
+		b_size = reply_bytes(candidates_last(h) - 1, b);
+		if (b_size < size || memcmp(a, b, size) != 0)
+			return false;
+	}
+	if (b_size == size && is_all)
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came back "
+		    "for two messages: the answer does not depend on the "
+		    "message", size, PLURAL(size));
+	else
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came first "
+		    "in several answers", size, PLURAL(size));
+	return true;
 }
 
 /*
@@ -153,30 +197,87 @@ static bool
 ask_again(char *out, struct history *h, struct target *target)
 {
 	static unsigned char a[MODEL_REPLY], b[MODEL_REPLY];
-	static const struct plan other = { .message = {
-	    .content = LETTERS, .size = 29, .seed = 78 } };
 	const struct observation *o = candidates_last(h);
-	size_t a_size, b_size, prefix;
+	const struct plan *other = message_ends_line(&o->plan.message) ?
+	    &line_plan : &letters_plan;
+	size_t a_size, b_size, least, same, prefix;
 
 	if (o->plan.message.size == 0 || o->plan.message.size > MODEL_MESSAGE ||
-	    o->is_dead || !candidates_hold_probe(h, &other, target))
+	    o->is_dead || !candidates_hold_probe(h, other, target))
 		return false;
 	o = candidates_last(h);
 	a_size = reply_bytes(o, a);
 	b_size = reply_bytes(o - 1, b);
-	if (a_size == b_size && memcmp(a, b, a_size) == 0) {
-		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came back "
-		    "for two messages: the answer does not depend on the "
-		    "message", a_size, PLURAL(a_size));
+	least = a_size < b_size ? a_size : b_size;
+	prefix = same = text_first_difference(a, b, least);
+	while (prefix > 0 && !(is_echo_at(o, a, a_size, prefix) &&
+	    is_echo_at(o - 1, b, b_size, prefix)))
+		prefix--;
+	if (prefix > 0)
+		snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came before "
+		    "the echo of two messages", prefix, PLURAL(prefix));
+	else if (same < least || (a_size != b_size && least < MIN_GREETING))
+		return false;
+	else
+		return describe_same_start(out, h, target, a, least,
+		    a_size == b_size);
+	return true;
+}
+
+/* Whether a server of another protocol answered: the most usual one. */
+static bool
+is_http(char *out, const struct observation *o)
+{
+	static const char start[] = "HTTP/1.";
+	static unsigned char reply[MODEL_REPLY];
+
+	if (reply_bytes(o, reply) < strlen(start) ||
+	    memcmp(reply, start, strlen(start)) != 0)
+		return false;
+	snprintf(out, DIAGNOSE_SIZE, "the answer is HTTP: the server does not "
+	    "echo bytes");
+	return true;
+}
+
+/* The size of an answer that is the message and then NUL bytes; 0: it is not. */
+static size_t
+padded_size(const struct observation *o)
+{
+	static unsigned char reply[MODEL_REPLY];
+	size_t size, n = (size_t)o->plan.message.size;
+
+	if (!o->differs || o->differs_at != o->plan.message.size ||
+	    n > MODEL_MESSAGE)
+		return 0;
+	size = reply_bytes(o, reply);
+	while (n < size && reply[n] == '\0')
+		n++;
+	return n == size ? size : 0;
+}
+
+/*
+ * Whether the answers to the last message and to one of another size were
+ * filled up with NUL bytes to the same size, or to a multiple of it.
+ */
+static bool
+find_padding(char *out, const struct history *h)
+{
+	const struct observation *last = candidates_last(h);
+	size_t size = padded_size(last), other;
+
+	for (int i = 0; size > 0 && i < h->n - 1; i++) {
+		const struct observation *o = &h->observations[i];
+
+		if (o->plan.message.size == last->plan.message.size ||
+		    (other = padded_size(o)) == 0 || size % other != 0 ||
+		    size - last->plan.message.size >= other)
+			continue;
+		snprintf(out, DIAGNOSE_SIZE, "NUL bytes fill up each answer "
+		    "to %s%zu bytes", size == other ? "" : "a multiple of ",
+		    other);
 		return true;
 	}
-	prefix = prefix_size(o - 1, b, b_size);
-	if (prefix == 0 || a_size < prefix || memcmp(a, b, prefix) != 0 ||
-	    prefix_size(o, a, a_size) != prefix)
-		return false;
-	snprintf(out, DIAGNOSE_SIZE, "the same %zu byte%s came before the "
-	    "echo of two messages", prefix, PLURAL(prefix));
-	return true;
+	return false;
 }
 
 const char *
@@ -198,10 +299,15 @@ static void
 describe_timeout(char *out, const struct talk *t)
 {
 	uint64_t size = t->plan.message.size;
+	char time[TEXT_TIME];
 
 	if (t->received >= size)
 		snprintf(out, DIAGNOSE_SIZE, "did not close after the "
 		    "client's end of file");
+	else if (t->is_slow)
+		snprintf(out, DIAGNOSE_SIZE, "is slow: only %" PRIu64 " of %"
+		    PRIu64 " bytes came back within %s", t->received, size,
+		    text_time(time, talk_time_limit(t)));
 	else if (t->received > 0 && t->received == t->plan.burst &&
 	    t->plan.pause > 0 && t->plan.flags & AWAIT_ECHO)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer any more after a "
@@ -211,9 +317,9 @@ describe_timeout(char *out, const struct talk *t)
 		    " bytes", t->probe == PROBE_LOST ? "lost the rest" :
 		    "stopped", t->received, size);
 	else if (t->probe == PROBE_LOST)
-		snprintf(out, DIAGNOSE_SIZE, "did not answer the message; "
-		    "further bytes were answered, but not with the missing "
-		    "ones");
+		snprintf(out, DIAGNOSE_SIZE, "answered only after %s, and the "
+		    "answer does not begin with the message",
+		    diagnose_probe_text(t->answered_after));
 	else if (t->probe == PROBE_NOTHING)
 		snprintf(out, DIAGNOSE_SIZE, "did not answer%s",
 		    t->fin_sent && !(t->plan.flags & SEND_FIN) ? ", not even "
@@ -225,27 +331,28 @@ describe_timeout(char *out, const struct talk *t)
 }
 
 /*
- * Whether the client may have sent further bytes when the server closed. A
- * close with unread input is a reset, so that it depends on timing which of
- * both the client sees.
+ * Whether it depends on timing if the client sees a close or a reset. A close
+ * with unread input is a reset, so both are possible if the client may have
+ * sent further bytes, or if the server ended without an answer and may not have
+ * read.
  */
 static bool
-is_close_or_reset(const struct talk *t)
+is_close_or_reset(const struct talk *t, bool is_dead)
 {
-	return t->plan.burst > 0 || t->plan.flags & AWAIT_FIRST ||
-	    t->plan.message.size > t->whole;
+	return (is_dead && t->received == 0) || t->plan.burst > 0 ||
+	    t->plan.flags & AWAIT_FIRST || t->plan.message.size > t->whole;
 }
 
 static void
-describe_close(char *out, const struct talk *t)
+describe_close(char *out, const struct talk *t, bool is_dead)
 {
 	uint64_t size = t->plan.message.size;
 	bool was_reset = t->end == TALK_ERROR;
-	const char *how = t->received < size && is_close_or_reset(t) ?
+	const char *how = t->received < size && is_close_or_reset(t, is_dead) ?
 	    "ended the connection" : was_reset ? "reset the connection" :
 	    "closed";
 
-	if (size > 0 && t->sent == 0)
+	if (size > 0 && t->sent == 0 && !is_dead)
 		snprintf(out, DIAGNOSE_SIZE, "%s before the client had sent "
 		    "anything", how);
 	else if (t->received >= size)
@@ -258,8 +365,9 @@ describe_close(char *out, const struct talk *t)
 		    " bytes", how, t->received, size);
 }
 
-const char *
-diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
+/* What was observed; is_dead: no connection was accepted afterwards. */
+static void
+describe_talk(char *out, const struct talk *t, bool is_dead)
 {
 	char difference[DIFFERENCE_SIZE];
 
@@ -269,8 +377,14 @@ diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
 	} else if (t->end == TALK_TIMEOUT) {
 		describe_timeout(out, t);
 	} else {
-		describe_close(out, t);
+		describe_close(out, t, is_dead);
 	}
+}
+
+const char *
+diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *t)
+{
+	describe_talk(out, t, false);
 	return out;
 }
 
@@ -290,6 +404,19 @@ drops_output_at_fin(struct history *h, const struct talk *t)
 	    candidates_is_correct(candidates_last(h) - 1);
 }
 
+/*
+ * Whether a message comes back that was answered only after a probe before: the
+ * server was late, and the probe not the reason.
+ */
+static bool
+was_late(struct history *h, const struct talk *t)
+{
+	return t->end == TALK_TIMEOUT && t->probe != PROBE_NOTHING &&
+	    !candidates_last(h)->is_dead &&
+	    candidates_hold_probe(h, &t->plan, t->target) &&
+	    candidates_is_correct(candidates_last(h) - 1);
+}
+
 const char *
 diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 {
@@ -298,18 +425,22 @@ diagnose_talk(char out[DIAGNOSE_SIZE], struct history *h, const struct talk *t)
 	bool by_fin = drops_output_at_fin(h, t);
 	bool ends_early = t->received < t->plan.message.size || t->differs;
 	struct verdict verdict = { .causes = 0 };
-	bool found = !by_fin && ends_early && t->sent > 0 &&
+	bool found = !by_fin && ends_early && t->sent > 0 && !t->is_slow &&
 	    candidates_decide(&verdict, h, t->target) &&
 	    find_cause(cause, &verdict, candidates_last(h));
 	bool alone = found && verdict.cause >= CAUSE_CHANGE;
 
 	if (!found && !by_fin && t->differs)
-		alone = ask_again(cause, h, t->target);
+		alone = is_http(cause, candidates_last(h)) || ask_again(cause, h, t->target) ||
+		    find_padding(cause, h);
 	if (by_fin)
 		snprintf(cause, sizeof(cause), "the server, or a proxy in "
 		    "between, drops pending output at the client's end of "
 		    "file");
-	diagnose_observation(observed, t);
+	describe_talk(observed, t, is_dead);
+	if (!found && !by_fin && was_late(h, t))
+		snprintf(observed, sizeof(observed), "was late: the message "
+		    "did not come back in time, but when it was sent again");
 	snprintf(out, DIAGNOSE_SIZE, "%.110s%s%.160s%s",
 	    alone ? cause : observed,
 	    alone || *cause == '\0' ? "" : ": ", alone ? "" : cause,

@@ -19,6 +19,7 @@ enum {
 	CONVINCING = 16,	/* at least these must have come back */
 	UNIQUE = 8,		/* bytes that occur once in a message */
 	SEARCHED = 4,		/* fewer bytes may be found by chance */
+	MANY = 4096,		/* surplus bytes that are not counted */
 	RANGE = 1024 * 1024	/* how far a block is searched for, in bytes */
 };
 
@@ -33,7 +34,7 @@ static bool
 change_explains(int change, const struct talk *t)
 {
 	unsigned char sent[EXPLAINED], changed[CHANGE_GROWTH * EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, t->differs_at, sent,
+	size_t n = message_bytes(&t->plan.message, t->differs_at, sent,
 	    EXPLAINED);
 	size_t size = min_size(change_apply(change, sent, n, changed),
 	    t->wrong_size);
@@ -66,7 +67,7 @@ load_context(struct context *c, const struct talk *t)
 	c->bytes = malloc(2 * RANGE);
 	if (c->bytes == NULL)
 		return false;
-	c->size = talk_message_bytes(&t->plan.message, t->differs_at - c->at,
+	c->size = message_bytes(&t->plan.message, t->differs_at - c->at,
 	    c->bytes, 2 * RANGE);
 	return true;
 }
@@ -107,7 +108,7 @@ count_lost(const struct context *c, const struct talk *t)
 	size_t n = search_size(c, t), size;
 
 	for (uint64_t from = t->differs_at;
-	    (size = talk_message_bytes(&t->plan.message, from, bytes,
+	    (size = message_bytes(&t->plan.message, from, bytes,
 	    RANGE)) >= n; from += RANGE - n + 1) {
 		const unsigned char *found = memmem(bytes, size, t->wrong, n);
 
@@ -253,12 +254,32 @@ describe_change(char *out, const struct talk *t)
 	free(c.bytes);
 }
 
+/* Whether all wrong bytes are NUL bytes. */
+static bool
+is_all_nul(const struct talk *t)
+{
+	size_t n = 0;
+
+	while (n < t->wrong_size && t->wrong[n] == '\0')
+		n++;
+	return n == t->wrong_size;
+}
+
+static bool
+is_line_end(const struct talk *t)
+{
+	return (t->wrong_size == 1 && t->wrong[0] == '\n') ||
+	    (t->wrong_size == 2 && memcmp(t->wrong, "\r\n", 2) == 0);
+}
+
 /* The whole message came back, and then more bytes. */
 static void
 describe_surplus(char *out, const struct talk *t)
 {
 	unsigned char sent[EXPLAINED];
-	size_t n = talk_message_bytes(&t->plan.message, 0, sent, EXPLAINED);
+	size_t n = message_bytes(&t->plan.message, 0, sent, EXPLAINED);
+	const char *more = t->wrong_size > MANY ? "more than " : "";
+	size_t count = t->wrong_size > MANY ? MANY : t->wrong_size;
 	bool repeats = n > 0 &&
 	    memcmp(t->wrong, sent, min_size(n, t->wrong_size)) == 0;
 
@@ -268,16 +289,18 @@ describe_surplus(char *out, const struct talk *t)
 		snprintf(out, DIFFERENCE_SIZE, "the beginning of the message "
 		    "came again");
 	else if (t->differs_at == 0)
-		snprintf(out, DIFFERENCE_SIZE, "%zu byte%s came before the "
-		    "client had sent any", t->wrong_size,
-		    PLURAL(t->wrong_size));
-	else if (t->wrong[0] == '\0')
+		snprintf(out, DIFFERENCE_SIZE, "%s%zu byte%s came before the "
+		    "client had sent any", more, count, PLURAL(count));
+	else if (is_all_nul(t) && t->wrong_size == 1)
 		snprintf(out, DIFFERENCE_SIZE, "a NUL byte was added");
-	else if (t->wrong[0] == '\n' || t->wrong[0] == '\r')
+	else if (is_all_nul(t))
+		snprintf(out, DIFFERENCE_SIZE, "%s%zu NUL bytes were added",
+		    more, count);
+	else if (is_line_end(t))
 		snprintf(out, DIFFERENCE_SIZE, "a line end was added");
 	else
-		snprintf(out, DIFFERENCE_SIZE, "%zu surplus byte%s came after "
-		    "the message", t->wrong_size, PLURAL(t->wrong_size));
+		snprintf(out, DIFFERENCE_SIZE, "%s%zu surplus byte%s came "
+		    "after the message", more, count, PLURAL(count));
 }
 
 void

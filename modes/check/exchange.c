@@ -166,7 +166,7 @@ static void
 send_try(struct exchange *x, struct datagram *d)
 {
 	struct message m = exchange_message(d, d->tries);
-	size_t n = talk_message_bytes(&m, 0, expected, sizeof(expected));
+	size_t n = message_bytes(&m, 0, expected, sizeof(expected));
 	struct pollfd writable = { d->fd, POLLOUT, 0 };
 	ssize_t sent;
 
@@ -198,7 +198,7 @@ static size_t
 count_same(const struct datagram *d, int attempt, size_t n)
 {
 	struct message m = exchange_message(d, attempt);
-	size_t size = talk_message_bytes(&m, 0, expected, sizeof(expected));
+	size_t size = message_bytes(&m, 0, expected, sizeof(expected));
 
 	return text_first_difference(received, expected, n < size ? n : size);
 }

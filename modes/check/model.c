@@ -272,7 +272,7 @@ model_message_bytes(const struct message *m)
 	    m->size) % (sizeof(kept_messages) / sizeof(*kept_messages))];
 
 	if (!is_same_message(m, &k->message))
-		talk_message_bytes(m, 0, k->bytes, sizeof(k->bytes));
+		message_bytes(m, 0, k->bytes, sizeof(k->bytes));
 	k->message = *m;
 	return k->bytes;
 }

@@ -84,7 +84,7 @@ queue_must_repeat(struct talk *t, int attempt)
 {
 	struct target *target = t->target;
 
-	if (t->end != TALK_ERROR || t->received > 0 || attempt >= ATTEMPTS ||
+	if (!talk_was_reset(t) || attempt >= ATTEMPTS ||
 	    (target->queue_is_known && !target->resets_queue))
 		return false;
 	talk_hang_up(t);

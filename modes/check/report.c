@@ -45,7 +45,7 @@ quote_around_offset(struct report *r, const struct talk *t)
 	enum { BEFORE = 8, FROM = 24 };
 	unsigned char bytes[BEFORE + FROM];
 	uint64_t from = r->offset > BEFORE ? r->offset - BEFORE : 0;
-	size_t n = talk_message_bytes(&t->plan.message, from, bytes,
+	size_t n = message_bytes(&t->plan.message, from, bytes,
 	    sizeof(bytes));
 
 	text_quote(r->expected, bytes, n);

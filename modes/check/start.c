@@ -32,7 +32,14 @@ static const int64_t SEARCH_INTERVAL = 200 * NET_MS;
 /* How long the server may take to end after SIGTERM. */
 static const int64_t TERM_WAIT = NET_SECOND;
 
+/* How long the server may take to end after the test that ends it. */
+static const int64_t DEATH_WAIT = 100 * NET_MS;
+
+/* The same if it has no listener any more. */
+static const int64_t NO_LISTENER_WAIT = 2 * NET_SECOND;
+
 static struct command server_command;	/* the last one */
+static uint16_t listener_port;	/* its TCP port; 0: not seen to be listening */
 
 void
 start_prepare(struct start *start)
@@ -244,6 +251,8 @@ start_server(const struct start *start, struct dial_server *server,
 		return fail_to_start(why, STATUS_LOCAL, "cannot start the "
 		    "server: %s", strerror(-error));
 	fd = connect_when_ready(&address, start->timeout, server, why);
+	listener_port = !address.is_udp &&
+	    port_is_listening(address.port) == 1 ? address.port : 0;
 	if (fd < 0 && why->error != ECONNRESET) {
 		explain_no_server(start, &address, why);
 		command_stop(&server_command);
@@ -255,6 +264,21 @@ bool
 start_has_ended(int64_t ns)
 {
 	return command_has_ended(&server_command, ns);
+}
+
+bool
+start_has_died(void)
+{
+	int64_t until = net_now() + NO_LISTENER_WAIT;
+	bool ended = start_has_ended(DEATH_WAIT);
+
+	while (!ended && listener_port != 0 &&
+	    port_is_listening(listener_port) == 0) {
+		ended = start_has_ended(LOOK_INTERVAL);
+		if (net_now() >= until)
+			listener_port = 0;	/* it runs without one */
+	}
+	return ended;
 }
 
 const char *

@@ -41,6 +41,13 @@ int start_server(const struct start *, struct dial_server *,
 bool start_has_ended(int64_t ns);
 
 /*
+ * Whether the last test has ended the server, which may take a moment. A server
+ * that has closed its listener is waited for longer, because it is about to end
+ * or to open another one.
+ */
+bool start_has_died(void);
+
+/*
  * How the server has ended: "ended with exit status 1" or "was killed by signal
  * 11 (Segmentation fault)". Returns out.
  */

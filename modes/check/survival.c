@@ -24,7 +24,7 @@ static const int64_t DEATH_POLL = 10 * NET_MS;
  * cannot connect.
  */
 static int
-hold_line_talk(struct talk *t, struct target *target)
+hold_line_talk(struct talk *t, struct target *target, int64_t max_wait)
 {
 	static const struct plan plan = { .message = { .content = TEXT,
 	    .text = "a\n", .size = 2 } };
@@ -32,7 +32,7 @@ hold_line_talk(struct talk *t, struct target *target)
 
 	if (error < 0)
 		return error;
-	t->max_wait = talk_short_timeout(target);
+	t->max_wait = max_wait;
 	talk_run(t, 1);
 	if (t->end == TALK_TIMEOUT && t->received == 0)
 		talk_await_end(t);
@@ -48,9 +48,9 @@ look_once(struct target *target, bool *was_reset)
 {
 	struct talk t;
 
-	int error = hold_line_talk(&t, target);
+	int error = hold_line_talk(&t, target, talk_short_timeout(target));
 
-	*was_reset = error == 0 && t.received == 0 && t.end == TALK_ERROR;
+	*was_reset = error == 0 && talk_was_reset(&t);
 	if (error < 0)
 		return error == -ECONNREFUSED ? SURVIVAL_ENDED :
 		    SURVIVAL_SILENT;
@@ -65,7 +65,7 @@ survival_look(struct target *target, bool must_serve)
 	enum survival survival;
 	bool was_reset = false;
 
-	if (target->is_started && start_has_ended(DEATH_WAIT))
+	if (target->is_started && start_has_died())
 		return SURVIVAL_ENDED;
 	if (target->is_started && !must_serve)
 		return SURVIVAL_SERVES;
@@ -84,7 +84,22 @@ survival_answers_line(struct target *target)
 {
 	struct talk t;
 
-	return hold_line_talk(&t, target) == 0 && t.received > 0;
+	return hold_line_talk(&t, target, talk_short_timeout(target)) == 0 &&
+	    t.received > 0;
+}
+
+bool
+survival_serves_line(struct target *target)
+{
+	int64_t left = target->answer_left;
+	struct talk t;
+	bool serves;
+
+	target->answer_left = target->timeout;
+	serves = hold_line_talk(&t, target, target->timeout) < 0 ||
+	    t.received > 0 || t.end != TALK_TIMEOUT;
+	target->answer_left = left;
+	return serves;
 }
 
 bool

@@ -24,6 +24,12 @@ enum survival survival_look(struct target *, bool must_serve);
 /* Whether a line and an end of file are answered. */
 bool survival_answers_line(struct target *);
 
+/*
+ * Whether another client that sends a line gets any answer, or an end, within
+ * the whole timeout. Also true if it cannot connect.
+ */
+bool survival_serves_line(struct target *);
+
 /* Whether one or 30 letters are answered, without a newline or end of file. */
 bool survival_answers_letters(struct target *);
 

@@ -62,78 +62,10 @@ max_time(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/* A 32-bit hash of seed and index (after the finalizer of MurmurHash3). */
-static uint32_t
-hash_index(uint32_t seed, uint32_t index)
+int64_t
+talk_time_limit(const struct talk *t)
 {
-	uint32_t h = index * 0x9e3779b1U + seed * 0x85ebca77U;
-
-	h = (h ^ h >> 16) * 0x85ebca6bU;
-	h = (h ^ h >> 13) * 0xc2b2ae35U;
-	return h ^ h >> 16;
-}
-
-static unsigned char
-letter_for_bits(uint32_t bits)
-{
-	static const unsigned char letters[] =
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-
-	return letters[bits & 63];
-}
-
-static unsigned char
-letter_at(uint32_t seed, uint64_t offset)
-{
-	return letter_for_bits(hash_index(seed, (uint32_t)(offset / 4)) >>
-	    8 * (offset % 4));
-}
-
-/* Four letters come from each hash. */
-static void
-generate_letters(uint32_t seed, uint64_t offset, unsigned char *out, size_t n)
-{
-	for (; n > 0 && offset % 4 != 0; n--)
-		*out++ = letter_at(seed, offset++);
-	for (; n >= 4; n -= 4, offset += 4, out += 4) {
-		uint32_t hash = hash_index(seed, (uint32_t)(offset / 4));
-
-		out[0] = letter_for_bits(hash);
-		out[1] = letter_for_bits(hash >> 8);
-		out[2] = letter_for_bits(hash >> 16);
-		out[3] = letter_for_bits(hash >> 24);
-	}
-	for (; n > 0; n--)
-		*out++ = letter_at(seed, offset++);
-}
-
-size_t
-talk_message_bytes(const struct message *m, uint64_t offset,
-    unsigned char *out, size_t n)
-{
-	if (offset >= m->size)
-		return 0;
-	n = (size_t)min_bytes(n, m->size - offset);
-	switch (m->content) {
-	case TEXT:
-		memcpy(out, m->text + offset, n);
-		break;
-	case LETTERS:
-		generate_letters(m->seed, offset, out, n);
-		break;
-	case EVERY_BYTE:
-		for (size_t i = 0; i < n; i++)
-			out[i] = (unsigned char)(offset + i);
-		break;
-	case MARKED_BYTES:
-		generate_letters(m->seed, offset, out, n);
-		for (size_t i = 0; i < n; i++)
-			if (offset + i >= TALK_MARK)
-				out[i] = (unsigned char)(offset + i -
-				    TALK_MARK);
-		break;
-	}
-	return n;
+	return MAX_TIMEOUTS * t->target->timeout;
 }
 
 int64_t
@@ -298,7 +230,7 @@ is_talk_decided(const struct talk *t)
 static void
 send_piece(struct talk *t)
 {
-	size_t n = talk_message_bytes(&t->plan.message, t->sent, piece,
+	size_t n = message_bytes(&t->plan.message, t->sent, piece,
 	    (size_t)min_bytes(PIECE, burst_end(t) - t->sent));
 	bool fin_follows = t->plan.flags & SEND_FIN &&
 	    t->sent + n == message_size(t);
@@ -336,7 +268,7 @@ keep_wrong_bytes(struct talk *t, const unsigned char *data, size_t n)
 static void
 compare_received(struct talk *t, const unsigned char *data, size_t n)
 {
-	size_t size = talk_message_bytes(&t->plan.message, t->received,
+	size_t size = message_bytes(&t->plan.message, t->received,
 	    expected, n);
 	size_t same = t->differs ? 0 :
 	    text_first_difference(data, expected, size);
@@ -399,7 +331,7 @@ time_for_pending(const struct talk *t)
 
 /* When the conversation times out unless bytes are sent or received. */
 static int64_t
-talk_deadline(const struct talk *t)
+silence_deadline(const struct talk *t)
 {
 	int64_t wait = t->differs ? talk_short_timeout(t->target) :
 	    max_time(current_timeout(t->target, t->target->answer_left),
@@ -407,8 +339,14 @@ talk_deadline(const struct talk *t)
 
 	if (t->max_wait > 0)
 		wait = min_time(wait, t->max_wait);
-	return min_time(waiting_since(t) + wait,
-	    t->started + MAX_TIMEOUTS * t->target->timeout);
+	return waiting_since(t) + wait;
+}
+
+/* When it times out, although bytes are still sent or received. */
+static int64_t
+talk_deadline(const struct talk *t)
+{
+	return min_time(silence_deadline(t), t->started + talk_time_limit(t));
 }
 
 /* When the poll has to end, even if nothing is ready. */
@@ -475,6 +413,7 @@ handle_poll_result(struct talk *t, int revents)
 static void
 time_out(struct talk *t)
 {
+	t->is_slow = net_now() < silence_deadline(t);
 	if (!t->differs)
 		t->target->answer_left -= net_now() - waiting_since(t);
 	end_talk(t, TALK_TIMEOUT);
@@ -594,7 +533,8 @@ probe_answer(struct talk *t, enum probe cause)
 	if (net_poll(&server, 1, talk_short_timeout(t->target)) == 0 ||
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
 		return PROBE_NOTHING;
-	talk_message_bytes(&t->plan.message, t->received, &missing, 1);
+	message_bytes(&t->plan.message, t->received, &missing, 1);
+	t->answered_after = cause;
 	return piece[0] == missing && (missing != '\n' || n > 1) ?
 	    cause : PROBE_LOST;
 }
@@ -609,7 +549,7 @@ talk_probe(struct talk *t)
 	} probes[] = { { "\n", 1, PROBE_NEWLINE }, { "\r\n", 2, PROBE_CRLF },
 	    { "", 1, PROBE_NUL } };
 
-	if (t->fin_sent || t->differs)
+	if (t->fin_sent || t->differs || t->is_slow)
 		return;
 	for (size_t i = 0; t->probe == PROBE_NOTHING &&
 	    i < sizeof(probes) / sizeof(*probes); i++) {
@@ -628,4 +568,26 @@ talk_is_correct(const struct talk *t)
 	if (t->plan.flags & SEND_FIN && t->end != TALK_EOF)
 		return false;
 	return is_echo_complete(t) && !t->differs;
+}
+
+bool
+talk_was_reset(const struct talk *t)
+{
+	return t->end == TALK_ERROR && t->received == 0;
+}
+
+bool
+talk_is_mixed_up(const struct talk *t, const struct talk *talks, int n)
+{
+	unsigned char other[8];
+
+	for (int i = 0; t->differs && i < n; i++) {
+		size_t size = message_bytes(&talks[i].plan.message,
+		    t->differs_at, other, sizeof(other));
+
+		if (size == sizeof(other) && t->wrong_size >= size &&
+		    memcmp(t->wrong, other, size) == 0)
+			return true;
+	}
+	return false;
 }

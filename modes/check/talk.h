@@ -2,9 +2,6 @@
  * One conversation with an echo server: sends a message, compares what comes
  * back, and records what happened. What the record means is decided by the
  * tests (tests.c) and by diagnose.c.
- *
- * Each byte of a message is computed from its position, once for sending and
- * once for comparing. A message of any size therefore needs no memory.
  */
 #ifndef TALK_H
 #define TALK_H
@@ -13,32 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "message.h"
 #include "modes/lib/dial.h"
 
 enum { TALK_MAX = 50 };		/* conversations at the same time */
-
-enum content {
-	TEXT,			/* the given text */
-	LETTERS,		/* mixed letters, digits, - and _ */
-	EVERY_BYTE,		/* 0 to 255, repeated */
-	MARKED_BYTES		/* 8 of LETTERS, then EVERY_BYTE */
-};
-
-enum { TALK_MARK = 8 };		/* letters before MARKED_BYTES */
-
-struct message {
-	enum content content;
-	const char *text;
-	uint64_t size;		/* bytes */
-	uint32_t seed;		/* of LETTERS: another seed, other letters */
-};
-
-/*
- * Writes up to n bytes of the message to out, starting at the given offset.
- * Returns how many; fewer than n at the end of the message.
- */
-size_t talk_message_bytes(const struct message *, uint64_t offset,
-    unsigned char *out, size_t n);
 
 /* The server under test, and how much of the timeout it has used up. */
 struct target {
@@ -108,7 +83,9 @@ struct talk {
 	size_t wrong_size;
 	enum talk_end end;
 	bool ended_first;	/* the server ended it before the client's FIN */
+	bool is_slow;		/* timed out while bytes were still coming */
 	enum probe probe;
+	enum probe answered_after;	/* for PROBE_LOST: after which one */
 	int error;		/* errno, for TALK_ERROR */
 	/* Times as from net_now(), in ns; progress: bytes sent or received. */
 	int64_t started, last_progress, last_write;
@@ -122,6 +99,9 @@ void talk_hang_up(struct talk *);
 
 /* Frees the conversation, and closes its connection if that is open. */
 void talk_close(struct talk *);
+
+/* How long a conversation may take in all, in ns. */
+int64_t talk_time_limit(const struct talk *);
 
 /*
  * Sends n messages and reads the replies, on n connections at once, until
@@ -157,5 +137,11 @@ void talk_probe(struct talk *);
 
 /* Whether the whole message came back, and nothing else so far. */
 bool talk_is_correct(const struct talk *);
+
+/* Whether the wrong bytes are those of the message of another talk. */
+bool talk_is_mixed_up(const struct talk *, const struct talk *talks, int n);
+
+/* Whether the server, or its system, reset the connection without an answer. */
+bool talk_was_reset(const struct talk *);
 
 #endif

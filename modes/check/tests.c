@@ -136,6 +136,9 @@ update_answer_state(struct test_run *run, const struct talk *t)
 	if (t->probe != PROBE_NOTHING) {
 		run->needs_since = run->test->name;
 		run->needs = t->probe;
+		if (t->probe == PROBE_NEWLINE &&
+		    !survival_serves_line(&run->target))
+			run->stuck_since = run->test->name;
 	} else if (!survival_answers_line(&run->target)) {
 		run->no_answer_since = run->test->name;
 		run->target.eof_left = 0;
@@ -234,10 +237,13 @@ test_once(struct test_run *run)
 
 	if (error < 0)
 		return report_failed_connect(run, -error);
-	if (!run->serves_next || (run->is_dead && talk_is_correct(&t)))
+	if (!run->serves_next || (run->is_dead && talk_is_correct(&t) &&
+	    !run->target.is_started))
 		outcome = report_unserved_next(run, &t);
 	else if (!talk_is_correct(&t))
-		outcome = report_diagnosis(run, &t, run->reads_nothing &&
+		outcome = report_diagnosis(run, &t, run->stuck_since ==
+		    run->test->name ? "; the server served no other client "
+		    "after this one had closed" : run->reads_nothing &&
 		    run->no_answer_since == run->test->name ?
 		    ", and did not read 1 MiB either" : "");
 	talk_close(&t);
@@ -265,6 +271,16 @@ hold_short_talk(struct test_run *run, struct talk *t, const struct plan *plan)
 	return 0;
 }
 
+/*
+ * Whether a server of --start had ended before it came to a later client of a
+ * test. Whether the system still accepts that connection is a matter of chance.
+ */
+static bool
+is_not_reached(const struct test_run *run, const struct talk *t)
+{
+	return run->is_dead && run->target.is_started && talk_was_reset(t);
+}
+
 /* Many connections, with sizes that grow up to the plan's. */
 static enum outcome
 test_repeatedly(struct test_run *run)
@@ -285,7 +301,9 @@ test_repeatedly(struct test_run *run)
 			candidates_record(&run->history, &t, run->is_dead);
 			snprintf(which, sizeof(which), " (connection %" PRIu32
 			    " of %d)", i, REPEATS);
-			outcome = report_diagnosis(run, &t, which);
+			outcome = i > 1 && is_not_reached(run, &t) ?
+			    tests_report(run, FAIL, "the server has ended") :
+			    report_diagnosis(run, &t, which);
 		}
 		talk_close(&t);
 	}
@@ -312,6 +330,8 @@ test_no_banner(struct test_run *run)
 {
 	struct plan plan = plan_for_connection(run, 0);
 	enum outcome outcome = PASS;
+	enum survival survival;
+	bool must_serve;
 	struct talk t;
 	int error = talk_open(&t, &plan, &run->target);
 
@@ -324,10 +344,18 @@ test_no_banner(struct test_run *run)
 	if (t.differs)
 		outcome = report_fault(run, &t, "");
 	talk_hang_up(&t);
-	run->is_dead = survival_look(&run->target, false) == SURVIVAL_ENDED;
-	if (outcome == PASS && run->is_dead)
+	must_serve = candidates_any_answer(&run->history) &&
+	    run->target.answer_left > run->target.timeout / 2;
+	survival = survival_look(&run->target, must_serve);
+	run->is_dead = survival == SURVIVAL_ENDED;
+	if (must_serve && survival == SURVIVAL_SILENT)
+		run->stuck_since = run->test->name;
+	if (outcome == PASS && run->is_dead && !run->target.is_started)
 		outcome = tests_report(run, FAIL, "the server has accepted no "
 		    "connection since the client closed without a message");
+	else if (outcome == PASS && run->stuck_since == run->test->name)
+		outcome = tests_report(run, FAIL, "the server served no other "
+		    "client after one that had closed without a message");
 	talk_close(&t);
 	return outcome;
 }
@@ -419,23 +447,6 @@ test_beside_client_without_read(struct test_run *run)
 	return outcome;
 }
 
-/* Whether the wrong bytes are those of another client's message. */
-static bool
-received_bytes_of_other(const struct talk *t, const struct talk *talks, int n)
-{
-	unsigned char other[8];
-
-	for (int i = 0; t->differs && i < n; i++) {
-		size_t size = talk_message_bytes(&talks[i].plan.message,
-		    t->differs_at, other, sizeof(other));
-
-		if (size == sizeof(other) && t->wrong_size >= size &&
-		    memcmp(t->wrong, other, size) == 0)
-			return true;
-	}
-	return false;
-}
-
 static enum outcome
 report_first_fault(struct test_run *run, struct talk *talks, int n)
 {
@@ -447,7 +458,7 @@ report_first_fault(struct test_run *run, struct talk *talks, int n)
 		if (talks[i].differs)
 			talk_finish(&talks[i]);
 		snprintf(which, sizeof(which), " (client %d of %d%s)", i + 1,
-		    n, received_bytes_of_other(&talks[i], talks, n) ?
+		    n, talk_is_mixed_up(&talks[i], talks, n) ?
 		    ", received the bytes of another client" : "");
 		return report_fault(run, &talks[i], which);
 	}
@@ -588,12 +599,6 @@ needs_answer_before_fin(const struct plan *plan)
 	return plan->message.size > 0 && !(plan->flags & SEND_FIN);
 }
 
-static bool
-ends_with_newline(const struct message *m)
-{
-	return m->content == TEXT && m->text[m->size - 1] == '\n';
-}
-
 /*
  * Fails a test without running it if it would only wait in vain again. A
  * server that answers at end of file may have a buffer that it does not
@@ -613,7 +618,7 @@ fail_without_waiting(struct test_run *run)
 	if (!needs_answer_before_fin(plan))
 		return PASS;
 	if (run->needs_since == NULL || (run->needs == PROBE_NEWLINE &&
-	    ends_with_newline(&plan->message)) || (run->needs == PROBE_FIN &&
+	    message_ends_line(&plan->message)) || (run->needs == PROBE_FIN &&
 	    plan->message.size >= STDIO_BUFFER))
 		return PASS;
 	return tests_report(run, FAIL, "not tried: the server did not answer "
