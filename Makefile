@@ -17,7 +17,7 @@ docdir ?= $(datarootdir)/doc/echo
 bashcompdir ?= $(datarootdir)/bash-completion/completions
 zshcompdir ?= $(datarootdir)/zsh/site-functions
 INSTALL ?= install
-LN_SR ?= ln -srf
+LN_SR ?= contrib/ln-relative
 PROVE ?= prove
 
 # Where the program and its links go, and what the compiler leaves behind.
