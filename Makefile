@@ -54,8 +54,10 @@ PROGRAM = $(OUT)/echo
 LINKS = echo_server echo_client echo_ports echo_check echo_bench echo_faulty
 TESTS = $(UNITS:t/%.c=$(OBJ)/t/%)
 
-# A line a file, unless V=1 asks for the commands, or -s for nothing.
-ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS)))$(V))
+# A line for each file; nothing with -s; the commands with V=1, and if CFLAGS are
+# given, because a package is checked by the flags in the log of its build.
+V ?= $(if $(filter command environment,$(origin CFLAGS)),1)
+ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS)))$(filter-out 0,$(V)))
 say = @printf '  %-4s %s\n' $(1) $@;
 endif
 
@@ -187,7 +189,7 @@ fuzz: $(FUZZERS)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 asan:
-	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
+	$(MAKE) OUT=build/asan V='$(V)' HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
 	    LDFLAGS='$(SANITIZE)' T='$(filter-out t/9% t/15%,$(T))' test
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
@@ -203,7 +205,7 @@ STATIC_LDFLAGS ?= -static -no-pie -s \
 KERNEL_HEADERS = -idirafter /usr/include \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 static:
-	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
+	$(MAKE) OUT=$(OBJ)/static V='$(V)' CC='$(STATIC_CC)' \
 	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
 	    LDFLAGS='$(STATIC_LDFLAGS)' $(OBJ)/static/echo
 

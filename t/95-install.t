@@ -1,5 +1,5 @@
-# make install and make uninstall; make dist, which always produces the same
-# bytes.
+# make install and make uninstall; the commands that make shows; make dist, which
+# always produces the same bytes.
 use strict;
 use warnings;
 
@@ -78,6 +78,27 @@ SKIP: {
 	ok !-e "$dest/usr/libexec/echo" && -e "$dest/usr/share/doc/echo",
 	    'it removes folders unless they contain other files';
 }
+
+# What make shows: a line for each file, or the commands. Those who build packages
+# set CFLAGS, and look at the flags in the log.
+subtest 'the commands' => sub {
+	my $tmp = File::Temp->newdir;
+	my $object = "$tmp/build/echo.o";
+	my $command = qr/^\S*cc\S* .*-c -o \Q$object\E echo\.c$/m;
+	my $line = qr/^printf .* CC \Q$object\E;/m;
+	my $shown = sub {
+		my ($environment, @args) = @_;
+		return run_outside_make('env', @$environment, 'make', '-C',
+		    $tree, '-n', "OUT=$tmp", $object, @args)->{out};
+	};
+	like $shown->([]), $line, 'make shows a line for each file';
+	like $shown->([], 'V=1'), $command, 'V=1: the commands';
+	like $shown->(['CFLAGS=-O1']), $command,
+	    'CFLAGS in the environment: the commands';
+	like $shown->([], 'CFLAGS=-O1'), $command,
+	    'CFLAGS as an argument: the commands';
+	like $shown->(['CFLAGS=-O1'], 'V=0'), $line, 'V=0: lines all the same';
+};
 
 # The tarball is made here and again from its own content: in another folder,
 # without git, and with another umask, locale and time zone.
