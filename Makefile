@@ -2,8 +2,8 @@
 # make test       all tests (or: prove t/)
 # make check-quick  the most useful tests in less than 20 s, for the time between
 #                 an edit and the next, and for packagers
-# make demo, record, bench, asan, lint, static, install, uninstall, dist, clean:
-# see README
+# make demo, record, bench, asan, lint, static, install, install-systemd,
+# uninstall, dist, clean: see README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -16,6 +16,7 @@ mandir ?= $(datarootdir)/man
 docdir ?= $(datarootdir)/doc/echo
 bashcompdir ?= $(datarootdir)/bash-completion/completions
 zshcompdir ?= $(datarootdir)/zsh/site-functions
+systemdsystemunitdir ?= $(EXEC_PREFIX)/lib/systemd/system
 INSTALL ?= install
 LN_SR ?= contrib/ln-relative
 PROVE ?= prove
@@ -253,12 +254,18 @@ lint:
 	    -D_GNU_SOURCE -I. 2>/dev/null'; \
 	else echo 'lint: no clang-tidy here'; fi
 
+# The texts that README names, and their figures. The scripts in doc need the
+# tree, and remain there.
 DOCS = CHANGELOG LICENSE README
-INSTALLED_DIRS = $(bindir) $(libexecdir)/echo $(mandir)/man1 $(docdir) \
+TEXTS = doc/changing doc/demo.svg doc/engines.svg doc/others doc/promises \
+	doc/scaling doc/servers doc/speed
+SYSTEMD_UNITS = $(notdir $(wildcard contrib/systemd/*))
+INSTALLED_DIRS = $(bindir) $(libexecdir)/echo $(mandir)/man1 $(docdir)/doc \
 	$(bashcompdir) $(zshcompdir)
 INSTALLED = $(LINKS:%=$(bindir)/%) $(libexecdir)/echo/echo \
 	$(LINKS:%=$(mandir)/man1/%.1) $(DOCS:%=$(docdir)/%) \
-	$(LINKS:%=$(bashcompdir)/%) $(zshcompdir)/_echo_server
+	$(TEXTS:%=$(docdir)/%) $(LINKS:%=$(bashcompdir)/%) \
+	$(zshcompdir)/_echo_server $(SYSTEMD_UNITS:%=$(systemdsystemunitdir)/%)
 
 # The program is not installed as "echo" where a shell looks for commands:
 # scripts and xargs(1) mean the other one.
@@ -270,14 +277,24 @@ install: all
 	    $(DESTDIR)$(bindir)/$$link || exit; done
 	$(INSTALL) -m 644 $(LINKS:%=man/%.1) $(DESTDIR)$(mandir)/man1
 	$(INSTALL) -m 644 $(DOCS) $(DESTDIR)$(docdir)
+	$(INSTALL) -m 644 $(TEXTS) $(DESTDIR)$(docdir)/doc
 	for link in $(LINKS); do $(INSTALL) -m 644 contrib/completions/bash \
 	    $(DESTDIR)$(bashcompdir)/$$link || exit; done
 	$(INSTALL) -m 644 contrib/completions/zsh \
 	    $(DESTDIR)$(zshcompdir)/_echo_server
 
+# The units name the program in /usr/local/bin, as they stand in contrib.
+install-systemd:
+	$(INSTALL) -d $(DESTDIR)$(systemdsystemunitdir)
+	for unit in $(SYSTEMD_UNITS); do \
+	    to=$(DESTDIR)$(systemdsystemunitdir)/$$unit; \
+	    sed 's,/usr/local/bin/,$(bindir)/,' contrib/systemd/$$unit >$$to && \
+	    chmod 644 $$to || exit; done
+
 uninstall:
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
-	rmdir $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(docdir) 2>/dev/null || :
+	for dir in $(libexecdir)/echo $(docdir)/doc $(docdir); do \
+	    rmdir $(DESTDIR)$$dir 2>/dev/null || :; done
 
 # A tarball whose bytes depend on the files in it alone: all that git knows or,
 # where git cannot say, as in the tarball itself, all that is not built.
@@ -300,4 +317,4 @@ clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
 .PHONY: all asan bench can_fuzz check check-quick clean coverage demo dist fuzz install \
-    lint plot record static test torture uninstall valgrind
+    install-systemd lint plot record static test torture uninstall valgrind

@@ -1,5 +1,5 @@
-# make install and make uninstall; the commands that make shows; make dist, which
-# always produces the same bytes.
+# make install, make install-systemd and make uninstall; the commands that make
+# shows; make dist, which always produces the same bytes.
 use strict;
 use warnings;
 
@@ -30,8 +30,14 @@ sub tree_of {
 
 my @links = sort values %{ { modes() } };
 
+# The texts that README names, but not the scripts, and the figure in one of them.
+my %texts = map { $_ => 1 } 'doc/engines.svg', grep {
+	-f in_tree($_) && slurp(in_tree($_)) !~ /^#!/
+} slurp(in_tree('README')) =~ m{(?<![\w/])(doc/[\w.-]*\w)}g;
+my @units = map { s{.*/}{}r } glob in_tree('contrib/systemd/*');
+
 SKIP: {
-	skip 'make would have to build', 11
+	skip 'make would have to build', 14
 	    if $out ne '.' || make('-q', 'all')->{status} != 0;
 	my $dest = File::Temp->newdir;
 	my @to = ("DESTDIR=$dest", 'PREFIX=/usr');
@@ -48,7 +54,10 @@ SKIP: {
 	    (map { "share/man/man1/$_.1" } @links),
 	    (map { "share/bash-completion/completions/$_" } @links),
 	    'share/zsh/site-functions/_echo_server',
-	    (map { "share/doc/echo/$_" } qw(CHANGELOG LICENSE README));
+	    (map { "share/doc/echo/$_" } qw(CHANGELOG LICENSE README),
+	    keys %texts);
+	my $with_units = join "\n", sort split(/\n/, $wanted),
+	    map { "/usr/lib/systemd/system/$_" } @units;
 	{
 		my $umask = umask 077;
 		is make('install', @to)->{status}, 0, 'make install succeeds';
@@ -57,6 +66,16 @@ SKIP: {
 	is tree_of($dest), $wanted, 'it installs all files';
 	is make('install', @to)->{status}, 0, 'a second make install succeeds';
 	is tree_of($dest), $wanted, 'it changes nothing';
+	{
+		my $umask = umask 077;
+		is make('install-systemd', @to)->{status}, 0,
+		    'make install-systemd succeeds';
+		umask $umask;
+	}
+	is tree_of($dest), $with_units, 'it adds the units';
+	is join(' ', map { slurp("$dest/usr/lib/systemd/system/$_") =~
+	    m{^ExecStart=(\S*/)}mg } @units), '/usr/bin/ /usr/bin/',
+	    'they start the program in the folder for programs';
 	my $wrong = '';
 	find(sub {
 		my $mode = -d || m{^echo$} ? 0755 : 0644;
