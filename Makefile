@@ -2,8 +2,8 @@
 # make test       all tests (or: prove t/)
 # make check-quick  the most useful tests in less than 20 s, for the time between
 #                 an edit and the next, and for packagers
-# make demo, record, bench, asan, lint, static, install, uninstall, dist, clean:
-# see README
+# make demo, record, bench, asan, lint, static, install, install-systemd,
+# uninstall, dist, clean: see README
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -16,8 +16,9 @@ mandir ?= $(datarootdir)/man
 docdir ?= $(datarootdir)/doc/echo
 bashcompdir ?= $(datarootdir)/bash-completion/completions
 zshcompdir ?= $(datarootdir)/zsh/site-functions
+systemdsystemunitdir ?= $(EXEC_PREFIX)/lib/systemd/system
 INSTALL ?= install
-LN_SR ?= ln -srf
+LN_SR ?= contrib/ln-relative
 PROVE ?= prove
 
 # Where the program and its links go, and what the compiler leaves behind.
@@ -54,8 +55,10 @@ PROGRAM = $(OUT)/echo
 LINKS = echo_server echo_client echo_ports echo_check echo_bench echo_faulty
 TESTS = $(UNITS:t/%.c=$(OBJ)/t/%)
 
-# A line a file, unless V=1 asks for the commands, or -s for nothing.
-ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS)))$(V))
+# A line for each file; nothing with -s; the commands with V=1, and if CFLAGS are
+# given, because a package is checked by the flags in the log of its build.
+V ?= $(if $(filter command environment,$(origin CFLAGS)),1)
+ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS)))$(filter-out 0,$(V)))
 say = @printf '  %-4s %s\n' $(1) $@;
 endif
 
@@ -112,7 +115,7 @@ LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
 	t/56-shim.t t/88-check-faulty.t t/40-stop.t t/98-servers.t \
 	t/96-static.t t/30-many.t t/89-bench-udp.t t/61-send-udp.t \
 	t/42-timeouts.t t/38-timeouts.t t/57-network.t t/25-bulk.t \
-	t/45-udp.t t/90-readme.t
+	t/45-udp.t t/90-readme.t t/95-debian.t
 JOBS = 8
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
@@ -187,7 +190,7 @@ fuzz: $(FUZZERS)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 asan:
-	$(MAKE) OUT=build/asan HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
+	$(MAKE) OUT=build/asan V='$(V)' HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
 	    LDFLAGS='$(SANITIZE)' T='$(filter-out t/9% t/15%,$(T))' test
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
@@ -203,7 +206,7 @@ STATIC_LDFLAGS ?= -static -no-pie -s \
 KERNEL_HEADERS = -idirafter /usr/include \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 static:
-	$(MAKE) OUT=$(OBJ)/static CC='$(STATIC_CC)' \
+	$(MAKE) OUT=$(OBJ)/static V='$(V)' CC='$(STATIC_CC)' \
 	    CFLAGS='$(STATIC_CFLAGS) $(KERNEL_HEADERS)' \
 	    LDFLAGS='$(STATIC_LDFLAGS)' $(OBJ)/static/echo
 
@@ -251,12 +254,18 @@ lint:
 	    -D_GNU_SOURCE -I. 2>/dev/null'; \
 	else echo 'lint: no clang-tidy here'; fi
 
+# The texts that README names, and their figures. The scripts in doc need the
+# tree, and remain there.
 DOCS = CHANGELOG LICENSE README
-INSTALLED_DIRS = $(bindir) $(libexecdir)/echo $(mandir)/man1 $(docdir) \
+TEXTS = doc/changing doc/demo.svg doc/engines.svg doc/others doc/promises \
+	doc/scaling doc/servers doc/speed
+SYSTEMD_UNITS = $(notdir $(wildcard contrib/systemd/*))
+INSTALLED_DIRS = $(bindir) $(libexecdir)/echo $(mandir)/man1 $(docdir)/doc \
 	$(bashcompdir) $(zshcompdir)
 INSTALLED = $(LINKS:%=$(bindir)/%) $(libexecdir)/echo/echo \
 	$(LINKS:%=$(mandir)/man1/%.1) $(DOCS:%=$(docdir)/%) \
-	$(LINKS:%=$(bashcompdir)/%) $(zshcompdir)/_echo_server
+	$(TEXTS:%=$(docdir)/%) $(LINKS:%=$(bashcompdir)/%) \
+	$(zshcompdir)/_echo_server $(SYSTEMD_UNITS:%=$(systemdsystemunitdir)/%)
 
 # The program is not installed as "echo" where a shell looks for commands:
 # scripts and xargs(1) mean the other one.
@@ -268,14 +277,24 @@ install: all
 	    $(DESTDIR)$(bindir)/$$link || exit; done
 	$(INSTALL) -m 644 $(LINKS:%=man/%.1) $(DESTDIR)$(mandir)/man1
 	$(INSTALL) -m 644 $(DOCS) $(DESTDIR)$(docdir)
+	$(INSTALL) -m 644 $(TEXTS) $(DESTDIR)$(docdir)/doc
 	for link in $(LINKS); do $(INSTALL) -m 644 contrib/completions/bash \
 	    $(DESTDIR)$(bashcompdir)/$$link || exit; done
 	$(INSTALL) -m 644 contrib/completions/zsh \
 	    $(DESTDIR)$(zshcompdir)/_echo_server
 
+# The units name the program in /usr/local/bin, as they stand in contrib.
+install-systemd:
+	$(INSTALL) -d $(DESTDIR)$(systemdsystemunitdir)
+	for unit in $(SYSTEMD_UNITS); do \
+	    to=$(DESTDIR)$(systemdsystemunitdir)/$$unit; \
+	    sed 's,/usr/local/bin/,$(bindir)/,' contrib/systemd/$$unit >$$to && \
+	    chmod 644 $$to || exit; done
+
 uninstall:
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
-	rmdir $(DESTDIR)$(libexecdir)/echo $(DESTDIR)$(docdir) 2>/dev/null || :
+	for dir in $(libexecdir)/echo $(docdir)/doc $(docdir); do \
+	    rmdir $(DESTDIR)$$dir 2>/dev/null || :; done
 
 # A tarball whose bytes depend on the files in it alone: all that git knows or,
 # where git cannot say, as in the tarball itself, all that is not built.
@@ -298,4 +317,4 @@ clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
 .PHONY: all asan bench can_fuzz check check-quick clean coverage demo dist fuzz install \
-    lint plot record static test torture uninstall valgrind
+    install-systemd lint plot record static test torture uninstall valgrind

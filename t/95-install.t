@@ -1,5 +1,5 @@
-# make install and make uninstall; make dist, which always produces the same
-# bytes.
+# make install, make install-systemd and make uninstall; the commands that make
+# shows; make dist, which always produces the same bytes.
 use strict;
 use warnings;
 
@@ -31,8 +31,14 @@ sub tree_of {
 
 my @links = sort values %{ { modes() } };
 
+# The texts that README names, but not the scripts, and the figure in one of them.
+my %texts = map { $_ => 1 } 'doc/engines.svg', grep {
+	-f in_tree($_) && slurp(in_tree($_)) !~ /^#!/
+} slurp(in_tree('README')) =~ m{(?<![\w/])(doc/[\w.-]*\w)}g;
+my @units = map { s{.*/}{}r } glob in_tree('contrib/systemd/*');
+
 SKIP: {
-	skip 'make would have to build', 11
+	skip 'make would have to build', 14
 	    if $out ne '.' || make('-q', 'all')->{status} != 0;
 	my $dest = File::Temp->newdir;
 	my @to = ("DESTDIR=$dest", 'PREFIX=/usr');
@@ -49,7 +55,10 @@ SKIP: {
 	    (map { "share/man/man1/$_.1" } @links),
 	    (map { "share/bash-completion/completions/$_" } @links),
 	    'share/zsh/site-functions/_echo_server',
-	    (map { "share/doc/echo/$_" } qw(CHANGELOG LICENSE README));
+	    (map { "share/doc/echo/$_" } qw(CHANGELOG LICENSE README),
+	    keys %texts);
+	my $with_units = join "\n", sort split(/\n/, $wanted),
+	    map { "/usr/lib/systemd/system/$_" } @units;
 	{
 		my $umask = umask 077;
 		is make('install', @to)->{status}, 0, 'make install succeeds';
@@ -58,6 +67,16 @@ SKIP: {
 	is tree_of($dest), $wanted, 'it installs all files';
 	is make('install', @to)->{status}, 0, 'a second make install succeeds';
 	is tree_of($dest), $wanted, 'it changes nothing';
+	{
+		my $umask = umask 077;
+		is make('install-systemd', @to)->{status}, 0,
+		    'make install-systemd succeeds';
+		umask $umask;
+	}
+	is tree_of($dest), $with_units, 'it adds the units';
+	is join(' ', map { slurp("$dest/usr/lib/systemd/system/$_") =~
+	    m{^ExecStart=(\S*/)}mg } @units), '/usr/bin/ /usr/bin/',
+	    'they start the program in the folder for programs';
 	my $wrong = '';
 	find(sub {
 		my $mode = -d || m{^echo$} ? 0755 : 0644;
@@ -79,6 +98,27 @@ SKIP: {
 	ok !-e "$dest/usr/libexec/echo" && -e "$dest/usr/share/doc/echo",
 	    'it removes folders unless they contain other files';
 }
+
+# What make shows: a line for each file, or the commands. Those who build packages
+# set CFLAGS, and look at the flags in the log.
+subtest 'the commands' => sub {
+	my $tmp = File::Temp->newdir;
+	my $object = "$tmp/build/echo.o";
+	my $command = qr/^\S*cc\S* .*-c -o \Q$object\E echo\.c$/m;
+	my $line = qr/^printf .* CC \Q$object\E;/m;
+	my $shown = sub {
+		my ($environment, @args) = @_;
+		return run_outside_make('env', @$environment, 'make', '-C',
+		    $tree, '-n', "OUT=$tmp", $object, @args)->{out};
+	};
+	like $shown->([]), $line, 'make shows a line for each file';
+	like $shown->([], 'V=1'), $command, 'V=1: the commands';
+	like $shown->(['CFLAGS=-O1']), $command,
+	    'CFLAGS in the environment: the commands';
+	like $shown->([], 'CFLAGS=-O1'), $command,
+	    'CFLAGS as an argument: the commands';
+	like $shown->(['CFLAGS=-O1'], 'V=0'), $line, 'V=0: lines all the same';
+};
 
 # The tarball is made here and again from its own content: in another folder,
 # without git, and with another umask, locale and time zone.

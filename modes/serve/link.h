@@ -5,8 +5,12 @@
 #ifndef LINK_H
 #define LINK_H
 
+#include <stdint.h>
+
+/* As much aligned as a struct that it begins, for -Wcast-align on ARM. */
 struct link {
-	struct link *next, *prev;
+	_Alignas(int64_t) struct link *next;
+	struct link *prev;
 };
 
 static inline void

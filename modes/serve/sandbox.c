@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/net.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -39,8 +40,14 @@
 #define ARCHITECTURE 0
 #elif defined(__linux__) && defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__linux__) && defined(__aarch64__)
+#elif defined(__linux__) && defined(__i386__)
+#define ARCHITECTURE AUDIT_ARCH_I386
+#elif defined(__linux__) && defined(__AARCH64EL__)
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
+#elif defined(__linux__) && defined(__ARMEL__) && defined(__ARM_EABI__)
+#define ARCHITECTURE AUDIT_ARCH_ARM
+#elif defined(__linux__) && defined(__riscv) && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
 #else
 #define ARCHITECTURE 0
 #endif
@@ -55,6 +62,13 @@ struct rule {
 };
 
 #define ALL_BITS UINT32_MAX
+
+/* On 32 bits the offset of mmap2(2) is in pages; mmap(2) is older, or missing. */
+#ifdef SYS_mmap2
+#define MAP_CALL SYS_mmap2
+#else
+#define MAP_CALL SYS_mmap
+#endif
 
 static const struct rule rules[] = {
 	/* Clients. */
@@ -80,7 +94,7 @@ static const struct rule rules[] = {
 	{ .call = SYS_clock_gettime },
 	/* Memory, but none that can be executed. */
 	{ .call = SYS_brk },
-	{ SYS_mmap, 2, PROT_EXEC, 0 },
+	{ MAP_CALL, 2, PROT_EXEC, 0 },
 	{ SYS_mprotect, 2, PROT_EXEC, 0 },
 	{ .call = SYS_mremap },
 	{ .call = SYS_munmap },
@@ -94,10 +108,54 @@ static const struct rule rules[] = {
 	{ .call = SYS_gettid }
 };
 
+/*
+ * The calls that libc makes on 32 bits in place of another one, with the same
+ * arguments. Those of i386 for sockets can be functions of socketcall(2), which
+ * has their arguments in memory: the filter cannot look at them.
+ */
+static const struct variant {
+	int call, instead;
+	uint32_t function;	/* of socketcall(2), or 0 */
+} variants[] = {
+#ifdef SYS_socketcall
+	{ SYS_accept4, SYS_socketcall, SYS_ACCEPT4 },
+	{ SYS_recvfrom, SYS_socketcall, SYS_RECVFROM },
+	{ SYS_recvfrom, SYS_socketcall, SYS_RECV },
+	{ SYS_sendto, SYS_socketcall, SYS_SENDTO },
+	{ SYS_sendto, SYS_socketcall, SYS_SEND },
+	{ SYS_recvmmsg, SYS_socketcall, SYS_RECVMMSG },
+	{ SYS_sendmmsg, SYS_socketcall, SYS_SENDMMSG },
+	{ SYS_sendmsg, SYS_socketcall, SYS_SENDMSG },
+	{ SYS_getsockopt, SYS_socketcall, SYS_GETSOCKOPT },
+	{ SYS_setsockopt, SYS_socketcall, SYS_SETSOCKOPT },
+	{ SYS_shutdown, SYS_socketcall, SYS_SHUTDOWN },
+#endif
+#ifdef SYS_send
+	{ SYS_recvfrom, SYS_recv, 0 },
+	{ SYS_sendto, SYS_send, 0 },
+#endif
+#ifdef SYS_clock_gettime64
+	{ SYS_clock_gettime, SYS_clock_gettime64, 0 },
+	{ SYS_ppoll, SYS_ppoll_time64, 0 },
+	{ SYS_pselect6, SYS_pselect6_time64, 0 },
+	{ SYS_recvmmsg, SYS_recvmmsg_time64, 0 },
+#endif
+#ifdef SYS_fcntl64
+	{ SYS_fcntl, SYS_fcntl64, 0 },
+#endif
+#ifdef SYS_ugetrlimit
+	{ SYS_prlimit64, SYS_ugetrlimit, 0 },
+#endif
+#ifdef SYS_sigreturn
+	{ SYS_rt_sigreturn, SYS_sigreturn, 0 },
+#endif
+	{ SANDBOX_END, SANDBOX_END, 0 }
+};
+
 enum {
 	RULES = sizeof(rules) / sizeof(*rules),
 	ADDED_MAX = 64,		/* calls that are added */
-	STEPS_MAX = 6 * RULES + 2 * ADDED_MAX + 8
+	STEPS_MAX = 12 * (RULES + ADDED_MAX)	/* two rules for most calls */
 };
 
 static int added[ADDED_MAX];
@@ -160,6 +218,24 @@ add_rule(struct program *p, const struct rule *rule)
 	add_load(p, NUMBER);
 }
 
+/* Allows a call, and those that libc may make instead. */
+static void
+add_call(struct program *p, const struct rule *rule)
+{
+	struct rule other;
+
+	add_rule(p, rule);
+	for (const struct variant *v = variants; v->call != SANDBOX_END; v++) {
+		if (v->call != rule->call)
+			continue;
+		other = *rule;
+		if (v->function != 0)
+			other = (struct rule){ 0, 0, ALL_BITS, v->function };
+		other.call = v->instead;
+		add_rule(p, &other);
+	}
+}
+
 void
 sandbox_allow(const int *calls)
 {
@@ -180,9 +256,9 @@ sandbox_enter(void)
 	add_end(&program, SECCOMP_RET_KILL_PROCESS);
 	add_load(&program, NUMBER);
 	for (size_t i = 0; i < RULES; i++)
-		add_rule(&program, &rules[i]);
+		add_call(&program, &rules[i]);
 	for (size_t i = 0; i < added_count; i++)
-		add_rule(&program, &(struct rule){ .call = added[i] });
+		add_call(&program, &(struct rule){ .call = added[i] });
 	added_count = 0;
 	add_end(&program, SECCOMP_RET_KILL_PROCESS);
 	filter.len = program.n;
@@ -193,9 +269,16 @@ sandbox_enter(void)
 }
 
 const int sandbox_remove_file[] = {
+#ifdef SYS_newfstatat
 	SYS_newfstatat,
-#ifdef SYS_lstat
-	SYS_lstat,		/* fstatat(2) of musl */
+#else
+	SYS_fstatat64, SYS_statx,
+#endif
+/* The fstatat(2) of musl. */
+#ifdef SYS_lstat64
+	SYS_lstat64,
+#elif defined(SYS_lstat)
+	SYS_lstat,
 #endif
 	SYS_unlinkat, SANDBOX_END
 };

@@ -31,7 +31,8 @@ our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
     fill flags_of_sends flood get get_all in_own_network in_tree is_between
     is_bytes measure_again median modes parallel_engines pattern pattern_at
     process_gone program put random_bytes refuses_connections
-    reset_connection run_command run_echo run_make sanitized seconds_of
+    reset_connection run_command run_echo run_make
+    run_outside_make sanitized seconds_of
     shimmed show slurp spawn start_bench start_command start_server
     trace_sends wait_until);
 
@@ -254,13 +255,19 @@ sub run_command {
 	return run_echo({ %how, command => $command }, @args);
 }
 
-# Runs make in a folder, without the variables that the make which runs the
-# tests has exported.
+# Runs another command without the variables that the make which runs the tests
+# has exported, and without those of its user for the build.
+sub run_outside_make {
+	my @variables = qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR CFLAGS V);
+	local @ENV{@variables};
+	delete @ENV{@variables};
+	return run_command(@_);
+}
+
+# Runs make in a folder.
 sub run_make {
 	my ($folder, @args) = @_;
-	local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
-	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR)};
-	return run_command('make', '-s', '-C', $folder, @args);
+	return run_outside_make('make', '-s', '-C', $folder, @args);
 }
 
 # The words to put in front of a command so that it runs under chroot in a
