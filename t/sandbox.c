@@ -30,6 +30,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef SYS_clock_gettime
+#define SYS_clock_gettime SYS_clock_gettime32	/* musl, on 32 bits */
+#endif
+
 enum { HIGHEST = 600 };		/* above all calls of the kernel */
 
 /* Calls that serving needs, with any arguments. */

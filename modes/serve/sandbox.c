@@ -63,6 +63,11 @@ struct rule {
 
 #define ALL_BITS UINT32_MAX
 
+/* The name that musl has for it on 32 bits. */
+#ifndef SYS_clock_gettime
+#define SYS_clock_gettime SYS_clock_gettime32
+#endif
+
 /* On 32 bits the offset of mmap2(2) is in pages; mmap(2) is older, or missing. */
 #ifdef SYS_mmap2
 #define MAP_CALL SYS_mmap2
