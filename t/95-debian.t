@@ -69,8 +69,8 @@ is join(' ', map { slurp("$root/$units/echo$_.service") =~
     /^ExecStart=(\S+)/mg } '', '@'),
     '/usr/bin/echo_server /usr/bin/echo_server',
     'the units start the program of the package';
-my $scripts = run_command('dpkg-deb', '--ctrl-tarfile', $package)->{out};
-like $scripts, qr/ debian-installed 'echo\.socket'; then/,
+my $script = run_command('dpkg-deb', '-I', $package, 'postinst')->{out};
+like $script, qr/ debian-installed 'echo\.socket'; then/,
     'a unit is enabled again only if it was enabled before';
 
 my $server = start_command({ name => 'the package' },
