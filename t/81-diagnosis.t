@@ -655,13 +655,15 @@ PERL
 	    'connections waited in the queue of the server (backlog)' ] ],
 	[ 'is correct, behind a proxy that closes at the FIN', <<'END', <<'PERL',
 target = socket.create_server(("127.0.0.1", 0))
-if not os.fork():
+def echo():
     while True:
         connection, _ = target.accept()
         while data := connection.recv(65536):
             time.sleep(0.02)
             connection.sendall(data)
         connection.close()
+import threading
+threading.Thread(target=echo, daemon=True).start()
 def proxy(client):
     server = socket.create_connection(target.getsockname())
     while True:
