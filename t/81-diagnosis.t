@@ -546,7 +546,7 @@ serve(sub {
 PERL
 	    [ 'bytes-1', 'answered only after a newline: answers only ' .
 	    'complete lines' ],
-	    [ 'fin', 'closed without an answer' ],
+	    [ 'fin', 'ended the connection without an answer' ],
 	    [ 'fin-1M', 'ended the connection after 1048575 of 1048576 bytes' ] ],
 	[ 'spins after a client without a message', <<'END', <<'PERL', [ '--only=bytes-1,no-banner,text' ],
 def echo(connection):
@@ -655,13 +655,15 @@ PERL
 	    'connections waited in the queue of the server (backlog)' ] ],
 	[ 'is correct, behind a proxy that closes at the FIN', <<'END', <<'PERL',
 target = socket.create_server(("127.0.0.1", 0))
-if not os.fork():
+def echo():
     while True:
         connection, _ = target.accept()
         while data := connection.recv(65536):
             time.sleep(0.02)
             connection.sendall(data)
         connection.close()
+import threading
+threading.Thread(target=echo, daemon=True).start()
 def proxy(client):
     server = socket.create_connection(target.getsockname())
     while True:
@@ -696,7 +698,7 @@ serve(sub {
 	}
 });
 PERL
-	    [ '--only=bytes-4096,fin,empty' ], [ 'fin', 'closed without an ' .
+	    [ '--only=bytes-4096,fin,empty' ], [ 'fin', 'ended the connection without an ' .
 	    'answer: the server, or a proxy in between, drops pending ' .
 	    "output at the client's end of file" ] ],
 	[ 'one message when nothing waits', loop(

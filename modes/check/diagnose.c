@@ -333,13 +333,12 @@ describe_timeout(char *out, const struct talk *t)
 /*
  * Whether it depends on timing if the client sees a close or a reset. A close
  * with unread input is a reset, so both are possible if the client may have
- * sent further bytes, or if the server ended without an answer and may not have
- * read.
+ * sent further bytes, or if the server may not have read.
  */
 static bool
-is_close_or_reset(const struct talk *t, bool is_dead)
+is_close_or_reset(const struct talk *t)
 {
-	return (is_dead && t->received == 0) || t->plan.burst > 0 ||
+	return t->received == 0 || t->plan.burst > 0 ||
 	    t->plan.flags & AWAIT_FIRST || t->plan.message.size > t->whole;
 }
 
@@ -348,7 +347,7 @@ describe_close(char *out, const struct talk *t, bool is_dead)
 {
 	uint64_t size = t->plan.message.size;
 	bool was_reset = t->end == TALK_ERROR;
-	const char *how = t->received < size && is_close_or_reset(t, is_dead) ?
+	const char *how = t->received < size && is_close_or_reset(t) ?
 	    "ended the connection" : was_reset ? "reset the connection" :
 	    "closed";
 
