@@ -29,9 +29,10 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wcast-align \
 	-Wundef -Wvla -Wwrite-strings
 
-# What this compiler lacks for this machine is left out.
-can = $(shell $(CC) $(1) -Werror -S -o /dev/null -x c /dev/null \
-	>/dev/null 2>&1 && echo '$(1)')
+# What this compiler lacks for this machine is left out. (zig cc creates files
+# next to /dev/null.)
+can = $(shell out=$$(mktemp -d); $(CC) $(1) -Werror -S -o $$out/s -x c \
+	/dev/null >/dev/null 2>&1 && echo '$(1)'; rm -r $$out)
 # gcc prints a note about its own ABI for 64-bit atomics on 32 bits.
 NO_ABI_NOTE := $(call can,-Wno-psabi)
 HARDENING := -fstack-protector-strong $(call can,-fstack-clash-protection) \
@@ -43,13 +44,56 @@ HARDENING += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 endif
 endif
 
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fPIE $(WARNINGS) \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(SYSTEM_CFLAGS) $(COMPAT_CFLAGS) -I. -MMD -MP -fPIE $(WARNINGS) \
 	$(NO_ABI_NOTE) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+# The linker of macOS has options of its own.
+ALL_LDFLAGS = $(if $(filter Darwin,$(SYSTEM)),,-pie -Wl,-z,relro,-z,now) \
+	$(LDFLAGS)
 
-SOURCES = echo.c $(wildcard modes/*.c modes/*/*.c)
-SHIM = $(OBJ)/t/shim.so
-UNITS = $(filter-out t/shim.c,$(wildcard t/*.c))
+# Which files are compiled depends on the system. X_linux.c is for Linux, and
+# X_posix.c for all others. X_none.c takes the place of X.c where the system does
+# not have X. PORTABLE=1 compiles on Linux what other systems do, and KQUEUE=1 the
+# engine for kqueue(2), which libkqueue provides there.
+SYSTEM ?= $(shell uname -s)
+KIND = $(if $(PORTABLE),posix,$(if $(filter Linux,$(SYSTEM)),linux,posix))
+HAS_KQUEUE = $(KQUEUE)$(filter-out Linux,$(SYSTEM))
+LACKING = $(if $(HAS_KQUEUE),,modes/serve/kqueue) \
+	$(if $(filter posix,$(KIND)),modes/serve/epoll modes/serve/pipe \
+	modes/serve/sandbox modes/bench/process)
+EVENTS = $(if $(filter linux,$(KIND)),epoll,$(if $(HAS_KQUEUE),kqueue,poll))
+CONTROL = $(if $(filter Linux Darwin,$(SYSTEM)),pktinfo,dstaddr)
+
+ALL_SOURCES = echo.c $(wildcard modes/*.c modes/*/*.c)
+ALTERNATIVES = %_linux.c %_posix.c %_none.c modes/bench/events_%.c \
+	modes/serve/control_v4_%.c $(LACKING:%=%.c)
+SOURCES = $(filter-out $(ALTERNATIVES),$(ALL_SOURCES)) \
+	$(filter %_$(KIND).c,$(ALL_SOURCES)) $(LACKING:%=%_none.c) \
+	modes/bench/events_$(EVENTS).c modes/serve/control_v4_$(CONTROL).c \
+	$(COMPAT:%=modes/lib/compat/%.c)
+
+# What Linux has and other systems may lack: modes/lib/compat.
+SYSTEM_CFLAGS = $(if $(filter NetBSD,$(SYSTEM)),-D_NETBSD_SOURCE) \
+	$(if $(filter OpenBSD,$(SYSTEM)),-D_BSD_SOURCE)
+COMPAT_NAMES = SOCK_CLOEXEC accept4 memrchr mempcpy pipe2 ppoll reallocarray \
+	recvmmsg setprogname
+COMPAT_HEADERS = sys/types.h sys/socket.h fcntl.h poll.h stdlib.h string.h unistd.h
+HASH := \#
+lacks = $(shell out=$$(mktemp -d); { for header in $(COMPAT_HEADERS); do \
+	echo "$(HASH)include <$$header>"; done; \
+	echo 'void test(void) { (void)$(1); }'; } | $(CC) -std=c11 \
+	$(SYSTEM_CFLAGS) $(CPPFLAGS) -S -o $$out/s -x c - >/dev/null 2>&1 || \
+	echo $(1); rm -r $$out)
+LACKED := $(if $(PORTABLE),$(COMPAT_NAMES),$(if $(filter posix,$(KIND)), \
+	$(foreach name,$(COMPAT_NAMES),$(call lacks,$(name)))))
+COMPAT = $(LACKED) $(if $(LACKED),flags)
+ifeq ($(KIND),posix)
+COMPAT_CFLAGS = -include modes/lib/compat/compat.h $(LACKED:%=-DLACKS_%)
+endif
+
+# The shim of the tests, and the test of the sandbox, are for Linux.
+SHIM = $(if $(filter Linux,$(SYSTEM)),$(OBJ)/t/shim.so)
+UNITS = $(filter-out t/shim.c $(if $(filter posix,$(KIND)),t/sandbox.c), \
+	$(wildcard t/*.c))
 OBJECTS = $(SOURCES:%.c=$(OBJ)/%.o)
 PROGRAM = $(OUT)/echo
 LINKS = echo_server echo_client echo_ports echo_check echo_bench echo_faulty
@@ -83,12 +127,13 @@ $(OBJ)/t/proxy: $(OBJ)/modes/serve/proxy.o
 $(OBJ)/t/sandbox: $(OBJ)/modes/serve/sandbox.o
 $(OBJ)/t/schedule: $(OBJ)/modes/bench/schedule.o $(OBJ)/modes/bench/search.o \
 	$(OBJ)/modes/bench/histogram.o
-$(TESTS): $(OBJ)/t/%: $(OBJ)/t/%.o
+$(TESTS): $(OBJ)/t/%: $(OBJ)/t/%.o $(COMPAT:%=$(OBJ)/modes/lib/compat/%.o)
 	$(call say,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # What the tests preload stands inside malloc: it is neither instrumented nor
-# fortified itself.
-bare = $(filter-out -fsanitize% -fno-sanitize% --coverage,$(1))
+# fortified itself, and takes the place of functions of Linux.
+bare = $(filter-out -fsanitize% -fno-sanitize% --coverage \
+	$(COMPAT_CFLAGS),$(1))
 $(SHIM): t/shim.c Makefile
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(call bare,$(ALL_CFLAGS)) -fPIC -U_FORTIFY_SOURCE \
@@ -156,12 +201,13 @@ FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) -O1 -g \
 	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZERS = $(patsubst t/fuzz/%.c,$(OBJ)/fuzz/%,$(wildcard t/fuzz/*.c))
 $(OBJ)/fuzz/conn: modes/serve/conn.c t/conn.h
-$(OBJ)/fuzz/args: modes/lib/args.c modes/lib/net.c modes/lib/text.c
+$(OBJ)/fuzz/args: modes/lib/args.c modes/lib/net.c modes/lib/net_linux.c \
+	modes/lib/program_linux.c modes/lib/text.c
 $(OBJ)/fuzz/args: FUZZ_FLAGS += -Wl,--wrap=errx,--wrap=getaddrinfo
 $(OBJ)/fuzz/flow: modes/bench/flow.c modes/bench/payload.c \
 	modes/bench/pattern.c
 $(OBJ)/fuzz/text: modes/lib/text.c
-$(OBJ)/fuzz/control: modes/serve/control.c
+$(OBJ)/fuzz/control: modes/serve/control.c modes/serve/control_v4_pktinfo.c
 $(OBJ)/fuzz/proxy: modes/serve/proxy.c t/proxy.h
 $(OBJ)/fuzz/%: t/fuzz/%.c $(wildcard modes/*.h modes/*/*.h) Makefile | can_fuzz
 	@mkdir -p $(@D)
@@ -192,6 +238,17 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all \
 asan:
 	$(MAKE) OUT=build/asan V='$(V)' HARDENING= CFLAGS='-O1 -g $(SANITIZE)' \
 	    LDFLAGS='$(SANITIZE)' T='$(filter-out t/9% t/15%,$(T))' test
+
+# The program for other systems, as far as zig has their libraries.
+ZIG = zig
+CROSS = aarch64-macos x86_64-macos
+SYSTEM_macos = Darwin
+SYSTEM_freebsd = FreeBSD
+SYSTEM_netbsd = NetBSD
+cross: $(CROSS:%=cross-%)
+cross-%:
+	$(MAKE) SYSTEM=$(SYSTEM_$(lastword $(subst -, ,$*))) CC='$(ZIG) cc \
+	    -target $*' OUT=build/cross/$* build/cross/$*/echo
 
 # One file that needs nothing where it runs. Not with glibc, whose look-ups of
 # names load libraries all the same. The headers of the kernel come from where
@@ -249,7 +306,7 @@ lint:
 	    $(LINTED); \
 	else echo 'lint: no cppcheck here'; fi
 	@if command -v clang-tidy >/dev/null; then set -x; \
-	    ls -S $(LINTED) | xargs -n 1 -P "$$(nproc)" sh -c 'clang-tidy \
+	    ls -S $(LINTED) | xargs -n 1 -P "$$(getconf _NPROCESSORS_ONLN)" sh -c 'clang-tidy \
 	    --quiet --warnings-as-errors="*" "$$0" -- -std=c11 \
 	    -D_GNU_SOURCE -I. 2>/dev/null'; \
 	else echo 'lint: no clang-tidy here'; fi
@@ -301,20 +358,18 @@ uninstall:
 VERSION = $(shell sed -n 's/^.define ECHO_VERSION "\(.*\)".*/\1/p' modes/mode.h)
 TARBALL = $(OUT)/echo-$(VERSION).tar
 SOURCE_DATE_EPOCH ?= $(shell test -e .git && \
-	git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
+	git log -1 --format=%ct 2>/dev/null || \
+	perl -e 'print((stat shift)[9])' Makefile)
 dist:
 	{ test -e .git && git ls-files 2>/dev/null || find . -type f \
 	    ! -path './build/*' ! -path './.git*/*' ! -path ./echo \
-	    ! -name '*.tar*' -printf '%P\n'; } | LC_ALL=C sort >$(TARBALL).list
-	tar --format=ustar --owner=0 --group=0 --numeric-owner \
-	    --mode=u+rwX,go+rX,go-w --mtime=@$(SOURCE_DATE_EPOCH) \
-	    --transform='s,^,echo-$(VERSION)/,' --files-from=$(TARBALL).list \
-	    -cf $(TARBALL)
-	rm $(TARBALL).list
+	    ! -name '*.tar*' | sed 's,^\./,,'; } | LC_ALL=C sort | \
+	    doc/tarball echo-$(VERSION) $(SOURCE_DATE_EPOCH) >$(TARBALL)
 	gzip -9nf $(TARBALL)
 
 clean:
 	rm -rf $(OBJ) $(PROGRAM) $(LINKS:%=$(OUT)/%)
 
-.PHONY: all asan bench can_fuzz check check-quick clean coverage demo dist fuzz install \
-    install-systemd lint plot record static test torture uninstall valgrind
+.PHONY: all asan bench can_fuzz check check-quick clean coverage cross demo dist \
+    fuzz install install-systemd lint plot record static test torture uninstall \
+    valgrind

@@ -13,6 +13,7 @@
 
 #include "modes/lib/args.h"
 #include "modes/lib/options.h"
+#include "modes/lib/program.h"
 #include "modes/mode.h"
 
 static const struct mode *const modes[] = {
@@ -150,6 +151,7 @@ main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN);	/* write(2) then returns EFBIG */
 	if (argc < 1)
 		argv = no_arguments;
+	program_remember(argv[0]);
 	argv[0] = base_name(argv[0]);
 	if (*argv[0] == '\0')
 		argv[0] = name;

@@ -5,6 +5,7 @@
 #ifndef MODE_H
 #define MODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define ECHO_VERSION "1.0.0"
@@ -49,6 +50,12 @@ struct mode {
 	 */
 	const char *(*default_text)(const struct option_row *, char *out,
 	    size_t size);
+
+	/*
+	 * Whether this system has what an option needs; --help shows no other
+	 * options. The pointer may be NULL: it has all.
+	 */
+	bool (*has_option)(const struct option_row *);
 
 	int (*run)(int argc, char **argv);	/* returns an enum status */
 };

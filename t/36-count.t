@@ -23,10 +23,11 @@ for my $engine (grep { !/workers/ } engines()) {
 		SKIP: {
 			skip 'no strace here that can delay a call', 1
 			    if run_command('strace', '-f', '-e',
-			    'inject=accept4:delay_exit=1', 'true')->{status};
+			    'inject=accept,accept4:delay_exit=1',
+			    'true')->{status};
 			$server = start_command('strace', '-f', '-qq', '-o',
 			    '/dev/null', '-e',
-			    'inject=accept4:delay_exit=700000', program(),
+			    'inject=accept,accept4:delay_exit=700000', program(),
 			    'serve', $engine, '--workers=2', '--count=1',
 			    '--stream', '--port=0');
 			$server->allow(qr/^\S+ closed after 0 bytes/);

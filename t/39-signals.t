@@ -42,7 +42,7 @@ SKIP: {
 	# A worker finds its supervisor dead when it asks to be told of that.
 	my $server = start_command({ no_wait => 1 }, 'strace', '-f', '-qq',
 	    '-o', '/dev/null', '-e', 'inject=prctl:delay_enter=700000',
-	    program(), 'serve', '--epoll', '--workers=2', '--port=0', '-q');
+	    program(), 'serve', usual_engine(), '--workers=2', '--port=0', '-q');
 	my $children = sub { split ' ', eval {
 	    slurp("/proc/$_[0]/task/$_[0]/children") } // '' };
 	my ($supervisor, @workers);
@@ -61,7 +61,7 @@ SKIP: {
 # A worker that dies young is replaced after half a second, not at once.
 SKIP: {
 	skip 'a build with a sanitizer starts slowly', 1 if sanitized();
-	my $server = start_server('--epoll', '--workers=2', '-q');
+	my $server = start_server(usual_engine(), '--workers=2', '-q');
 	$server->allow(qr/^echo serve: worker /);
 	my $started = sub {
 		my @stat = split ' ', slurp("/proc/$_[0]/stat") =~ s/.*\) //r;

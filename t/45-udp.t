@@ -180,7 +180,7 @@ for my $engine (engines()) {
 }
 
 subtest 'JSON' => sub {
-	my $server = udp_server('--epoll', '--log=json');
+	my $server = udp_server(usual_engine(), '--log=json');
 	ask(udp($server->address), 'hello') for 1 .. 12;
 	$server->wait_log(qr/"event":"suppressed","datagrams":2}/);
 	$server->signal('TERM');
@@ -196,7 +196,7 @@ SKIP: {
 	my $sock = eval { IO::Socket::IP->new(LocalHost => '::1',
 	    Type => SOCK_DGRAM, Proto => 'udp') };
 	skip 'there is no IPv6 here', 1 unless $sock;
-	my $server = start_server('--epoll', '-q', '-u', '-a', '[::1]:0');
+	my $server = start_server(usual_engine(), '-q', '-u', '-a', '[::1]:0');
 	like $server->address, qr/^udp:\[::1\]:\d+$/,
 	    '-u: the address is one for UDP';
 	my $bytes = pattern(65527);

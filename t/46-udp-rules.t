@@ -201,7 +201,7 @@ sub test_inetd {
 	});
 	my $probe = udp('127.0.0.1:7');
 	ok wait_answers($probe), "$name answers";
-	my $server = start_server('--epoll', '-q', '-u');
+	my $server = start_server(usual_engine(), '-q', '-u');
 	my $own = '127.0.0.1:' . $server->port;
 	forge('127.0.0.1:7', $own, 64, "as if from $name");
 	forge($own, '127.0.0.1:7', 64, 'as if from us');
@@ -249,7 +249,7 @@ SKIP: {
 	raw(my $sock) or skip 'raw sockets are not permitted here', 1;
 
 	subtest '--any-source and --ttl' => sub {
-		my $server = start_server('--epoll', '-q', '-u', '--any-source',
+		my $server = start_server(usual_engine(), '-q', '-u', '--any-source',
 		    '--ttl=9');
 		forge("127.0.0.2:$_", '127.0.0.1:' . $server->port, 64, 'x')
 		    for 7, $server->port, 0;
@@ -264,7 +264,7 @@ SKIP: {
 	};
 
 	subtest 'a loop between two servers' => sub {
-		my @servers = map { start_server('--epoll', '-q', '-u') } 1, 2;
+		my @servers = map { start_server(usual_engine(), '-q', '-u') } 1, 2;
 		forge($servers[0]->address =~ s/udp://r,
 		    $servers[1]->address =~ s/udp://r, 255, 'for ever?');
 		ok defined wait_until(sub {
@@ -315,7 +315,7 @@ END
 		});
 		my $probe = udp("127.0.0.1:$port");
 		ok wait_answers($probe), 'socat answers';
-		my $server = start_server('--epoll', '-q', '-u');
+		my $server = start_server(usual_engine(), '-q', '-u');
 		forge("127.0.0.1:$port", '127.0.0.1:' . $server->port, 64,
 		    'for ever');
 		ok defined wait_until(sub {
@@ -324,7 +324,7 @@ END
 		$server->stop;
 
 		my $rate = 20;
-		$server = start_server('--epoll', '-q', '-u',
+		$server = start_server(usual_engine(), '-q', '-u',
 		    "--reply-rate=$rate");
 		my $start = time;
 		my $own = '127.0.0.1:' . $server->port;
@@ -345,7 +345,7 @@ END
 }
 
 subtest '--reply-rate is for each address' => sub {
-	my $server = server_on_all('--epoll --workers=2', '--reply-rate=3');
+	my $server = server_on_all(usual_engine() . ' --workers=2', '--reply-rate=3');
 	my @socks = map { udp('127.0.0.1:' . $server->port,
 	    LocalHost => "127.0.0.$_") } 11 .. 30;
 	# Enough in any second, even if another begins meanwhile.

@@ -27,6 +27,7 @@ sub all_have {
 
 SKIP: {
 	skip 'a build with a sanitizer has no sandbox', 1 if sanitized();
+	skip 'this system has no sandbox', 1 unless system_has('sandbox');
 	my ($own) = slurp('/proc/self/status') =~ /^Seccomp:\s*(\d)/m or
 	    skip 'the kernel has no seccomp', 1;
 	for my $engine (engines()) {

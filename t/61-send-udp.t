@@ -69,7 +69,7 @@ sub stranger {
 	    Type => SOCK_DGRAM, Proto => 'udp') // die $@;
 }
 
-my $server = start_server('--epoll', '-q', '-a', 'udp:127.0.0.1');
+my $server = start_server(usual_engine(), '-q', '-a', 'udp:127.0.0.1');
 my $address = $server->address;
 
 subtest 'messages' => sub {
@@ -146,7 +146,7 @@ subtest 'standard input' => sub {
 };
 
 subtest 'IPv6' => sub {
-	my $v6 = eval { start_server('--epoll', '-q', '-a', 'udp:[::1]') };
+	my $v6 = eval { start_server(usual_engine(), '-q', '-a', 'udp:[::1]') };
 	plan skip_all => 'no IPv6 here' unless $v6;
 	my $to = $v6->address;
 	for my $size (0, 1, 65507, 65527) {

@@ -75,10 +75,22 @@ sub test_file {
 	$other->stop;
 }
 
+sub refuses_name {
+	my ($engine, $name) = @_;
+	for (['serve', $engine, '-a', $name], ['send', '-a', $name, 'x']) {
+		my $run = run_echo(@$_);
+		is $run->{status}, 2, "@$_[0]: exit 2";
+		like $run->{err}, qr/\A\N*"\Q$name\E": this system has no abstract names\N*\n\z/,
+		    "@$_[0]: one line says why";
+	}
+}
+
 for my $engine (engines()) {
 	subtest "$engine: a path" => sub { test_echo($engine, "unix:$path") };
-	subtest "$engine: an abstract name" =>
-	    sub { test_echo($engine, $abstract) };
+	subtest "$engine: an abstract name" => sub {
+		system_has('linux') ? test_echo($engine, $abstract) :
+		    refuses_name($engine, $abstract);
+	};
 	subtest "$engine: the file" => sub { test_file($engine) };
 }
 

@@ -215,7 +215,7 @@ SKIP: {
 		open STDERR, '>', '/dev/null';
 		open STDOUT, '>', '/dev/null';
 		exec $activate, '-l', $path, program(), 'serve',
-		    '-q', '--epoll', '--count=1', '--stream';
+		    '-q', usual_engine(), '--count=1', '--stream';
 	});
 	my $sock;
 	wait_until(sub { $sock = IO::Socket::UNIX->new(Peer => $path) });

@@ -292,7 +292,7 @@ subtest 'the log in JSON' => sub {
 # The headers that send makes are those that serve expects.
 subtest 'send --proxy-protocol' => sub {
 	my $tmp = File::Temp->newdir;
-	my $server = start_server({ listeners => 3 }, '--epoll',
+	my $server = start_server({ listeners => 3 }, usual_engine(),
 	    '--proxy-protocol', '-a', '127.0.0.1', '-a', '[::1]', '-a',
 	    "unix:$tmp/sock");
 	$server->allow(qr/^unix: \(via unix:\d+\) /);
@@ -313,7 +313,7 @@ subtest 'send --proxy-protocol' => sub {
 	$server->stop;
 
 	# The bytes, from a server that sends them back.
-	$server = start_server('--epoll', '--stream', '-q');
+	$server = start_server(usual_engine(), '--stream', '-q');
 	my $port = $server->port;
 	my $loopback = inet_aton('127.0.0.1');
 	my $begin = "$SIGNATURE\x21\x11\0\x0c$loopback$loopback";
@@ -337,7 +337,7 @@ subtest 'send --proxy-protocol' => sub {
 # Each client that is waited for costs one parser, and then none.
 subtest 'memory' => sub {
 	my $CLIENTS = 500;
-	my $server = start_server('--epoll', '--proxy-protocol', '-q');
+	my $server = start_server(usual_engine(), '--proxy-protocol', '-q');
 	plan skip_all => 'memory is read from /proc'
 	    unless defined $server->memory;
 	plan skip_all => 'a sanitizer keeps memory of its own' if sanitized();

@@ -566,6 +566,8 @@ subtest 'no process is left' => sub {
 	is $run->{status}, 0, 'a client that leaves a child passes'
 	    or diag $run->{out};
 	is processes_with("$tmp/client"), 0, 'after the tests';
+	# Only Linux finds processes that have left the group of the client.
+	my $apart = system_has('linux') ? 'setsid' : '';
 	for my $signal (qw(INT TERM HUP KILL)) {
 		my $word = "left-by-$signal-$$";
 		my $pid = spawn(sub {
@@ -573,8 +575,8 @@ subtest 'no process is left' => sub {
 			$SIG{$signal} = 'DEFAULT' if $signal ne 'KILL';
 			exec program(), 'check', '-t', '60s',
 			    '--only=client-1', "--client=exec sh -c '" .
-			    "(setsid sleep 600 $word 2>/dev/null || " .
-			    "setsid sh -c \"sleep 601; : $word\" & " .
+			    "($apart sleep 600 $word 2>/dev/null || " .
+			    "$apart sh -c \"sleep 601; : $word\" & " .
 			    "sh -c \"sleep 602; : $word\"; : )' {port}";
 		});
 		ok defined wait_until(sub { processes_with($word) >= 2 }),

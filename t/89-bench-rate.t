@@ -57,7 +57,7 @@ subtest 'a server that pauses' => sub {
 };
 
 my $server = start_command({ name => 'serve', listeners => 2 }, program(),
-    qw(serve --epoll -q -a tcp:127.0.0.1:0 -a udp:127.0.0.1:0));
+    'serve', usual_engine(), qw(-q -a tcp:127.0.0.1:0 -a udp:127.0.0.1:0));
 my ($tcp, $udp) = $server->addresses;
 
 subtest 'the rate' => sub {

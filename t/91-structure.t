@@ -12,7 +12,7 @@ use Test::More;
 
 # Every C file of the program, by its path from the top of the tree.
 my %source = map { $_ => slurp(in_tree($_)) } files(qw(echo.c modes/*.[ch]
-    modes/*/*.[ch]));
+    modes/*/*.[ch] modes/*/*/*.[ch]));
 
 # The layers of modes/serve from the top to the bottom. A file may include
 # files of its own layer, without a circle, and of the layers below.
@@ -24,7 +24,7 @@ my @layers = (
 	[qw(watch header)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(control inetd link pipe proxy reply_rate sandbox signals
+	[qw(control control_v4 inetd link pipe proxy reply_rate sandbox signals
 	    socket_path systemd tally)]
 );
 # A header that belongs to a mode of one file.
@@ -59,8 +59,12 @@ sub comments {
 	return @comments;
 }
 
-# A module is a .c file with its header: modes/serve/log.c is modes/serve/log.
-sub module { $_[0] =~ s/\.[ch]$//r }
+# The files of a module of which the Makefile chooses one for each system.
+my $variant = qr/_(?:linux|posix|none|pktinfo|dstaddr|epoll|kqueue|poll|user)$/;
+
+# A module is a .c file with its header: modes/serve/log.c is modes/serve/log, and
+# modes/lib/net.c and net_linux.c are modes/lib/net.
+sub module { $_[0] =~ s/\.[ch]$//r =~ s/$variant//r }
 
 # The modules that each module includes: { module => { module => 1 } }.
 sub includes {
@@ -163,12 +167,19 @@ subtest 'files depend on each other downwards only' => sub {
 
 subtest 'a name shows which file it belongs to' => sub {
 	my %files;
-	$files{$_->{name}}{$_->{file}} = 1 for @functions;
+	for (@functions) {
+		my $name = $_->{file} =~ s/\.c$//r;
+		my $is_variant = $name =~ $variant ||
+		    exists $source{"${name}_none.c"};
+		$files{$_->{name}}{$is_variant ? module($name) . '_*.c' :
+		    $_->{file}} = 1;
+	}
 	is join("\n", map { "$_: " . join ' ', sort keys %{ $files{$_} } }
 	    grep { keys %{ $files{$_} } > 1 } sort keys %files), '',
 	    'every function name is defined in one file';
 	is join("\n", map { "$_->{file}: $_->{name}" } grep {
-		my ($base) = $_->{file} =~ m{(\w+)\.[ch]$};
+		my ($base) = $_->{file} =~ m{/compat/} ? 'compat_' :
+		    module($_->{file}) =~ m{(\w+)$};
 		$_->{exported} && $_->{name} !~ /^\Q$base\E/ &&
 		    $_->{name} ne 'main'
 	} @functions), '',
@@ -208,7 +219,7 @@ sub plain {
 subtest 'the words are plain' => sub {
 	plain('comments', map { my $file = $_; map { ["$file:$_->[0]",
 	    $_->[1]] } comments(slurp(in_tree($file))) } files(qw(echo.c modes/*.[ch]
-	    modes/*/*.[ch] t/*.[ch] t/fuzz/*.[ch] doc/*.[ch])));
+	    modes/*/*.[ch] modes/*/*/*.[ch] t/*.[ch] t/fuzz/*.[ch] doc/*.[ch])));
 	my %modes = modes();
 	for my $mode (sort keys %modes) {
 		my $help = run_echo({ forget => 1 }, $mode, '--help')->{out};

@@ -85,7 +85,8 @@ SKIP: {
 	skip 'chroot is not permitted', 1 unless @alone;
 	my %modes = modes();
 	is alone($_, '--help')->{out}, run_echo($_, '--help')->{out},
-	    "help $_ is the same" for sort keys %modes;
+	    "help $_ is the same" for system_has('linux') ?
+	    sort keys %modes : ();
 
 	my $ports = alone(qw(ports 7));
 	is $ports->{out}, "7/tcp  echo\n7/udp  echo\n",

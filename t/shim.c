@@ -8,9 +8,10 @@
  *				cannot be sent, and waits end although nothing
  *				is ready
  *	ECHO_SHIM=accept=EMFILE:3
- *				accept4 fails three times; without :3 always
+ *				accept4 and accept fail three times; without :3
+ *				always
  *	ECHO_SHIM=receive=ENOMEM:3
- *				the same for recvmmsg
+ *				the same for recvmmsg and recvmsg
  *	ECHO_SHIM=fail=12	the 12th of the calls below that start-up makes
  *				fails; start-up ends at the first wait or accept
  *	ECHO_SHIM=noipv6	a kernel without IPv6
@@ -391,6 +392,13 @@ pipe2(int fds[2], int flags)
 	return 0;
 }
 
+/* The calls of a program that is built with PORTABLE=1: pipe, accept, recvmsg. */
+int
+pipe(int fds[2])
+{
+	return pipe2(fds, 0);
+}
+
 int
 socketpair(int family, int type, int protocol, int fds[2])
 {
@@ -496,6 +504,12 @@ accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 }
 
 int
+accept(int fd, struct sockaddr *address, socklen_t *size)
+{
+	return accept4(fd, address, size, 0);
+}
+
+int
 close(int fd)
 {
 	REAL(close);
@@ -552,7 +566,8 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 	ssize_t n;
 
 	REAL(recvmsg);
-	if (not_now(fd))
+	starting = false;
+	if (fails_now(&plan.receive) || not_now(fd))
 		return -1;
 	if ((n = real(fd, msg, flags)) >= 0)
 		truncate_some(fd, msg);

@@ -28,6 +28,7 @@
 #include "modes/lib/options.h"
 #include "modes/lib/text.h"
 #include "modes/mode.h"
+#include "process.h"
 #include "report.h"
 #include "search.h"
 #include "udp_load.h"
@@ -161,9 +162,17 @@ bench_default_text(const struct option_row *row, char *out, size_t size)
 	}
 }
 
+static bool
+bench_has_option(const struct option_row *row)
+{
+	return row->key != OPTION_PID || process_has_figures;
+}
+
 static void
 bench_add_pid(struct settings *set, const char *value)
 {
+	if (!process_has_figures)
+		args_usage("--pid: not on this system");
 	if (set->npids == MAX_SERVERS)
 		args_usage("--pid: more than %d", MAX_SERVERS);
 	set->pids[set->npids++] = (pid_t)args_number("--pid", value, 1,
@@ -556,5 +565,6 @@ const struct mode mode_bench = {
 	.synopsis = "[-u] [ADDRESS]... [-p PORT] [OPTION]...",
 	.options = bench_options,
 	.default_text = bench_default_text,
+	.has_option = bench_has_option,
 	.run = bench_run
 };

@@ -1,7 +1,5 @@
 #include "connection.h"
 
-#include <sys/epoll.h>
-
 #include <err.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "events.h"
 #include "measure.h"
 #include "modes/lib/text.h"
 #include "pattern.h"
@@ -117,18 +116,19 @@ connection_compare(const struct load *l, const struct connection *c, size_t n)
 		    PLURAL(n - outstanding), c->sent);
 }
 
-/* Sets the events that epoll(7) reports. */
+/* Sets the events that are waited for. */
 static void
-connection_watch(struct load *l, struct connection *c, uint32_t events)
+connection_watch(struct load *l, struct connection *c, unsigned events)
 {
-	struct epoll_event event = { .events = events,
-	    .data.u64 = (uint64_t)(c - l->connections) };
+	int error;
 
 	if (c->events == events)
 		return;
-	if (epoll_ctl(l->epoll, c->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
-	    c->fd, &event) < 0)
-		err(STATUS_LOCAL, "cannot watch a connection");
+	error = events_set(c->fd, events, c->events,
+	    (uint64_t)(c - l->connections));
+	if (error < 0)
+		errx(STATUS_LOCAL, "cannot watch a connection: %s",
+		    strerror(-error));
 	c->events = events;
 }
 
@@ -151,8 +151,8 @@ connection_send(struct load *l, struct connection *c)
 		else if (n != -EAGAIN && n != -EINTR)
 			connection_broken(l, c, (int)-n);
 	}
-	connection_watch(l, c, c->sent < c->send_limit ? EPOLLIN | EPOLLOUT :
-	    EPOLLIN);
+	connection_watch(l, c, c->sent < c->send_limit ?
+	    EVENTS_READ | EVENTS_WRITE : EVENTS_READ);
 }
 
 /*
@@ -168,8 +168,10 @@ connection_source(const struct load *l, struct net_peer *from)
 {
 	const struct net_peer *to = &l->target->server.peer;
 
-	if (to->address.any.sa_family != AF_INET ||
-	    ntohl(to->address.v4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+	if (!net_has_loopback_network ||
+	    to->address.any.sa_family != AF_INET ||
+	    ntohl(to->address.v4.sin_addr.s_addr) >> 24 !=
+	    INADDR_LOOPBACK >> 24)
 		return false;
 	*from = (struct net_peer){ .size = sizeof(from->address.v4) };
 	from->address.v4.sin_family = AF_INET;
@@ -268,7 +270,7 @@ connection_send_scheduled(struct load *l, struct connection *c)
 	if (c->received == c->send_limit)
 		c->waiting_since = net_now();
 	c->send_limit += l->plan->size;
-	if (!(c->events & EPOLLOUT))
+	if (!(c->events & EVENTS_WRITE))
 		connection_send(l, c);
 }
 
@@ -309,12 +311,14 @@ connection_send_fin(struct load *l, struct connection *c)
 {
 	net_fin(c->fd);
 	c->state = FIN_SENT;
-	connection_watch(l, c, EPOLLIN);
+	connection_watch(l, c, EVENTS_READ);
 }
 
 void
 connection_close(struct load *l, struct connection *c)
 {
+	events_forget(c->fd, c->events);
+	c->events = 0;
 	close(c->fd);
 	c->fd = -1;
 	l->open--;
@@ -397,11 +401,13 @@ connection_receive(struct load *l, struct connection *c)
 }
 
 void
-connection_handle(struct load *l, struct connection *c, uint32_t events)
+connection_handle(struct load *l, struct connection *c, unsigned events)
 {
-	if (events & EPOLLOUT)
+	if (c->fd < 0)		/* an earlier event has closed it */
+		return;
+	if (events & EVENTS_WRITE)
 		connection_send(l, c);
-	if (events & ~(uint32_t)EPOLLOUT)
+	if (events & EVENTS_READ)
 		connection_receive(l, c);
 }
 

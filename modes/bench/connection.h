@@ -27,7 +27,7 @@ enum connection_state {
 struct connection {
 	int fd;			/* -1: closed or queued */
 	enum connection_state state;
-	uint32_t events;	/* registered with epoll; 0: not yet */
+	unsigned events;	/* EVENTS_* that are waited for; 0: none yet */
 	uint32_t oldest;	/* index of the oldest message in flight in
 				   the ring of send times */
 	uint64_t number;	/* of this connection in the run, from 1 */
@@ -47,7 +47,6 @@ struct load {
 	load_progress *progress;
 	struct load_result *result;
 	enum load_phase phase;
-	int epoll;
 	int64_t now;		/* time of the last events, ns */
 	int64_t phase_end;	/* of WARM_UP, MEASURING and CLOSING */
 	int64_t next_check;	/* time of the next periodic checks */
@@ -99,8 +98,8 @@ void connection_send_fin(struct load *, struct connection *);
 
 void connection_close(struct load *, struct connection *);
 
-/* Handles epoll(7) events. A fault of the server ends the program. */
-void connection_handle(struct load *, struct connection *, uint32_t events);
+/* Handles EVENTS_* bits. A fault of the server ends the program. */
+void connection_handle(struct load *, struct connection *, unsigned events);
 
 /* Ends the program, or closes the connection, if its time is up. */
 void connection_check_timeout(struct load *, struct connection *);

@@ -82,7 +82,7 @@ distribution_draw(const struct histogram *h, unsigned width)
 static void
 distribution_row(const struct histogram *h, double level)
 {
-	uint32_t quantile = (uint32_t)(level * HISTOGRAM_ALL + 0.5);
+	uint32_t quantile = (uint32_t)(level * (double)HISTOGRAM_ALL + 0.5);
 	uint64_t value = histogram_quantile(h, quantile > 0 ? quantile : 1);
 	uint64_t n = histogram_count(h, 0, value + 1);
 
@@ -100,7 +100,7 @@ distribution_next_level(double level)
 
 	while (rest > 1 - level)
 		rest /= 2;
-	return level + rest / TICKS;
+	return level + rest / (double)TICKS;
 }
 
 void

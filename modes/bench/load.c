@@ -1,5 +1,5 @@
 /*
- * One loop over epoll(7) and the phases of a run.
+ * One loop over events (events.h) and the phases of a run.
  *
  * OPENING: each connection sends one byte and waits for its echo, and the load
  * begins when all have been answered. So every connection is known to be
@@ -11,21 +11,19 @@
  */
 #include "load.h"
 
-#include <sys/epoll.h>
-
 #include <err.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "connection.h"
+#include "events.h"
 #include "measure.h"
 #include "pattern.h"
 
 enum {
 	MAX_STARTING = 32,	/* connections that wait for their first echo */
-	MAX_EVENTS = 512,	/* events from one epoll_wait(2) */
 	MAX_SENT = 64,		/* messages of a schedule between two waits */
 	CLOSING_RATE = 100000	/* least bytes per second while closing */
 };
@@ -203,7 +201,7 @@ load_periodic_checks(struct load *l)
 		connection_check_timeout(l, &l->connections[i]);
 }
 
-/* How long the next wait may take, in ms, as epoll_wait(2) takes it. */
+/* How long the next wait may take, in ms. */
 static int
 load_wait_ms(const struct load *l)
 {
@@ -225,14 +223,15 @@ load_wait_ms(const struct load *l)
 static void
 load_wait(struct load *l)
 {
-	struct epoll_event events[MAX_EVENTS];
-	int n = epoll_wait(l->epoll, events, MAX_EVENTS, load_wait_ms(l));
+	struct event ready[EVENTS_MAX];
+	int n = events_wait(ready, load_wait_ms(l));
 
-	if (n < 0 && errno != EINTR)
-		err(STATUS_LOCAL, "cannot wait for events");
+	if (n < 0 && n != -EINTR)
+		errx(STATUS_LOCAL, "cannot wait for events: %s",
+		    strerror(-n));
 	for (int i = 0; i < n; i++)
-		connection_handle(l, &l->connections[events[i].data.u64],
-		    events[i].events);
+		connection_handle(l, &l->connections[ready[i].data],
+		    ready[i].events);
 	l->now = net_now();
 	connection_retry_queued(l);
 }
@@ -244,8 +243,8 @@ load_allocate(struct load *l)
 	/* A schedule computes its times. */
 	l->send_times = calloc(l->plan->connections * (l->plan->rate > 0 ? 1 :
 	    l->plan->window), sizeof(*l->send_times));
-	l->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (l->connections == NULL || l->send_times == NULL || l->epoll < 0)
+	if (l->connections == NULL || l->send_times == NULL ||
+	    events_open() < 0)
 		err(STATUS_LOCAL, "no memory for %zu connections", l->n);
 	for (size_t i = 0; i < l->n; i++)
 		l->connections[i].fd = -1;
@@ -270,7 +269,7 @@ load_run(const struct load_plan *plan, const struct load_target *target,
 		load_periodic_checks(&l);
 	}
 	progress(target, NULL);
-	close(l.epoll);
+	events_close();
 	free(l.connections);
 	free(l.send_times);
 }

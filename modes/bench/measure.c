@@ -94,9 +94,10 @@ measure_raise_fd_limit(uint64_t clients, uint64_t sockets)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		err(STATUS_LOCAL, "cannot read the limit of open files");
-	if (needed <= limit.rlim_cur)
+	/* rlim_t is signed on FreeBSD. */
+	if (needed <= (uint64_t)limit.rlim_cur)
 		return;
-	if (needed > limit.rlim_max)
+	if (needed > (uint64_t)limit.rlim_max)
 		errx(STATUS_LOCAL, "%" PRIu64 " connections need %" PRIu64
 		    " descriptors, but the limit is %" PRIu64
 		    " (ulimit -Hn, or LimitNOFILE= of systemd)", clients,

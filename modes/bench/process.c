@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+const bool process_has_figures = true;
+
 struct process {
 	pid_t pid, parent;
 	int64_t waited;		/* ns used by descendants that were waited for */

@@ -8,7 +8,11 @@
 
 #include <sys/types.h>
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* Whether this system has the figures below; otherwise they are -ENOTSUP. */
+extern const bool process_has_figures;
 
 /*
  * User and system time in ns of all threads of these processes and of their

@@ -117,7 +117,7 @@ udp_client_send_batch(struct udp_client *c, size_t n, int64_t now)
 	int sent;
 
 	udp_client_prepare(&c->flow, n);
-	sent = sendmmsg(c->fd, batch.out, (unsigned)n,
+	sent = (int)sendmmsg(c->fd, batch.out, (unsigned)n,
 	    MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
 		return -errno;
@@ -161,13 +161,22 @@ udp_client_expected(const struct udp_client *c)
 }
 
 /*
- * The size of each datagram is its whole size (MSG_TRUNC), even if it is larger
- * than the space.
+ * The whole size of a datagram, even if it is larger than its space (MSG_TRUNC),
+ * or a larger size than that of the space, if the system does not tell more.
  */
+static size_t
+udp_client_size(const struct mmsghdr *message)
+{
+	bool is_cut = message->msg_hdr.msg_flags & MSG_TRUNC &&
+	    (size_t)message->msg_len <= batch.size;
+
+	return is_cut ? batch.size + 1 : (size_t)message->msg_len;
+}
+
 int
 udp_client_receive(struct udp_client *c, struct udp_received *r)
 {
-	int n = recvmmsg(c->fd, batch.in, udp_client_expected(c),
+	int n = (int)recvmmsg(c->fd, batch.in, udp_client_expected(c),
 	    MSG_DONTWAIT | MSG_TRUNC, NULL);
 
 	r->n = 0;
@@ -177,7 +186,8 @@ udp_client_receive(struct udp_client *c, struct udp_received *r)
 	r->time = net_now();
 	for (int i = 0; i < n; i++) {
 		int64_t latency = flow_receive(&c->flow,
-		    batch.spaces[i].iov_base, batch.in[i].msg_len, r->time);
+		    batch.spaces[i].iov_base, udp_client_size(&batch.in[i]),
+		    r->time);
 
 		if (latency >= 0)
 			r->latencies[r->n++] = latency;

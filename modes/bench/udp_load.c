@@ -1,5 +1,5 @@
 /*
- * One loop over epoll(7) and the phases of a run.
+ * One loop over events (events.h) and the phases of a run.
  *
  * WARM_UP and MEASURING: each client keeps its window of messages in flight,
  * without and with counting them. A message that is sent while measuring is
@@ -12,9 +12,6 @@
  */
 #include "udp_load.h"
 
-#include <sys/epoll.h>
-#include <sys/random.h>
-
 #include <err.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -24,12 +21,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "events.h"
 #include "measure.h"
+#include "modes/lib/random.h"
 #include "modes/lib/text.h"
 #include "pattern.h"
 #include "udp_client.h"
-
-enum { MAX_EVENTS = 512 };	/* events from one epoll_wait(2) */
 
 /* Time between two checks for overdue messages. */
 static const int64_t OVERDUE_INTERVAL = 10 * NET_MS;
@@ -46,7 +43,6 @@ struct udp_load {
 	load_progress *progress;
 	struct load_result *result;
 	enum load_phase phase;
-	int epoll;
 	int64_t now;		/* time of the last events, ns */
 	int64_t phase_end;
 	int64_t next_check;	/* time of the next check for overdue ones */
@@ -97,27 +93,25 @@ udp_load_random(void)
 {
 	uint32_t number;
 
-	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) !=
-	    (ssize_t)sizeof(number))
+	if (!random_fill(&number, sizeof(number)))
 		number = (uint32_t)(net_now() ^ getpid());
 	return number;
 }
 
 /* The events of a client have its index twice, plus 1 for the other socket. */
 static void
-udp_load_watch(const struct udp_load *l, size_t i, int op)
+udp_load_watch(const struct udp_load *l, size_t i, bool is_new)
 {
-	struct udp_client *c = &l->clients[i];
-	struct epoll_event event = { .data.u64 = 2 * i,
-	    .events = c->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN };
+	const struct udp_client *c = &l->clients[i];
+	unsigned events = c->blocked ? EVENTS_READ | EVENTS_WRITE : EVENTS_READ;
+	unsigned before = c->blocked ? EVENTS_READ : EVENTS_READ | EVENTS_WRITE;
+	int error = events_set(c->fd, events, is_new ? 0 : before, 2 * i);
 
-	if (epoll_ctl(l->epoll, op, c->fd, &event) < 0)
-		err(STATUS_LOCAL, "cannot watch a socket");
-	if (op != EPOLL_CTL_ADD)
-		return;
-	event.data.u64++;
-	if (epoll_ctl(l->epoll, op, c->other_fd, &event) < 0)
-		err(STATUS_LOCAL, "cannot watch a socket");
+	if (is_new && error == 0)
+		error = events_set(c->other_fd, EVENTS_READ, 0, 2 * i + 1);
+	if (error < 0)
+		errx(STATUS_LOCAL, "cannot watch a socket: %s",
+		    strerror(-error));
 }
 
 /* Fills the window of a client. With a schedule, nothing fills it. */
@@ -132,7 +126,7 @@ udp_load_send(struct udp_load *l, size_t i, int64_t now)
 		return;
 	udp_load_check_error(l, udp_client_send(c, now));
 	if (c->blocked != before)
-		udp_load_watch(l, i, EPOLL_CTL_MOD);
+		udp_load_watch(l, i, false);
 }
 
 /*
@@ -159,7 +153,7 @@ udp_load_receive(struct udp_load *l, size_t i)
 }
 
 static void
-udp_load_handle(struct udp_load *l, uint64_t data, uint32_t events)
+udp_load_handle(struct udp_load *l, uint64_t data, unsigned events)
 {
 	size_t i = (size_t)(data / 2);
 
@@ -167,9 +161,9 @@ udp_load_handle(struct udp_load *l, uint64_t data, uint32_t events)
 		udp_client_receive_foreign(&l->clients[i]);
 		return;
 	}
-	if (events & EPOLLOUT)
+	if (events & EVENTS_WRITE)
 		udp_load_send(l, i, net_now());
-	if (events & ~(uint32_t)EPOLLOUT)
+	if (events & EVENTS_READ)
 		udp_load_receive(l, i);
 }
 
@@ -210,8 +204,7 @@ udp_load_start(struct udp_load *l)
 	uint32_t run = udp_load_random();
 
 	l->clients = calloc(l->plan->connections, sizeof(*l->clients));
-	l->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (l->clients == NULL || l->epoll < 0 ||
+	if (l->clients == NULL || events_open() < 0 ||
 	    !udp_client_allocate(l->plan->size))
 		err(STATUS_LOCAL, "no memory for %zu clients",
 		    l->plan->connections);
@@ -220,7 +213,7 @@ udp_load_start(struct udp_load *l)
 
 		udp_load_check_error(l, udp_client_open(&l->clients[i],
 		    &l->target->server.peer, key, l->plan->window));
-		udp_load_watch(l, i, EPOLL_CTL_ADD);
+		udp_load_watch(l, i, true);
 	}
 	l->now = l->last_reply = net_now();
 	l->phase = WARM_UP;
@@ -362,7 +355,7 @@ udp_load_periodic_checks(struct udp_load *l)
 		    l->replies == 1 ? "y" : "ies");
 }
 
-/* How long the next wait may take, in ms, as epoll_wait(2) takes it. */
+/* How long the next wait may take, in ms. */
 static int
 udp_load_wait_ms(const struct udp_load *l)
 {
@@ -381,13 +374,14 @@ udp_load_wait_ms(const struct udp_load *l)
 static void
 udp_load_wait(struct udp_load *l)
 {
-	struct epoll_event events[MAX_EVENTS];
-	int n = epoll_wait(l->epoll, events, MAX_EVENTS, udp_load_wait_ms(l));
+	struct event ready[EVENTS_MAX];
+	int n = events_wait(ready, udp_load_wait_ms(l));
 
-	if (n < 0 && errno != EINTR)
-		err(STATUS_LOCAL, "cannot wait for events");
+	if (n < 0 && n != -EINTR)
+		errx(STATUS_LOCAL, "cannot wait for events: %s",
+		    strerror(-n));
 	for (int i = 0; i < n; i++)
-		udp_load_handle(l, events[i].data.u64, events[i].events);
+		udp_load_handle(l, ready[i].data, ready[i].events);
 	l->now = net_now();
 }
 
@@ -425,7 +419,7 @@ udp_load_run(const struct load_plan *plan, const struct load_target *target,
 	for (size_t i = 0; i < plan->connections; i++)
 		udp_client_close(&l.clients[i]);
 	udp_client_free();
-	close(l.epoll);
+	events_close();
 	free(l.clients);
 }
 

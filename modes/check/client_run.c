@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "modes/lib/args.h"
+#include "modes/lib/program.h"
 
 /* An interpreter on a busy machine may need this long to connect. */
 static const int64_t START_TIMEOUT = 10 * NET_SECOND;
@@ -55,7 +56,7 @@ start_faulty(struct command *faulty, const struct client_plan *plan,
 	char address[NET_NAME_MAX];
 	char *argv[] = { (char[]){ "echo" }, (char[]){ "faulty" },
 	    strdup(plan->fault), (char[]){ "--address" }, address, NULL };
-	const struct keeper_plan run = { .program = "/proc/self/exe",
+	const struct keeper_plan run = { .program = program_path(),
 	    .argv = argv, .grace = NET_SECOND };
 	int64_t until = net_now() + START_TIMEOUT;
 	int error, port = 0;

@@ -295,7 +295,8 @@ ask_next_loopback(struct test_run *run)
 	uint32_t address = ntohl(to.address.v4.sin_addr.s_addr);
 
 	if (exchange_family(&run->target) != AF_INET ||
-	    address >> 24 != IN_LOOPBACKNET)
+	    address >> 24 != INADDR_LOOPBACK >> 24 ||
+	    !net_has_loopback_network)
 		return SKIP;
 	address = (address & 0xff) == 254 ? address - 1 : address + 1;
 	to.address.v4.sin_addr.s_addr = htonl(address);
@@ -421,7 +422,8 @@ test_own_port(struct test_run *run)
 	int fd;
 
 	if (exchange_family(&run->target) == AF_INET &&
-	    address >> 24 == IN_LOOPBACKNET)
+	    address >> 24 == INADDR_LOOPBACK >> 24 &&
+	    net_has_loopback_network)
 		from.address.v4.sin_addr.s_addr = htonl(address ^ 0x100);
 	else {
 		memset(&from.address, 0, from.size);

@@ -50,25 +50,25 @@ write_cause(char *out, const struct verdict *v, const struct observation *o)
 	size_t read_size = v->read_size;
 
 	switch ((unsigned)cause) {
-	case CAUSE_END + MODEL_SHORT_READ:
+	case (unsigned)CAUSE_END + MODEL_SHORT_READ:
 		snprintf(out, DIAGNOSE_SIZE, "takes a %s for the end of the "
 		    "message", size_text(size, "recv of fewer than ",
 		    read_size, "short recv"));
 		break;
-	case CAUSE_END + MODEL_ONE_READ:
+	case (unsigned)CAUSE_END + MODEL_ONE_READ:
 		snprintf(out, DIAGNOSE_SIZE, "calls recv once per connection%s",
 		    size_text(size, ", for at most ", read_size, ""));
 		break;
-	case CAUSE_END + MODEL_FEW_CHARACTERS:
+	case (unsigned)CAUSE_END + MODEL_FEW_CHARACTERS:
 		snprintf(out, DIAGNOSE_SIZE, "counts characters instead of "
 		    "bytes to find the end of the message%s",
 		    size_text(size, ", after each recv of ", read_size, ""));
 		break;
-	case CAUSE_END + MODEL_NOTHING_WAITING:
+	case (unsigned)CAUSE_END + MODEL_NOTHING_WAITING:
 		snprintf(out, DIAGNOSE_SIZE, "takes the message for complete "
 		    "as soon as no further byte is waiting");
 		break;
-	case CAUSE_END + MODEL_LIMIT:
+	case (unsigned)CAUSE_END + MODEL_LIMIT:
 		snprintf(out, DIAGNOSE_SIZE, "ends each connection after %zu "
 		    "byte%s", m->read_size, PLURAL(m->read_size));
 		break;
@@ -109,7 +109,7 @@ find_cause(char *out, const struct verdict *v, const struct observation *o)
 {
 	const uint64_t text = CAUSE_BIT(CAUSE_UTF8) | CAUSE_BIT(CAUSE_ASCII);
 	const uint64_t not_messages = ~(CAUSE_BIT(CAUSE_WAITS) - 1) |
-	    CAUSE_BIT(CAUSE_END + MODEL_LIMIT);
+	    CAUSE_BIT((unsigned)CAUSE_END + MODEL_LIMIT);
 	uint64_t first_burst = o->plan.flags & AWAIT_FIRST ? 1 : o->plan.burst;
 
 	if (v->causes == CAUSE_BIT(v->cause))

@@ -1,6 +1,5 @@
 #include "exchange.h"
 
-#include <sys/random.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "modes/lib/net.h"
+#include "modes/lib/random.h"
 #include "modes/lib/text.h"
 
 enum {
@@ -32,10 +32,7 @@ longer_time(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/*
- * Both options report ICMP errors to a socket that is not connected (ip(7),
- * ipv6(7)). A window of large datagrams needs more than the default buffer.
- */
+/* A window of large datagrams needs more than the default buffer. */
 int
 exchange_open(int family)
 {
@@ -46,8 +43,7 @@ exchange_open(int family)
 	any.address.any.sa_family = (sa_family_t)family;
 	if ((fd = net_bind_udp(&any.address.any, any.size)) < 0)
 		return fd;
-	setsockopt(fd, IPPROTO_IP, IP_RECVERR, &(int){ 1 }, sizeof(int));
-	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &(int){ 1 }, sizeof(int));
+	net_ask_for_icmp(fd);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ RECEIVE_BUFFER },
 	    sizeof(int));
 	return fd;
@@ -71,8 +67,7 @@ new_identity(void)
 {
 	static uint32_t next;
 
-	if (next == 0 &&
-	    getrandom(&next, sizeof(next), GRND_NONBLOCK) != sizeof(next))
+	if (next == 0 && !random_fill(&next, sizeof(next)))
 		next = (uint32_t)net_now() ^ (uint32_t)getpid() << 16;
 	return next += DATAGRAM_TRIES;
 }
@@ -287,17 +282,6 @@ judge_datagram(struct exchange *x, int fd, size_t n)
 		record_answer(x, d, attempt);
 }
 
-/* Removes ICMP errors, so that the socket is no longer reported as ready. */
-static void
-discard_errors(int fd)
-{
-	char part[64];
-
-	while (recv(fd, part, sizeof(part), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0)
-		;
-	net_error(fd);
-}
-
 /* Reads what a socket has received. Returns whether there was a datagram. */
 static bool
 receive_datagrams(struct exchange *x, int fd)
@@ -316,7 +300,7 @@ receive_datagrams(struct exchange *x, int fd)
 		if (n == -ECONNREFUSED)
 			x->is_refused = true;
 		if (n != -EAGAIN && n != -EINTR)
-			discard_errors(fd);
+			net_discard_icmp(fd);
 		break;
 	}
 	return any;

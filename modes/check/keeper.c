@@ -1,10 +1,7 @@
 #include "keeper.h"
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "descendants.h"
 #include "modes/lib/net.h"
-
-enum { MAX_FOUND = 1024 };	/* processes that one signal is sent to */
+#include "modes/lib/parent.h"
 
 /* How long processes may take to end after SIGKILL. */
 static const int64_t KILL_WAIT = 10 * NET_SECOND;
@@ -163,7 +160,8 @@ reap_descendants(struct kept *k)
 			k->record->wait_status = status;
 		k->has_ended |= pid == k->pid;
 	}
-	k->none_left = pid < 0 && errno == ECHILD;
+	k->none_left = pid < 0 && errno == ECHILD &&
+	    !descendants_remain(k->pid);
 }
 
 /* Whether the command has ended, as its plan says. */
@@ -200,61 +198,6 @@ keeper_wait(struct kept *k, bool look, int64_t ns)
 	return fds[0].revents != 0;
 }
 
-/* The parent of a process (proc_pid_stat(5)); 0 if the process has ended. */
-static pid_t
-parent_of(const char *pid)
-{
-	char path[300], line[512], *rest;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-	if ((f = fopen(path, "re")) == NULL)
-		return 0;
-	rest = fgets(line, sizeof(line), f);
-	fclose(f);
-	/* The name of the program may contain blanks and parentheses. */
-	if (rest == NULL || (rest = strrchr(line, ')')) == NULL ||
-	    strlen(rest) < 4)
-		return 0;
-	return (pid_t)strtol(rest + 4, NULL, 10);
-}
-
-/* Adds the children of a process to the n found, and returns how many. */
-static int
-find_children(pid_t parent, pid_t *found, int n)
-{
-	struct dirent *entry;
-	DIR *dir = opendir("/proc");
-
-	if (dir == NULL)
-		return n;
-	while (n < MAX_FOUND && (entry = readdir(dir)) != NULL)
-		if (isdigit((unsigned char)*entry->d_name) &&
-		    parent_of(entry->d_name) == parent)
-			found[n++] = (pid_t)strtol(entry->d_name, NULL, 10);
-	closedir(dir);
-	return n;
-}
-
-/*
- * Sends a signal to each process that the command has left. All of them are
- * descendants of the keeper, also those in other groups and sessions
- * (PR_SET_CHILD_SUBREAPER). Without /proc only the group is known.
- */
-static void
-signal_all(const struct kept *k, int sig)
-{
-	pid_t found[MAX_FOUND];
-	int n = find_children(getpid(), found, 0);
-
-	for (int i = 0; i < n; i++)
-		n = find_children(found[i], found, n);
-	for (int i = 0; i < n; i++)
-		kill(found[i], sig);
-	if (n == 0)
-		kill(-k->pid, sig);
-}
-
 /* Ends all processes of the command, and waits for them. */
 static void
 end_all(struct kept *k)
@@ -263,12 +206,12 @@ end_all(struct kept *k)
 
 	reap_descendants(k);
 	if (!k->none_left && k->plan->grace > 0)
-		signal_all(k, SIGTERM);
+		descendants_signal(k->pid, SIGTERM);
 	while (!k->none_left && net_now() < until)
 		keeper_wait(k, false, until - net_now());
 	until += KILL_WAIT;
 	while (!k->none_left && net_now() < until) {
-		signal_all(k, SIGKILL);
+		descendants_signal(k->pid, SIGKILL);
 		keeper_wait(k, false, KILL_INTERVAL);
 	}
 }
@@ -306,14 +249,17 @@ open_pipes(int pipes[3][2], bool has_input)
 	return 0;
 }
 
-static void exec_command(const struct keeper_plan *, int pipes[3][2])
-    __attribute__((noreturn));
+static void exec_command(const struct keeper_plan *, int pipes[3][2],
+    pid_t keeper) __attribute__((noreturn));
 
-/* The command's process. SIGKILL ends it if the keeper is killed. */
+/*
+ * The command's process. SIGKILL ends it if the keeper is killed, on systems
+ * that can do so after execve(2).
+ */
 static void
-exec_command(const struct keeper_plan *plan, int pipes[3][2])
+exec_command(const struct keeper_plan *plan, int pipes[3][2], pid_t keeper)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	parent_follow(keeper, SIGKILL);
 	setpgid(0, 0);
 	for (int i = 0; i < KEEPER_SIGNALS; i++)
 		set_handler(keeper_signals[i], SIG_DFL, 0);
@@ -335,6 +281,7 @@ exec_command(const struct keeper_plan *plan, int pipes[3][2])
 static int
 fork_command(struct kept *k)
 {
+	pid_t keeper = getpid();
 	int pipes[3][2];
 
 	if (pipe2(child_pipe, O_CLOEXEC | O_NONBLOCK) < 0 ||
@@ -343,7 +290,7 @@ fork_command(struct kept *k)
 	set_handler(SIGCHLD, note_child, SA_RESTART);
 	k->pid = fork();
 	if (k->pid == 0)
-		exec_command(k->plan, pipes);
+		exec_command(k->plan, pipes, keeper);
 	if (k->pid < 0)
 		return -1;
 	setpgid(k->pid, k->pid);
@@ -378,7 +325,7 @@ detach_keeper(int socket)
 	/* Older descriptors have lower numbers. */
 	for (int fd = STDERR_FILENO + 1; fd < socket; fd++)
 		close(fd);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	descendants_adopt();
 }
 
 void

@@ -22,6 +22,12 @@
 int port_is_listening(uint16_t port);
 
 /*
+ * Whether a program listens at a port of this system. It may connect to find
+ * out, so it is to be called before the server is started.
+ */
+bool port_is_taken(uint16_t port);
+
+/*
  * Whether clients wait in the queue of a listener of this system because the
  * server does not accept them. False if that is not known.
  */
@@ -39,6 +45,9 @@ bool port_is_waiting(uint16_t port);
 
 /* Removes the connections in TIME_WAIT from that port, where possible. */
 void port_clear(uint16_t port);
+
+/* Whether no socket has the port, not even in TIME_WAIT. */
+bool port_is_unused(uint16_t port);
 
 /*
  * Returns a port below those that the system gives to clients, which no socket

@@ -224,7 +224,7 @@ prepare_port(struct address *address, struct dial_error *why)
 	if (!is_given || address->host != NULL)
 		return 0;
 	port_clear(address->port);
-	if (port_is_listening(address->port) == 1)
+	if (port_is_taken(address->port))
 		return fail_to_start(why, STATUS_LOCAL, "another program "
 		    "listens on port %u", address->port);
 	return 0;

@@ -439,7 +439,7 @@ poll_talks(struct talk *talks, size_t n)
 		until = min_time(until, poll_until(t));
 	}
 	if (any)
-		net_poll(fds, n, max_time(until - now, 0));
+		net_poll(fds, (nfds_t)n, max_time(until - now, 0));
 	for (size_t i = 0; any && i < n; i++) {
 		if (fds[i].fd < 0)
 			continue;

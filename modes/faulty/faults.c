@@ -148,7 +148,7 @@ faults_change_byte(struct faults_chosen *c, char byte, char *out)
 	if (offset == c->number[CORRUPT])
 		byte++;
 	if (faults_has(c, UPPER) && byte >= 'a' && byte <= 'z')
-		byte = (char)toupper(byte);
+		byte = (char)toupper((unsigned char)byte);
 	if (offset == c->number[SWAP])
 		c->held = (unsigned char)byte;
 	if (offset == c->number[SWAP] || offset == c->number[DROP])

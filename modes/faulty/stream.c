@@ -139,15 +139,6 @@ receive_bytes(struct connection *c)
 	return n;
 }
 
-static bool
-client_half_closes(const struct connection *c)
-{
-	struct pollfd fd = { c->fd, POLLIN | POLLRDHUP, 0 };
-
-	net_poll(&fd, 1, 100 * NET_MS);
-	return (fd.revents & POLLRDHUP) != 0;
-}
-
 /* How many of the pending bytes are answered after a read of n bytes. */
 static size_t
 bytes_to_answer(struct connection *c, size_t n, bool is_last)
@@ -161,7 +152,7 @@ bytes_to_answer(struct connection *c, size_t n, bool is_last)
 		return newline == NULL ? 0 : (size_t)(newline + 1 - c->pending);
 	}
 	if (has_fault(c, MUTE) ||
-	    (has_fault(c, LOST_TAIL) && client_half_closes(c)))
+	    (has_fault(c, LOST_TAIL) && net_has_fin(c->fd, 100 * NET_MS)))
 		c->size = 0;
 	return c->size;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "net.h"
+#include "program.h"
 #include "text.h"
 
 #define DURATION_MAX (24 * 3600 * NET_SECOND)
@@ -37,8 +38,7 @@ static const struct unit sizes[] = {		/* bytes */
 void
 args_set_program(char *name)
 {
-	/* err(3) and warn(3) of glibc and of musl print this variable. */
-	program_invocation_short_name = name;
+	program_set_name(name);
 }
 
 void
@@ -51,7 +51,7 @@ args_usage(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	errx(STATUS_USAGE, "%s (see %s --help)", line,
-	    program_invocation_short_name);
+	    program_name());
 }
 
 const char *
@@ -351,6 +351,9 @@ check_unix(const char *what, const char *value)
 	if (strcmp(path, "@") == 0)
 		args_usage("%s: %s has no name after the @: unix:@NAME", what,
 		    args_shown(value));
+	if (*path == '@' && !net_has_abstract_names)
+		args_usage("%s: %s: this system has no abstract names of Unix "
+		    "sockets; write unix:/PATH", what, args_shown(value));
 	if (strlen(path) > NET_UNIX_MAX)
 		args_usage("%s: %s is longer than the %d bytes of a Unix "
 		    "socket's path", what, args_shown(value), NET_UNIX_MAX);

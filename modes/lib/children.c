@@ -1,6 +1,5 @@
 #include "children.h"
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <err.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "dial.h"
+#include "parent.h"
 
 static const int64_t ACCEPT_PAUSE = 500 * NET_MS;	/* after a failure */
 
@@ -110,9 +110,7 @@ run_child(const struct children_server *s, int fd, const char *peer,
 {
 	for (size_t i = 0; i < sizeof(caught_signals) / sizeof(int); i++)
 		signal(caught_signals[i], SIG_DFL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)	/* it has died before the prctl */
-		exit(STATUS_LOCAL);
+	parent_follow(parent, SIGKILL);
 	close(s->listener);
 	fcntl(fd, F_SETFL, 0);		/* net_accept() sets O_NONBLOCK */
 	net_set_echo_options(fd);
@@ -132,10 +130,15 @@ start_child(const struct children_server *s, uint64_t n)
 
 	if (fd < 0)
 		return fd;
+	if ((error = parent_prepare()) < 0) {
+		close(fd);
+		return error;
+	}
 	child = fork();
 	error = errno;
 	if (child == 0)
 		run_child(s, fd, net_peer_name(name, &peer), n, parent);
+	parent_forked();
 	close(fd);
 	if (child < 0)
 		return -error;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -21,9 +20,6 @@
  * allows.
  */
 enum { BACKLOG = INT_MAX };
-
-/* Bytes of a buffer for datagrams, if root may exceed the system's limit. */
-enum { BUFFER_WANTED = 8 << 20 };
 
 static ssize_t
 result_or_errno(ssize_t n)
@@ -264,13 +260,8 @@ net_set_port(struct sockaddr *sa, uint16_t port)
 static void
 set_process_id(int fd, union net_address *peer)
 {
-	struct ucred process;
-	socklen_t size = sizeof(process);
-
-	if (peer->any.sa_family != AF_UNIX)
-		return;
-	peer->local.pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &process,
-	    &size) < 0 ? 0 : process.pid;
+	if (peer->any.sa_family == AF_UNIX)
+		peer->local.pid = net_peer_process(fd);
 }
 
 int
@@ -278,6 +269,8 @@ net_accept(int fd, union net_address *peer)
 {
 	socklen_t size = sizeof(*peer);
 
+	/* Some systems return no address of a local process. */
+	peer->any.sa_family = AF_UNIX;
 	/* Non-blocking for splice(2), which has no flag like MSG_DONTWAIT. */
 	fd = accept4(fd, &peer->any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
@@ -401,51 +394,6 @@ net_share_port(int fd)
 	    close_failed(other) : other;
 }
 
-/* The kernel counts the size twice (socket(7)). */
-static void
-enlarge_buffer(int fd, int option, int option_of_root)
-{
-	int wanted = INT_MAX, size = 0;
-	socklen_t length = sizeof(size);
-
-	setsockopt(fd, SOL_SOCKET, option, &wanted, sizeof(wanted));
-	wanted = BUFFER_WANTED;
-	if (getsockopt(fd, SOL_SOCKET, option, &size, &length) < 0 ||
-	    size / 2 < wanted)
-		setsockopt(fd, SOL_SOCKET, option_of_root, &wanted,
-		    sizeof(wanted));
-}
-
-void
-net_enlarge_buffers(int fd)
-{
-	enlarge_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE);
-	enlarge_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
-}
-
-uint32_t
-net_kernel_drops(int fd)
-{
-	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
-	socklen_t size = sizeof(memory);
-
-	/*
-	 * SO_RXQ_OVFL would tell it with the next datagram only, and not after
-	 * the last one.
-	 */
-	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0)
-		return 0;
-	return memory[SK_MEMINFO_DROPS];
-}
-
-ssize_t
-net_recv_from(int fd, void *buf, size_t size, struct net_peer *from)
-{
-	*from = (struct net_peer){ .size = sizeof(from->address) };
-	return result_or_errno(recvfrom(fd, buf, size, MSG_DONTWAIT | MSG_TRUNC,
-	    &from->address.any, &from->size));
-}
-
 ssize_t
 net_send_to(int fd, const void *buf, size_t size, const struct net_peer *to)
 {
@@ -483,27 +431,12 @@ net_send(int fd, const void *buf, size_t size, bool more)
 	    (more ? MSG_MORE : 0)));
 }
 
-ssize_t
-net_splice(int from, int to, size_t size, bool more)
-{
-	return result_or_errno(splice(from, NULL, to, NULL, size,
-	    SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0)));
-}
-
 bool
 net_waiting(int fd)
 {
 	int bytes;
 
 	return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
-}
-
-int
-net_unacknowledged(int fd)
-{
-	int bytes;
-
-	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 size_t

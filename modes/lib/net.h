@@ -53,7 +53,7 @@ union net_address {
 	struct sockaddr_in v4;
 	struct sockaddr_in6 v6;
 	struct {
-		sa_family_t family;	/* AF_UNIX */
+		struct sockaddr header;	/* its family is AF_UNIX */
 		pid_t pid;
 	} local;
 };
@@ -77,6 +77,12 @@ struct net_peer {
 int net_resolve(const char *host, uint16_t port, int type,
     struct addrinfo **);
 void net_free_addresses(struct addrinfo *);
+
+/*
+ * Whether a Unix socket may have an abstract name (unix(7)), and whether all of
+ * 127.0.0.0/8 is this host. Both are so on Linux only.
+ */
+extern const bool net_has_abstract_names, net_has_loopback_network;
 
 /* Returns whether host is a Unix socket. */
 bool net_is_unix(const char *host);
@@ -158,8 +164,16 @@ void net_set_port(struct sockaddr *, uint16_t port);
 int net_accept(int fd, union net_address *);
 
 /*
+ * Returns the id of the process at the other end of a Unix socket, 0 if it is
+ * not known.
+ */
+pid_t net_peer_process(int fd);
+
+/*
  * Closes the port in all processes that have the socket open, and wakes those
- * that wait for a connection; accept then returns -EINVAL.
+ * that wait for a connection; accept then returns -EINVAL. Does nothing on
+ * systems other than Linux, where the port is open until the last process has
+ * closed the socket.
  */
 void net_stop_listening(int fd);
 
@@ -207,20 +221,29 @@ void net_enlarge_buffers(int fd);
 
 /*
  * The number of datagrams that the kernel has dropped because the receive
- * buffer of the socket was full, modulo 2^32.
+ * buffer of the socket was full, modulo 2^32; 0 if the system does not tell.
  */
 uint32_t net_kernel_drops(int fd);
 
 /*
  * Receives one datagram and the address that it came from, without blocking.
  * Returns its whole size, even if that is more than size (MSG_TRUNC), or
- * -errno; 0 is an empty datagram.
+ * size + 1 for every larger one, if the system does not tell more; or -errno. 0
+ * is an empty datagram.
  */
 ssize_t net_recv_from(int fd, void *buf, size_t size, struct net_peer *);
 
 /* Sends one datagram to that address, without blocking. */
 ssize_t net_send_to(int fd, const void *buf, size_t size,
     const struct net_peer *);
+
+/*
+ * Asks for ICMP errors of a UDP socket that is not connected, and removes them,
+ * so that the socket is no longer reported as ready. A system that cannot
+ * report them does not ask for any.
+ */
+void net_ask_for_icmp(int fd);
+void net_discard_icmp(int fd);
 
 /* Returns and clears the error of a socket (SO_ERROR): 0 or -errno. */
 int net_error(int fd);
@@ -238,14 +261,17 @@ ssize_t net_peek(int fd, void *buf, size_t size);
 /*
  * splice(2) from a socket to a pipe or back: without copying and without
  * blocking; more as for net_send(). 0 from a socket is not always end of file:
- * splice also stops at an urgent byte.
+ * splice also stops at an urgent byte. Only Linux has it.
  */
 ssize_t net_splice(int from, int to, size_t size, bool more);
 
 /* Returns whether recv would return data now. */
 bool net_waiting(int fd);
 
-/* The number of bytes sent that the peer has not acknowledged (SIOCOUTQ). */
+/*
+ * The number of bytes sent that the peer has not acknowledged (SIOCOUTQ); 0 if
+ * the system does not tell.
+ */
 int net_unacknowledged(int fd);
 
 /* The bytes that a segment of the connection can carry; 0 if unknown. */
@@ -253,6 +279,12 @@ size_t net_segment_size(int fd);
 
 /* Sends FIN: shutdown(2) of the sending direction. */
 void net_fin(int fd);
+
+/*
+ * Waits at most ns for input, and returns whether the peer has sent FIN. On
+ * systems other than Linux the FIN is found only if no data is before it.
+ */
+bool net_has_fin(int fd, int64_t ns);
 
 /* Closes the socket with a RST (SO_LINGER with a timeout of 0). */
 void net_reset(int fd);

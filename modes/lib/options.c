@@ -222,6 +222,12 @@ print_option(const struct mode *mode, const struct option_row *row)
 	print_wrapped(text, TEXT_COLUMN, TEXT_COLUMN);
 }
 
+static bool
+is_shown(const struct mode *mode, const struct option_row *row)
+{
+	return mode->has_option == NULL || mode->has_option(row);
+}
+
 /* "[--select | --epoll]": the options of group 1, which the usage begins with. */
 static void
 append_alternatives(char *line, size_t size, const struct mode *mode)
@@ -231,7 +237,7 @@ append_alternatives(char *line, size_t size, const struct mode *mode)
 	size_t n = strlen(line);
 
 	for (; !is_last_row(row) && n < size; row++) {
-		if (row->group != 1)
+		if (row->group != 1 || !is_shown(mode, row))
 			continue;
 		n += (size_t)snprintf(line + n, size - n, "%s--%s", before,
 		    row->name);
@@ -263,7 +269,7 @@ options_help(const struct mode *mode)
 	for (; !is_last_row(row); row++)
 		if (row->name == NULL)
 			printf("%s\n", row->text);
-		else
+		else if (is_shown(mode, row))
 			print_option(mode, row);
 	args_print_statuses();
 	args_flush();

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "control_v4.h"
+
 bool
 control_is_link_local(struct in_addr address)
 {
@@ -62,29 +64,12 @@ control_read(const struct msghdr *msg, struct control *c)
 	}
 }
 
-/*
- * For a broadcast or multicast address, ipi_spec_dst is the address of the
- * interface that received the datagram. It is 0 for a datagram that arrived
- * before the socket had IP_PKTINFO, so before a service manager started the
- * server. The broadcast address of a network is not recognized then, but the
- * kernel does not send a reply from it.
- */
-static bool
-is_unicast_v4(const struct in_pktinfo *info)
-{
-	uint32_t to = ntohl(info->ipi_addr.s_addr);
-
-	if (info->ipi_spec_dst.s_addr == INADDR_ANY)
-		return !IN_MULTICAST(to) && to != INADDR_BROADCAST;
-	return info->ipi_addr.s_addr == info->ipi_spec_dst.s_addr;
-}
-
 bool
 control_is_unicast(const struct control *c)
 {
 	switch (c->family) {
 	case AF_INET:
-		return is_unicast_v4(&c->to.v4);
+		return control_v4_is_unicast(&c->to.v4);
 	case AF_INET6:
 		return !IN6_IS_ADDR_MULTICAST(&c->to.v6.ipi6_addr);
 	default:
@@ -113,7 +98,7 @@ interface_of(const struct control *c)
 {
 	if (c->family == AF_INET)
 		return control_is_link_local(c->to.v4.ipi_addr) ?
-		    (unsigned)c->to.v4.ipi_ifindex : 0;
+		    control_v4_interface(&c->to.v4) : 0;
 	return IN6_IS_ADDR_LINKLOCAL(&c->to.v6.ipi6_addr) ?
 	    c->to.v6.ipi6_ifindex : 0;
 }
@@ -123,12 +108,13 @@ add_reply_address(char *out, const struct control *c)
 {
 	unsigned interface = interface_of(c);
 	struct in6_pktinfo v6 = { c->to.v6.ipi6_addr, interface };
-	struct in_pktinfo v4 = { .ipi_spec_dst = c->to.v4.ipi_addr,
-	    .ipi_ifindex = (int)interface };
+	struct in_pktinfo v4;
 
-	return c->family == AF_INET ?
-	    add_message(out, IPPROTO_IP, IP_PKTINFO, &v4, sizeof(v4)) :
-	    add_message(out, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof(v6));
+	if (c->family != AF_INET)
+		return add_message(out, IPPROTO_IPV6, IPV6_PKTINFO, &v6,
+		    sizeof(v6));
+	v4 = control_v4_reply(&c->to.v4, interface);
+	return add_message(out, IPPROTO_IP, IP_PKTINFO, &v4, sizeof(v4));
 }
 
 socklen_t

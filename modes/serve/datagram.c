@@ -1,6 +1,5 @@
 #include "datagram.h"
 
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include <err.h>
@@ -160,11 +159,20 @@ datagram_bind(const struct sockaddr *sa, socklen_t size)
 	return error;
 }
 
+/* Returns the address family of a socket, AF_UNSPEC if it has none. */
+static int
+socket_family(int fd)
+{
+	struct net_peer self;
+
+	return net_self(fd, &self) < 0 ? AF_UNSPEC :
+	    self.address.any.sa_family;
+}
+
 int
 datagram_adopt(int fd)
 {
-	int flags = fcntl(fd, F_GETFL), family = socket_option(fd, SOL_SOCKET,
-	    SO_DOMAIN);
+	int flags = fcntl(fd, F_GETFL), family = socket_family(fd);
 
 	if (socket_option(fd, SOL_SOCKET, SO_TYPE) != SOCK_DGRAM ||
 	    (family != AF_INET && family != AF_INET6))
@@ -187,12 +195,15 @@ void
 datagram_add(struct datagrams *ds, int fd)
 {
 	int ttl = ds->options->ttl > 0 ? ds->options->ttl : SOCKET_TTL;
+	int error;
 
 	ds->ports[ds->port_count++] = htons(net_port(fd));
+	error = setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
 	/* An IPv6 socket that was inherited may send IPv4 too. */
-	if (setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)) < 0 ||
-	    (socket_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl)) < 0))
+	if (socket_family(fd) == AF_INET6)
+		error = setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl,
+		    sizeof(ttl));
+	if (error < 0)
 		err(STATUS_LOCAL, "cannot set the TTL of UDP replies");
 }
 
@@ -289,7 +300,7 @@ prepare_reply(struct datagrams *ds, size_t i, size_t n, bool one_address,
 		ds->tally->dropped++;
 		return false;
 	}
-	batch.parts[i].iov_len = in->msg_len;
+	batch.parts[i].iov_len = (size_t)in->msg_len;
 	batch.out[n].msg_hdr = in->msg_hdr;
 	batch.out[n].msg_hdr.msg_control = batch.sent[n];
 	batch.out[n].msg_hdr.msg_controllen = control_write(batch.sent[n],
@@ -307,7 +318,7 @@ datagram_receive(struct datagrams *ds, int fd, bool one_address, uint64_t most,
 	int received;
 
 	prepare_to_receive();
-	received = recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
+	received = (int)recvmmsg(fd, batch.in, asked, MSG_DONTWAIT, NULL);
 	ds->error = received < 0 ? errno : 0;
 	for (int i = 0; i < received; i++)
 		n += prepare_reply(ds, (size_t)i, n, one_address, now);
@@ -330,8 +341,8 @@ send_replies(struct datagrams *ds, int fd, size_t n)
 	size_t done = 0, bytes = 0, dropped = 0;
 
 	while (done < n) {
-		int sent = sendmmsg(fd, batch.out + done, (unsigned)(n - done),
-		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		int sent = (int)sendmmsg(fd, batch.out + done,
+		    (unsigned)(n - done), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -344,7 +355,7 @@ send_replies(struct datagrams *ds, int fd, size_t n)
 	}
 	for (size_t i = 0; i < n; i++)
 		if (batch.out[i].msg_len != UINT_MAX)
-			bytes += batch.out[i].msg_len;
+			bytes += (size_t)batch.out[i].msg_len;
 	ds->tally->dropped += dropped;
 	ds->tally->answered += n - dropped;
 	ds->tally->answered_bytes += bytes;

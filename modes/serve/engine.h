@@ -26,6 +26,8 @@ struct engine {
 	void (*run)(struct server *);
 };
 
-extern const struct engine engine_blocking, engine_epoll, engine_select;
+/* The run of an engine that this system does not have is NULL. */
+extern const struct engine engine_blocking, engine_epoll, engine_kqueue,
+    engine_select;
 
 #endif

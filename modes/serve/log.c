@@ -1,10 +1,8 @@
 #include "log.h"
 
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <err.h>
@@ -20,6 +18,8 @@
 #include <unistd.h>
 
 #include "modes/lib/net.h"
+#include "modes/lib/parent.h"
+#include "modes/lib/program.h"
 #include "modes/lib/text.h"
 #include "modes/mode.h"
 #include "sandbox.h"
@@ -167,8 +167,13 @@ print_event(const char *name, const char *fmt, ...)
 static int
 reopen_terminal(void)
 {
-	return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY |
-	    O_CLOEXEC);
+	int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = open("/proc/self/fd/2", flags);
+	const char *name;
+
+	if (fd < 0 && (name = ttyname(STDERR_FILENO)) != NULL)
+		fd = open(name, flags);
+	return fd;
 }
 
 /*
@@ -184,9 +189,10 @@ start_copier(void)
 	int ends[2];
 	ssize_t n;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (parent_prepare() < 0 || pipe2(ends, O_CLOEXEC) < 0)
 		return;
 	if ((copier = fork()) != 0) {
+		parent_forked();
 		close(ends[0]);
 		if (copier < 0)
 			close(ends[1]);
@@ -196,9 +202,10 @@ start_copier(void)
 	}
 	dup2(ends[0], STDIN_FILENO);
 	close(STDOUT_FILENO);
+	parent_follow(parent, SIGKILL);
 	for (int fd = STDERR_FILENO + 1; fd < FDS_CLOSED; fd++)
-		close(fd);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (fd != parent_descriptor())
+			close(fd);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	while (getppid() == parent && (n = read(STDIN_FILENO, data,
@@ -471,7 +478,7 @@ log_warning(const char *fmt, ...)
 		print_event("warning", ",\"reason\":%s", text_json(json, text,
 		    strlen(text), sizeof(text)));
 	else
-		print_line("%s: %s", program_invocation_short_name, text);
+		print_line("%s: %s", program_name(), text);
 }
 
 static void

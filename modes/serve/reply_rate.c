@@ -1,10 +1,11 @@
 #include "reply_rate.h"
 
 #include <sys/mman.h>
-#include <sys/random.h>
 
 #include <stdatomic.h>
 #include <string.h>
+
+#include "modes/lib/random.h"
 
 /*
  * An entry is one number, so that it can be replaced in one step: a part of
@@ -37,8 +38,7 @@ reply_rate_new(void)
 	if (table == MAP_FAILED)
 		return NULL;
 	/* Early after boot there is no randomness; the clock must do. */
-	if (getrandom(table->keys, sizeof(table->keys), GRND_NONBLOCK) !=
-	    sizeof(table->keys))
+	if (!random_fill(table->keys, sizeof(table->keys)))
 		table->keys[0] = (uint64_t)net_now();
 	return table;
 }

@@ -8,8 +8,6 @@
 #include <sys/types.h>
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -29,6 +27,8 @@
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #endif
+
+const bool sandbox_exists = true;
 
 /* clang has a feature for what gcc has a macro for. */
 #ifndef __has_feature
@@ -316,19 +316,3 @@ const int sandbox_remove_file[] = { SANDBOX_END };
 const int sandbox_supervisor[] = { SANDBOX_END };
 
 #endif
-
-int
-sandbox_user(const char *name)
-{
-	const struct passwd *user;
-
-	errno = 0;
-	if ((user = getpwnam(name)) == NULL)
-		return errno == 0 ? -ENOENT : -errno;
-	if (setgroups(1, &user->pw_gid) < 0 ||
-	    setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0)
-		return -errno;
-	if (user->pw_uid != 0 && (setuid(0) == 0 || seteuid(0) == 0))
-		return -EPERM;
-	return 0;
-}

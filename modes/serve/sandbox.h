@@ -5,7 +5,16 @@
 #ifndef SANDBOX_H
 #define SANDBOX_H
 
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
+#include <stdbool.h>
+
 enum { SANDBOX_END = -1 };	/* ends a list of calls */
+
+/* Whether this system has a filter of system calls. */
+extern const bool sandbox_exists;
 
 /*
  * Becomes that user for good, in its own group and no other. Returns 0 or

@@ -7,7 +7,6 @@
  * here look at every descriptor at each call, however few are ready.
  */
 #include <sys/select.h>
-#include <sys/syscall.h>
 
 #include <errno.h>
 #include <stddef.h>

@@ -57,6 +57,7 @@ static const struct option_row serve_options[] = {
 	ENGINE(blocking, "one client at a time, 16 bytes at a time"),
 	ENGINE(select, "many clients at once, with select(2)"),
 	ENGINE(epoll, "any number of clients at once, with epoll(7)"),
+	ENGINE(kqueue, "any number of clients at once, with kqueue(2)"),
 	{ OPTION_WORKERS, "workers", "N", "1",
 	    "N processes share the clients", 0, NULL },
 	{ OPTION_SPIN, "spin", "DURATION", "0", "busy-poll this long after "
@@ -146,6 +147,32 @@ add_address(struct request *r, char *address)
 	if (r->address_count == LISTENERS_MAX)
 		args_usage("--address: more than %d", LISTENERS_MAX);
 	r->addresses[r->address_count++] = address;
+}
+
+/* Whether the row is that of an engine that this system has. */
+static bool
+is_engine(const struct option_row *row)
+{
+	const struct engine *engine = row->value;
+
+	return row->key == OPTION_ENGINE && engine->run != NULL;
+}
+
+static const struct engine *
+available_engine(const struct option_row *wanted)
+{
+	char list[128] = "";
+	size_t n = 0;
+
+	if (is_engine(wanted))
+		return wanted->value;
+	for (const struct option_row *row = serve_options;
+	    row->key != 'V' && n < sizeof(list); row++)
+		if (is_engine(row))
+			n += (size_t)snprintf(list + n, sizeof(list) - n,
+			    "%s--%s", n > 0 ? ", " : "", row->name);
+	args_usage("--%s: this system does not have it; it has %s",
+	    wanted->name, list);
 }
 
 static bool
@@ -238,7 +265,7 @@ serve_set(void *settings, const struct option_row *row, char *value)
 		o->drain = args_duration("--drain", value, 0);
 		break;
 	case OPTION_ENGINE:
-		r->server.engine = row->value;
+		r->server.engine = available_engine(row);
 		break;
 	}
 }
@@ -248,18 +275,12 @@ static const struct engine *const default_engine = &engine_blocking;
 /* It serves bulk streams well, and every system has it. */
 static const struct engine *const default_inetd_engine = &engine_select;
 
-static bool
-is_engine(const struct option_row *row)
-{
-	return row->key == OPTION_ENGINE && row->name != NULL;
-}
-
-/* "60s, --blocking 10s": that of the last engine, and those that differ. */
+/* "60s, --blocking 10s": that of most engines, and those that differ. */
 static const char *
 value_by_engine(int key, char *out, size_t size)
 {
-	const char *usual = key == OPTION_IDLE ? engine_epoll.idle :
-	    engine_epoll.chunk;
+	const char *usual = key == OPTION_IDLE ? engine_select.idle :
+	    engine_select.chunk;
 	size_t n = (size_t)snprintf(out, size, "%s", usual);
 
 	for (const struct option_row *row = serve_options;
@@ -295,6 +316,19 @@ engines_with(bool message, char *out, size_t size)
 		before = ",";
 	}
 	return out;
+}
+
+static bool
+serve_has_option(const struct option_row *row)
+{
+	switch (row->key) {
+	case OPTION_ENGINE:
+		return is_engine(row);
+	case OPTION_NO_SANDBOX:
+		return sandbox_exists;
+	default:
+		return true;
+	}
 }
 
 /* The defaults that depend on the engine, and the engine that is the default. */
@@ -456,5 +490,6 @@ const struct mode mode_serve = {
 	.synopsis = "[-a ADDRESS]... [-p PORT] [OPTION]...",
 	.options = serve_options,
 	.default_text = serve_default_text,
+	.has_option = serve_has_option,
 	.run = serve_run
 };

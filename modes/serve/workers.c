@@ -7,7 +7,6 @@
  */
 #include "workers.h"
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <err.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "modes/lib/parent.h"
 #include "modes/mode.h"
 #include "sandbox.h"
 #include "server.h"
@@ -111,9 +111,7 @@ worker_run(struct server *s, int i, pid_t supervisor_pid)
 	signals_on_second_stop(NULL);
 	s->signals.fd = signals_open();
 	signal(SIGUSR1, SIG_IGN);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != supervisor_pid)
-		raise(SIGTERM);
+	parent_follow(supervisor_pid, SIGTERM);
 	listener_forget_files(&s->listeners);
 	systemd_close();
 	s->on_ready = report_to_supervisor;
@@ -138,12 +136,15 @@ start_worker(struct server *s, int i)
 	int error;
 
 	w->start_at = supervisor.now + MIN_LIFE;
+	if ((error = parent_prepare()) < 0)
+		return error;
 	/* A signal to the child must not go to the pipe of this process. */
 	signals_block();
 	w->pid = fork();
 	error = errno;
 	if (w->pid == 0)
 		worker_run(s, i, self);
+	parent_forked();
 	signals_unblock();
 	return w->pid < 0 ? -error : 0;
 }

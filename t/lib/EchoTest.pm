@@ -34,7 +34,7 @@ our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
     reset_connection run_command run_echo run_make
     run_outside_make sanitized seconds_of
     shimmed show slurp spawn start_bench start_command start_server
-    trace_sends wait_until);
+    system_has trace_sends usual_engine wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
@@ -115,6 +115,24 @@ sub engines {
 
 # The same without --blocking, which serves one client at a time.
 sub parallel_engines { grep { !/^--blocking\b/ } engines() }
+
+# The engine for tests that need only one: it serves any number of clients, if
+# the program has such an engine.
+sub usual_engine {
+	my ($engine) = grep { /^--(?:epoll|kqueue)$/ } engines();
+	return $engine // '--select';
+}
+
+# Whether the program has what only Linux has, as its help shows: a sandbox, the
+# figures of a process (bench --pid), or abstract names of Unix sockets. With
+# "linux", whether it is compiled for Linux and not with PORTABLE=1.
+my %shown = (sandbox => ['serve', qr/ --no-sandbox /],
+    linux => ['serve', qr/ --epoll /],
+    process_figures => ['bench', qr/ --pid=/]);
+sub system_has {
+	my ($mode, $pattern) = @{ $shown{$_[0]} };
+	return run_echo({ forget => 1 }, $mode, '--help')->{out} =~ $pattern;
+}
 
 # Splits "--engine --option" into its words and leaves other arguments alone.
 sub _words { map { /^--\w+ --\S+$/ ? split / / : $_ } @_ }
@@ -258,7 +276,8 @@ sub run_command {
 # Runs another command without the variables that the make which runs the tests
 # has exported, and without those of its user for the build.
 sub run_outside_make {
-	my @variables = qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR CFLAGS V);
+	my @variables = qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR CFLAGS V
+	    KQUEUE PORTABLE SYSTEM);
 	local @ENV{@variables};
 	delete @ENV{@variables};
 	return run_command(@_);
