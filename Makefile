@@ -54,10 +54,16 @@ ALL_LDFLAGS = $(if $(filter Darwin,$(SYSTEM)),,-pie -Wl,-z,relro,-z,now) \
 # X_posix.c for all others. X_none.c takes the place of X.c where the system does
 # not have X. PORTABLE=1 compiles on Linux what other systems do, and KQUEUE=1 the
 # engine for kqueue(2), which libkqueue provides there.
+HASH := \#
 SYSTEM ?= $(shell uname -s)
 KIND = $(if $(PORTABLE),posix,$(if $(filter Linux,$(SYSTEM)),linux,posix))
 HAS_KQUEUE = $(KQUEUE)$(filter-out Linux,$(SYSTEM))
+HAS_URING := $(if $(filter linux,$(KIND)),$(shell { \
+	echo '$(HASH)include "modes/serve/ring.h"'; \
+	echo 'int test[RING_IS_BUILT_IN ? 1 : -1];'; } | $(CC) -std=c11 -I. \
+	$(CPPFLAGS) -fsyntax-only -x c - 2>/dev/null && echo yes))
 LACKING = $(if $(HAS_KQUEUE),,modes/serve/kqueue) \
+	$(if $(HAS_URING),,modes/serve/uring) \
 	$(if $(filter posix,$(KIND)),modes/serve/epoll modes/serve/pipe \
 	modes/serve/sandbox modes/bench/process)
 EVENTS = $(if $(filter linux,$(KIND)),epoll,$(if $(HAS_KQUEUE),kqueue,poll))
@@ -77,7 +83,6 @@ SYSTEM_CFLAGS = $(if $(filter NetBSD,$(SYSTEM)),-D_NETBSD_SOURCE) \
 COMPAT_NAMES = SOCK_CLOEXEC accept4 memrchr mempcpy pipe2 ppoll reallocarray \
 	recvmmsg setprogname
 COMPAT_HEADERS = sys/types.h sys/socket.h fcntl.h poll.h stdlib.h string.h unistd.h
-HASH := \#
 lacks = $(shell out=$$(mktemp -d); { for header in $(COMPAT_HEADERS); do \
 	echo "$(HASH)include <$$header>"; done; \
 	echo 'void test(void) { (void)$(1); }'; } | $(CC) -std=c11 \
@@ -124,6 +129,8 @@ $(OBJ)/t/flow: $(OBJ)/modes/bench/flow.o $(OBJ)/modes/bench/payload.o \
 	$(OBJ)/modes/bench/pattern.o
 $(OBJ)/t/histogram: $(OBJ)/modes/bench/histogram.o
 $(OBJ)/t/proxy: $(OBJ)/modes/serve/proxy.o
+$(OBJ)/t/ring: $(OBJ)/modes/serve/ring.o $(OBJ)/modes/lib/net.o \
+	$(OBJ)/modes/lib/net_$(KIND).o
 $(OBJ)/t/sandbox: $(OBJ)/modes/serve/sandbox.o
 $(OBJ)/t/schedule: $(OBJ)/modes/bench/schedule.o $(OBJ)/modes/bench/search.o \
 	$(OBJ)/modes/bench/histogram.o
@@ -168,7 +175,8 @@ test check: all
 
 # The structure of the sources, the unit tests, options and help, and what each
 # mode does first.
-QUICK = t/00-conn.t t/02-sandbox.t t/03-proxy.t t/05-histogram.t t/05-smoke.t t/06-flow.t \
+QUICK = t/00-conn.t t/02-sandbox.t t/03-proxy.t \
+	t/04-ring.t t/05-histogram.t t/05-smoke.t t/06-flow.t \
 	t/10-dispatch.t t/15-options.t t/20-echo.t t/25-bulk.t \
 	t/50-rough.t t/91-structure.t t/92-manual.t
 check-quick: T = $(QUICK)

@@ -176,7 +176,7 @@ my %tests = (
 	'source ports' => \&test_source_ports,
 	'broadcast and multicast' => \&test_group_addresses,
 );
-for my $engine (engines()) {
+for my $engine (engines_but('--select', '--uring')) {
 	for my $name (sort keys %tests) {
 		subtest "$engine: $name" => sub {
 			my $server = server_on_all($engine);

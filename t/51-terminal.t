@@ -44,7 +44,7 @@ sub is_whole {
 	is "@wrong", '', $name;
 }
 
-for my $engine (engines()) {
+for my $engine (engines_but('--uring')) {
 	subtest $engine => sub {
 		my ($master, $slave) = open_terminal();
 		my $server = start_server({ log => $slave }, $engine);
@@ -76,7 +76,7 @@ SKIP: {
 	skip 'only root can become another user', 1 if $> != 0 ||
 	    run_command(@as_other, program(), '--version')->{status} != 0;
 	subtest 'the terminal belongs to another user' => sub {
-		for my $engine (engines()) {
+		for my $engine (engines_but('--uring')) {
 			my ($master, $slave) = open_terminal();
 			chmod 0600, $slave or die $!;
 			open my $log, '>', $slave or die "$slave: $!";

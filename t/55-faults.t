@@ -33,7 +33,7 @@ for my $engine (engines()) {
 
 # Ten messages byte by byte. Nagle's algorithm and delayed ACKs together would
 # show as steps of 40 ms, but seldom: what prevents them is TCP_NODELAY.
-for my $engine (engines()) {
+for my $engine (engines_but('--select')) {
 	for my $chunk (1, 65536) {
 		subtest "$engine --chunk=$chunk: byte by byte" =>
 		    sub { test_byte_by_byte($engine, $chunk) };
@@ -319,7 +319,7 @@ for my $engine (parallel_engines()) {
 }
 
 # Lines of 64 KiB that would drive a terminal, and random bytes.
-for my $engine (engines()) {
+for my $engine (engines_but('--select', '--uring')) {
 	subtest "$engine: 64 KiB of hostile text" => sub {
 		my $server = start_server($engine, '-v', '--chunk=64k');
 		my %texts = ('escape sequences' => "\e[2J\x9b" x 16384,
@@ -345,7 +345,7 @@ for my $engine (engines()) {
 # makes each fork slow.)
 {
 	my $message = pattern(64 << 20);
-	for my $engine (engines()) {
+	for my $engine (engines_but('--select', '--epoll --workers=2')) {
 		my $server = start_server($engine, '--stream', '--chunk=64k');
 		for my $turn (1 .. ($ENV{ECHO_TORTURE} ? 12 : 1)) {
 			my $run = run_echo({ in => $message }, 'send', '-a',

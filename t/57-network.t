@@ -168,7 +168,7 @@ SKIP: {
 SKIP: {
 	skip 'IPv6 cannot be turned off', 1
 	    unless works('echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6');
-	for my $engine (engines()) {
+	for my $engine (engines_but('--uring')) {
 		subtest "$engine: IPv6 is turned off" => sub {
 			my $run = run_echo({ deadline => $DEADLINE }, 'serve',
 			    split(' ', $engine), '-a', '[::1]:0');

@@ -21,7 +21,7 @@ my $missing = run_echo({ command => 'sh', wrap => \@bare }, '-c',
 plan skip_all => 'a mount namespace cannot be created'
     if $missing->{err} !~ /^sh: .*\/x/;
 
-for my $engine (engines()) {
+for my $engine (engines_but('--select')) {
 	subtest $engine => sub {
 		my $server = start_server({ wrap => \@bare }, $engine);
 		is exchange(dial($server), 'bare', 4), 'bare',

@@ -454,7 +454,7 @@ my $binary = join '', map { chr } (0 .. 255) x 3;
 my @inputs = ("a\n", 'no newline', "\n", '', "\0", "a\0b", $binary, $utf8,
     'x' x 16, 'x' x 4096, $pattern);
 
-for my $engine (engines()) {
+for my $engine (engines_but('--uring')) {
 	subtest "messages and stdin, $engine" => sub {
 		my $server = start_server($engine, '-q');
 		for (@words) {
@@ -504,7 +504,7 @@ subtest 'the lines on stderr' => sub {
 };
 
 subtest 'the client ends soon after the reply' => sub {
-	for my $engine (engines()) {
+	for my $engine (engines_but('--uring')) {
 		my $server = start_server($engine, '-q');
 		at_most(0.4, sub { sends({}, $server, 'x')->{time} },
 		    "$engine, seconds");
@@ -563,7 +563,7 @@ subtest 'the server closes while stdin is open' => sub {
 # Any size, in a constant amount of memory, in both directions at once.
 my $block = random_bytes($MiB - 4);
 my $big = join '', map { pack('N', $_) . $block } 1 .. 64;
-for my $engine (engines()) {
+for my $engine (engines_but('--uring')) {
 	subtest "64 MiB, $engine" => sub {
 		my $server = start_server($engine, '--stream', '--chunk=64k',
 		    '-q');

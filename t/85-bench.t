@@ -259,7 +259,7 @@ sub start_special {
 my $has_figures = system_has('process_figures');
 
 # --blocking serves one client at a time.
-for my $engine (engines()) {
+for my $engine (engines_but('--uring')) {
 	my $blocking = $engine =~ /^--blocking\b/;
 	my ($n, @c) = $blocking ? 1 : (20, '-c20');
 	subtest "all modes of bench with $engine" => sub {

@@ -41,7 +41,7 @@ sub case {
 }
 
 my @cases;
-for my $engine (engines()) {
+for my $engine (engines_but('--uring')) {
 	push @cases, case($engine, sub { start_server($engine, '-q', '-a',
 	    'udp:127.0.0.1') }, \@all, stop => sub { $_[0]->stop });
 }

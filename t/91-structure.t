@@ -24,7 +24,7 @@ my @layers = (
 	[qw(watch header)],
 	[qw(log)],
 	[qw(conn)],
-	[qw(control control_v4 inetd link pipe proxy reply_rate sandbox signals
+	[qw(control control_v4 inetd link pipe proxy reply_rate ring sandbox signals
 	    socket_path systemd tally)]
 );
 # A header that belongs to a mode of one file.

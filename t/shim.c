@@ -6,12 +6,13 @@
  *	ECHO_SHIM=seed=17	at random, recv and send are short or return
  *				EAGAIN or EINTR, datagrams are truncated or
  *				cannot be sent, and waits end although nothing
- *				is ready
+ *				is ready; requests of io_uring likewise
  *	ECHO_SHIM=accept=EMFILE:3
  *				accept4 and accept fail three times; without :3
  *				always
  *	ECHO_SHIM=receive=ENOMEM:3
  *				the same for recvmmsg and recvmsg
+ *	ECHO_SHIM=uring=EPERM	the same for io_uring_setup
  *	ECHO_SHIM=fail=12	the 12th of the calls below that start-up makes
  *				fails; start-up ends at the first wait or accept
  *	ECHO_SHIM=noipv6	a kernel without IPv6
@@ -38,6 +39,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 
@@ -54,6 +56,10 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#if __has_include(<linux/io_uring.h>) && !defined(WITHOUT_URING)
+#include <linux/io_uring.h>
+#endif
+
 /* glibc declares socket addresses as unions of pointers to all their types. */
 #pragma GCC diagnostic ignored "-Wpedantic"
 
@@ -68,7 +74,7 @@ struct failure {
 static struct {
 	bool random;
 	uint64_t seed;
-	struct failure accept, receive;
+	struct failure accept, receive, uring;
 	long fail;		/* number of the call that fails, 0: none */
 	bool no_ipv6;
 	bool late_input;
@@ -174,9 +180,10 @@ static const struct {
 } errors[] = {
 	{ "ECONNABORTED", ECONNABORTED },
 	{ "ECONNREFUSED", ECONNREFUSED }, { "EINTR", EINTR },
-	{ "EMFILE", EMFILE }, { "ENETDOWN", ENETDOWN }, { "ENFILE", ENFILE },
-	{ "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPERM", EPERM },
-	{ "EPROTO", EPROTO }
+	{ "EINVAL", EINVAL }, { "EMFILE", EMFILE },
+	{ "ENETDOWN", ENETDOWN }, { "ENFILE", ENFILE },
+	{ "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "ENOSYS", ENOSYS },
+	{ "EPERM", EPERM }, { "EPROTO", EPROTO }
 };
 
 static int
@@ -234,6 +241,8 @@ make_plan(void)
 		plan.accept = read_failure(value);
 	else if ((value = value_of(what, "receive=")) != NULL)
 		plan.receive = read_failure(value);
+	else if ((value = value_of(what, "uring=")) != NULL)
+		plan.uring = read_failure(value);
 	else if ((value = value_of(what, "fail=")) != NULL) {
 		calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -265,6 +274,66 @@ fails(const char *name, int error)
 	errno = error;
 	return true;
 }
+
+/*
+ * io_uring. Its calls have no function of their own in the C library. Requests
+ * are changed before the kernel takes them: some sends are short or fail for the
+ * moment, some receives end after one completion or at once, and some polls
+ * report a socket that is not ready. Now and then the kernel takes only some of
+ * the requests, or the wait ends early. Half of the servers have so small a
+ * queue that completions overflow.
+ */
+
+#ifdef IORING_RECV_MULTISHOT
+
+enum { SMALL_RING = 4, REPLACED = 64, LISTENERS = 8 };
+
+static struct {
+	int fd;
+	struct io_uring_params p;
+	char *queues;
+	struct io_uring_sqe *requests;
+	unsigned seen;		/* completions that have been looked at */
+} ring = { .fd = -1 };
+
+/* Results that take the place of others, by the name of the request. */
+static struct {
+	uint64_t name;
+	int result;		/* 0: none */
+} replaced[REPLACED];
+
+/* The names of requests to accept; 0: none. */
+static uint64_t accepting[LISTENERS];
+
+static unsigned *
+in_queues(unsigned offset)
+{
+	return (unsigned *)(void *)(ring.queues + offset);
+}
+
+/* Remembers where the program has mapped the queues of its ring. */
+static void
+see_mapping(int fd, off_t at, void *memory)
+{
+	if (fd < 0 || fd != ring.fd || memory == MAP_FAILED)
+		return;
+	if (at == (off_t)IORING_OFF_SQ_RING)
+		ring.queues = memory;
+	else if (at == (off_t)IORING_OFF_SQES)
+		ring.requests = memory;
+}
+
+#else
+
+static void
+see_mapping(int fd, off_t at, const void *memory)
+{
+	(void)fd;
+	(void)at;
+	(void)memory;
+}
+
+#endif
 
 /*
  * Start-up. Calls that cannot fail with valid arguments are missing: sigaction,
@@ -376,8 +445,11 @@ void *
 mmap(void *where, size_t size, int access, int flags, int fd, off_t at)
 {
 	REAL(mmap);
-	return fails("mmap", ENOMEM) ? MAP_FAILED :
-	    real(where, size, access, flags, fd, at);
+	if (fails("mmap", ENOMEM))
+		return MAP_FAILED;
+	where = real(where, size, access, flags, fd, at);
+	see_mapping(fd, at, where);
+	return where;
 }
 
 int
@@ -480,6 +552,30 @@ epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
  * Connections.
  */
 
+/* Whether a call or request to accept fails. */
+static bool
+accept_fails(void)
+{
+	if (fails_now(&plan.accept))
+		return true;
+	if (!one_in(6, &common))
+		return false;
+	errno = one_in(2, &common) ? EAGAIN : one_in(2, &common) ? EINTR :
+	    ECONNABORTED;
+	return true;
+}
+
+/* The random numbers of a new connection. */
+static void
+begin_stream(int fd)
+{
+	if (!plan.random)
+		return;
+	common = plan.seed + accepted++;
+	if (fd < FDS)
+		streams[fd] = common;
+}
+
 int
 accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
@@ -487,20 +583,22 @@ accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 
 	REAL(accept4);
 	starting = false;
-	if (fails_now(&plan.accept))
+	if (accept_fails())
 		return -1;
-	if (one_in(6, &common)) {
-		errno = one_in(2, &common) ? EAGAIN : one_in(2, &common) ?
-		    EINTR : ECONNABORTED;
-		return -1;
-	}
 	new = real(fd, address, size, flags);
-	if (new >= 0 && plan.random) {
-		common = plan.seed + accepted++;
-		if (new < FDS)
-			streams[new] = common;
-	}
+	if (new >= 0)
+		begin_stream(new);
 	return new;
+}
+
+static void
+forget_descriptor(int fd)
+{
+	if (fd < 0 || fd >= FDS)
+		return;
+	pipes[fd] = false;
+	streams[fd] = 0;
+	watched[fd].event.events = 0;
 }
 
 int
@@ -513,11 +611,7 @@ int
 close(int fd)
 {
 	REAL(close);
-	if (fd >= 0 && fd < FDS) {
-		pipes[fd] = false;
-		streams[fd] = 0;
-		watched[fd].event.events = 0;
-	}
+	forget_descriptor(fd);
 	return real(fd);
 }
 
@@ -773,6 +867,212 @@ epoll_pwait2(int epoll, struct epoll_event *events, int most,
 	if (!is_zero(time) && for_nothing(epoll, events))
 		return 1;
 	return real(epoll, events, one_in(3, &common) ? 1 : most, time, mask);
+}
+
+#ifdef IORING_RECV_MULTISHOT
+
+/* Lets a request complete at once with this result: it sends no bytes. */
+static void
+replace_request(struct io_uring_sqe *request, int result)
+{
+	for (int i = 0; i < REPLACED; i++) {
+		if (replaced[i].result != 0)
+			continue;
+		replaced[i].name = request->user_data;
+		replaced[i].result = result;
+		request->opcode = IORING_OP_SEND;
+		request->flags = 0;
+		request->ioprio = 0;
+		request->len = 0;
+		request->msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+		return;
+	}
+}
+
+static void
+spoil_send(struct io_uring_sqe *request)
+{
+	unsigned size = request->len;
+
+	if (not_now(request->fd)) {
+		replace_request(request, -errno);
+		return;
+	}
+	request->len = (unsigned)fewer(request->fd, size);
+	if (request->len < size)
+		request->flags = 0;	/* so that its completion is seen */
+}
+
+static void
+spoil_receive(struct io_uring_sqe *request)
+{
+	static const int reasons[] = { -ENOBUFS, -EINTR, -EAGAIN };
+	uint64_t *stream = stream_of(request->fd);
+
+	if (one_in(6, stream))
+		replace_request(request, reasons[draw(stream) % 3]);
+	else if (one_in(2, stream))
+		request->ioprio = 0;
+}
+
+static void
+spoil_accept(struct io_uring_sqe *request)
+{
+	if (accept_fails()) {
+		replace_request(request, -errno);
+		return;
+	}
+	for (int i = 0; i < LISTENERS; i++) {
+		if (accepting[i] != 0 && accepting[i] != request->user_data)
+			continue;
+		accepting[i] = request->user_data;
+		return;
+	}
+}
+
+static void
+spoil_request(struct io_uring_sqe *request)
+{
+	switch (request->opcode) {
+	case IORING_OP_ACCEPT:
+		spoil_accept(request);
+		break;
+	case IORING_OP_CLOSE:
+		forget_descriptor(request->fd);
+		break;
+	case IORING_OP_SEND:
+		spoil_send(request);
+		break;
+	case IORING_OP_RECV:
+		spoil_receive(request);
+		break;
+	case IORING_OP_POLL_ADD:
+		if (one_in(6, stream_of(request->fd)))
+			request->poll32_events |= POLLIN | POLLOUT;
+		break;
+	}
+}
+
+static void
+spoil_requests(unsigned n)
+{
+	unsigned head = *in_queues(ring.p.sq_off.head);
+
+	for (unsigned i = 0; i < n; i++)
+		spoil_request(&ring.requests[(head + i) &
+		    (ring.p.sq_entries - 1)]);
+}
+
+static void
+replace_result(struct io_uring_cqe *completion)
+{
+	for (int i = 0; i < REPLACED; i++) {
+		if (replaced[i].result == 0 ||
+		    replaced[i].name != completion->user_data)
+			continue;
+		completion->res = replaced[i].result;
+		replaced[i].result = 0;
+		return;
+	}
+	for (int i = 0; i < LISTENERS; i++)
+		if (accepting[i] == completion->user_data &&
+		    completion->res >= 0)
+			begin_stream(completion->res);
+}
+
+static void
+replace_results(void)
+{
+	struct io_uring_cqe *all = (void *)(ring.queues + ring.p.cq_off.cqes);
+
+	while (ring.seen != *in_queues(ring.p.cq_off.tail))
+		replace_result(&all[ring.seen++ & (ring.p.cq_entries - 1)]);
+}
+
+static long
+setup_ring(long (*real)(long, ...), unsigned requests, long address)
+{
+	struct io_uring_params *p = (void *)address;	/* NOLINT(*-int-to-ptr) */
+
+	if (fails_now(&plan.uring) || fails("io_uring_setup", EPERM))
+		return -1;
+	if (one_in(2, &common))
+		requests = p->cq_entries = SMALL_RING;
+	ring.fd = (int)real(SYS_io_uring_setup, requests, p);
+	ring.p = *p;
+	ring.seen = 0;
+	return ring.fd;
+}
+
+static long
+enter_ring(long (*real)(long, ...), const long *a)
+{
+	unsigned n = (unsigned)a[1], wanted = (unsigned)a[2];
+	long result;
+
+	starting = false;
+	if (one_in(6, &common)) {
+		errno = one_in(2, &common) ? EAGAIN : one_in(2, &common) ?
+		    EBUSY : EINTR;
+		return -1;
+	}
+	if (one_in(3, &common))
+		wanted = 0;
+	if (wanted == 0)	/* the kernel waits only if it has taken all */
+		n = (unsigned)fewer(-1, n);
+	spoil_requests(n);
+	result = real(SYS_io_uring_enter, a[0], (long)n, (long)wanted, a[3],
+	    a[4], a[5]);
+	replace_results();
+	return result;
+}
+
+/* Makes a call of io_uring. Returns false if it is another call. */
+static bool
+call_ring(long (*real)(long, ...), long number, const long *a, long *result)
+{
+	switch (number) {
+	case SYS_io_uring_setup:
+		*result = setup_ring(real, (unsigned)a[0], a[1]);
+		return true;
+	case SYS_io_uring_enter:
+		*result = enter_ring(real, a);
+		return true;
+	case SYS_io_uring_register:
+		*result = -1;
+		return fails("io_uring_register", EINVAL);
+	default:
+		return false;
+	}
+}
+
+#else
+
+static bool
+call_ring(long (*real)(long, ...), long number, const long *a, long *result)
+{
+	(void)real;
+	(void)number;
+	(void)a;
+	(void)result;
+	return false;
+}
+
+#endif
+
+long
+syscall(long number, ...)
+{
+	long a[6], result;
+	va_list ap;
+
+	REAL(syscall);
+	va_start(ap, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	return call_ring(real, number, a, &result) ? result :
+	    real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /*

@@ -256,9 +256,8 @@ net_set_port(struct sockaddr *sa, uint16_t port)
 		((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
 }
 
-/* Adds the process id to the address of a local process. */
-static void
-set_process_id(int fd, union net_address *peer)
+void
+net_set_process_id(int fd, union net_address *peer)
 {
 	if (peer->any.sa_family == AF_UNIX)
 		peer->local.pid = net_peer_process(fd);
@@ -275,7 +274,7 @@ net_accept(int fd, union net_address *peer)
 	fd = accept4(fd, &peer->any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	set_process_id(fd, peer);
+	net_set_process_id(fd, peer);
 	return fd;
 }
 
@@ -294,7 +293,7 @@ net_take_connection(int fd, union net_address *peer)
 		return -EINVAL;
 	if (getpeername(fd, &peer->any, &size) < 0)
 		return -errno;
-	set_process_id(fd, peer);
+	net_set_process_id(fd, peer);
 	net_set_echo_options(fd);
 	return set_descriptor_flags(fd);
 }

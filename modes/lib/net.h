@@ -163,6 +163,15 @@ void net_set_port(struct sockaddr *, uint16_t port);
  */
 int net_accept(int fd, union net_address *);
 
+/* Adds the process id to the address of a local process, which is connected. */
+void net_set_process_id(int fd, union net_address *);
+
+/*
+ * Returns the id of the process at the other end of a Unix socket, 0 if it is
+ * not known.
+ */
+pid_t net_peer_process(int fd);
+
 /*
  * Returns the id of the process at the other end of a Unix socket, 0 if it is
  * not known.

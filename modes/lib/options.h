@@ -17,7 +17,8 @@ struct option_row {
 	const char *name;	/* --NAME; NULL: text is printed as it is */
 	const char *argument;	/* what --help calls its value, or NULL */
 	const char *initial;	/* its default, or NULL */
-	const char *text;	/* what it does, for --help */
+	const char *text;	/* what it does, for --help; NULL: --help does
+				   not list it */
 	int group;		/* options of one group exclude each other;
 				   0: none; 1: the usage begins with them */
 	const void *value;	/* for the mode that owns the row */

@@ -209,7 +209,7 @@ client_free(struct clients *cs, struct client *c)
 	if (conn_pending(&c->conn) > 0)
 		net_reset(c->watch.fd);	/* a cut echo must not look whole */
 	else
-		close(c->watch.fd);
+		watch_close(&c->watch);
 	free(c->pending);
 	free(c->text);
 	if (cs->options->proxy)
@@ -225,8 +225,12 @@ client_free_ended(struct clients *cs)
 	size_t n = 0;
 
 	for (struct link *l = cs->ended.next; l != &cs->ended; l = next) {
+		struct client *c = (struct client *)l;
+
 		next = l->next;
-		client_free(cs, (struct client *)l);
+		if (c->watch.in_flight != 0)
+			continue;
+		client_free(cs, c);
 		n++;
 	}
 	return n;
@@ -379,19 +383,43 @@ new_pending(struct clients *cs, struct client *c)
 		return NULL;
 	}
 	c->pending->start = 0;
+	c->pending->end = (uint32_t)size;
 	return c->pending->data;
+}
+
+void
+client_keep(struct clients *cs, struct client *c, const char *data, size_t n,
+    bool is_first)
+{
+	struct pending *old = c->pending;
+	size_t kept = old == NULL ? 0 : old->end - old->start;
+	struct pending *new = malloc(sizeof(*new) + kept + n);
+
+	if (new == NULL) {
+		client_sent(cs, c, -ENOMEM);
+		return;
+	}
+	new->start = 0;
+	new->end = (uint32_t)(kept + n);
+	memcpy(new->data + (is_first ? 0 : kept), data, n);
+	if (kept > 0)
+		memcpy(new->data + (is_first ? n : 0), old->data + old->start,
+		    kept);
+	free(old);
+	c->pending = new;
 }
 
 static void
 send_pending(struct clients *cs, struct client *c)
 {
-	ssize_t n = net_send(c->watch.fd, c->pending->data + c->pending->start,
-	    (size_t)conn_pending(&c->conn), net_waiting(c->watch.fd));
+	struct pending *p = c->pending;
+	ssize_t n = net_send(c->watch.fd, p->data + p->start,
+	    p->end - p->start, net_waiting(c->watch.fd));
 
 	client_sent(cs, c, n);
 	if (n > 0)
-		c->pending->start += (uint32_t)n;
-	if (conn_pending(&c->conn) == 0) {
+		p->start += (uint32_t)n;
+	if (p->start == p->end) {
 		free(c->pending);
 		c->pending = NULL;
 	}

@@ -52,7 +52,7 @@ enum client_header {
 
 /* Output that the kernel did not accept, and that the client owns. */
 struct pending {
-	uint32_t start;		/* where the bytes that are left begin */
+	uint32_t start, end;	/* the bytes that are left */
 	char data[];
 };
 
@@ -114,6 +114,13 @@ void client_received(struct clients *, struct client *, const char *data,
 void client_sent(struct clients *, struct client *, ssize_t n);
 
 /*
+ * Copies n bytes of pending output to the block that the client owns: before
+ * the bytes that are there, or after them. A lack of memory ends the client.
+ */
+void client_keep(struct clients *, struct client *, const char *data,
+    size_t n, bool is_first);
+
+/*
  * Does what follows from the results: sends the FIN if it is due, and watches
  * for what the client wants next.
  */
@@ -140,7 +147,10 @@ void client_serve(struct clients *, struct client *);
 /* Logs the end of a client whose connection is closed, and frees it. */
 void client_free(struct clients *, struct client *);
 
-/* The same for all whose connection is closed. Returns how many there were. */
+/*
+ * The same for all whose connection is closed, and for which no request is in
+ * flight. Returns how many there were.
+ */
 size_t client_free_ended(struct clients *);
 
 /* The time in ns at which the next client times out, or INT64_MAX. */

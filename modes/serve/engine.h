@@ -22,12 +22,18 @@ struct engine {
 	const int *calls;
 	const int *setup_calls;
 
+	/*
+	 * Exits with one line and STATUS_LOCAL if the system refuses what the
+	 * engine needs; called once, before workers start. NULL: no need.
+	 */
+	void (*check)(void);
+
 	/* Serves until server_is_serving() is false. */
 	void (*run)(struct server *);
 };
 
 /* The run of an engine that this system does not have is NULL. */
 extern const struct engine engine_blocking, engine_epoll, engine_kqueue,
-    engine_select;
+    engine_select, engine_uring;
 
 #endif

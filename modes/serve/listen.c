@@ -439,13 +439,21 @@ listener_accept_failed(struct listeners *ls, const struct listener *l,
 	listener_pause(ls, error, now);
 }
 
+void
+listener_accepted(const struct listener *l, int fd, union net_address *peer)
+{
+	net_set_process_id(fd, peer);
+	if (l->is_inherited || peer->any.sa_family == AF_UNIX)
+		net_set_echo_options(fd);
+}
+
 int
 listener_accept(struct listener *l, union net_address *peer)
 {
 	int fd = net_accept(l->watch.fd, peer);
 
-	if (fd >= 0 && (l->is_inherited || peer->any.sa_family == AF_UNIX))
-		net_set_echo_options(fd);
+	if (fd >= 0)
+		listener_accepted(l, fd, peer);
 	return fd;
 }
 

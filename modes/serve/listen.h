@@ -89,6 +89,10 @@ int64_t listener_pause_end(const struct listeners *, int64_t now);
  */
 int listener_accept(struct listener *, union net_address *peer);
 
+/* Prepares a connection that the engine has accepted by itself. */
+void listener_accepted(const struct listener *, int fd,
+    union net_address *peer);
+
 /*
  * Deals with a failure of listener_accept(): it is logged, and accepting
  * pauses if it would fail again at once.

@@ -77,8 +77,8 @@ adopt_client(struct server *s)
 		client_update(&s->clients, c);
 }
 
-static void
-serve_watch(struct server *s, struct watch *watch)
+void
+loop_serve(struct server *s, struct watch *watch)
 {
 	switch (watch->kind) {
 	case WATCH_CLIENT:
@@ -97,10 +97,8 @@ serve_watch(struct server *s, struct watch *watch)
 }
 
 void
-loop_run(struct server *s, const struct poller *poller)
+loop_open(struct server *s, const struct poller *poller)
 {
-	static struct watch *ready[WATCH_READY_MAX];
-
 	watch_use(poller);
 	/* Bulk streams do not pass through the pipe where reads are logged. */
 	if (!log_has(LOG_READS))
@@ -109,6 +107,20 @@ loop_run(struct server *s, const struct poller *poller)
 	watch_signals(s);
 	server_ready(s);
 	adopt_client(s);
+}
+
+void
+loop_close(void)
+{
+	pipe_close();
+}
+
+void
+loop_run(struct server *s, const struct poller *poller)
+{
+	static struct watch *ready[WATCH_READY_MAX];
+
+	loop_open(s, poller);
 	while (server_is_serving(s)) {
 		int n;
 
@@ -119,9 +131,9 @@ loop_run(struct server *s, const struct poller *poller)
 			errx(STATUS_LOCAL, "cannot wait: %s", strerror(-n));
 		server_tick(s);
 		for (int i = 0; i < n; i++)
-			serve_watch(s, ready[i]);
+			loop_serve(s, ready[i]);
 		server_expire(s);
 		server_close_ended(s);
 	}
-	pipe_close();
+	loop_close();
 }

@@ -6,8 +6,17 @@
 
 struct poller;
 struct server;
+struct watch;
 
 /* Serves with that poller until server_is_serving() is false. */
 void loop_run(struct server *, const struct poller *);
+
+/*
+ * The parts of it, for an engine with a loop of its own: what comes before the
+ * first wait and after the last one, and what a watch that is ready needs.
+ */
+void loop_open(struct server *, const struct poller *);
+void loop_close(void);
+void loop_serve(struct server *, struct watch *);
 
 #endif

@@ -171,15 +171,12 @@ count_accept(struct server *s, uint64_t n)
 }
 
 struct client *
-server_accept(struct server *s, struct listener *l)
+server_take(struct server *s, struct listener *l, int fd,
+    const union net_address *peer)
 {
-	union net_address peer;
 	struct client *c;
-	int fd;
 
-	if (!server_may_accept(s))
-		return NULL;
-	if ((fd = listener_accept(l, &peer)) < 0) {
+	if (fd < 0) {
 		/* Another worker may have shut the listener down. */
 		if (fd != -EAGAIN && server_is_open(s))
 			listener_accept_failed(&s->listeners, l, -fd,
@@ -190,7 +187,7 @@ server_accept(struct server *s, struct listener *l)
 		close(fd);
 		return NULL;
 	}
-	if ((c = client_new(&s->clients, fd, &peer)) == NULL) {
+	if ((c = client_new(&s->clients, fd, peer)) == NULL) {
 		close(fd);
 		listener_pause(&s->listeners, ENOMEM, s->clients.now);
 		return NULL;
@@ -198,6 +195,18 @@ server_accept(struct server *s, struct listener *l)
 	if (!server_is_open(s))
 		listener_close(&s->listeners);
 	return c;
+}
+
+struct client *
+server_accept(struct server *s, struct listener *l)
+{
+	union net_address peer;
+	int fd;
+
+	if (!server_may_accept(s))
+		return NULL;
+	fd = listener_accept(l, &peer);
+	return server_take(s, l, fd, &peer);
 }
 
 struct client *

@@ -110,6 +110,13 @@ bool server_is_serving(const struct server *);
 struct client *server_accept(struct server *, struct listener *);
 
 /*
+ * The same for an engine that accepts by itself: accepted is the socket of a
+ * connection, which is served even if the server stops meanwhile, or -errno.
+ */
+struct client *server_take(struct server *, struct listener *, int accepted,
+    const union net_address *peer);
+
+/*
  * The first call returns the client on standard input, if the server was
  * started with --inetd. Otherwise returns NULL. Exits with STATUS_LOCAL if
  * there is no memory.

@@ -1,6 +1,7 @@
 #include "watch.h"
 
 #include <stddef.h>
+#include <unistd.h>
 
 static const struct poller *poller;
 
@@ -22,4 +23,14 @@ watch_set(struct watch *watch, unsigned events)
 	if (error == 0)
 		watch->events = (uint8_t)events;
 	return error;
+}
+
+void
+watch_close(struct watch *watch)
+{
+	if (poller != NULL && poller->close != NULL)
+		poller->close(watch->fd);
+	else
+		close(watch->fd);
+	watch->fd = -1;
 }

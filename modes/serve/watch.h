@@ -26,9 +26,14 @@ enum watch_event {
 
 /* A pointer to the client would not fit into the 128 bytes of a client. */
 struct watch {
-	int fd;
+	_Alignas(8) int fd;	/* an engine may use three bits of the address */
 	uint8_t kind;		/* enum watch_kind */
 	uint8_t events;		/* WATCH_* bits that are waited for; 0: none */
+	uint8_t in_flight;	/* requests that the kernel has not completed,
+				   each a bit of the engine; a watch must not
+				   be freed before (uring.c) */
+	uint8_t polled;		/* for how many turns the engine polls it
+				   instead of using the ring (uring.c) */
 };
 
 enum { WATCH_READY_MAX = 1024 };	/* watches that one wait returns */
@@ -49,6 +54,9 @@ struct poller {
 	 * loop calls it again.
 	 */
 	int (*wait)(struct watch **ready, int64_t ns);
+
+	/* Closes a descriptor soon, and takes over its number. NULL: close(2). */
+	void (*close)(int fd);
 };
 
 /* Sets the poller of this process. */
@@ -56,5 +64,8 @@ void watch_use(const struct poller *);
 
 /* Waits for these events, WATCH_* bits, from now on. Returns 0 or -errno. */
 int watch_set(struct watch *, unsigned events);
+
+/* Closes the descriptor of a watch. */
+void watch_close(struct watch *);
 
 #endif

@@ -336,6 +336,8 @@ workers_run(struct server *s)
 {
 	struct server_options *options = &s->options;
 
+	if (s->engine->check != NULL)
+		s->engine->check();
 	/* Each worker has room for a client. */
 	if (options->max_clients > 0 &&
 	    options->max_clients < (uint64_t)options->workers)

@@ -27,14 +27,13 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
-    descriptors_of dial dial_small end_processes engines exchange exec_form
-    fill flags_of_sends flood get get_all in_own_network in_tree is_between
-    is_bytes measure_again median modes parallel_engines pattern pattern_at
-    process_gone program put random_bytes refuses_connections
-    reset_connection run_command run_echo run_make
-    run_outside_make sanitized seconds_of
-    shimmed show slurp spawn start_bench start_command start_server
-    system_has trace_sends usual_engine wait_until);
+    descriptors_of dial dial_small end_processes engines engines_but exchange
+    exec_form fill flags_of_sends flood get get_all in_own_network in_tree
+    io_uring_is_refused is_between is_bytes measure_again median modes
+    parallel_engines pattern pattern_at process_gone program put random_bytes
+    refuses_connections reset_connection run_command run_echo run_make
+    run_outside_make sanitized seconds_of shimmed show slurp spawn start_bench
+    start_command start_server system_has trace_sends usual_engine wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
@@ -103,14 +102,28 @@ sub in_tree { "$tree/$_[0]" }
 # The program, or a link to it.
 sub program { "$dir/" . ($_[0] // 'echo') }
 
-# The engines that serve --help lists, and the last of them once more with two
-# workers.
+# The engines that serve --help lists, except one that the kernel refuses, and
+# one of them once more with two workers.
 sub engines {
 	my $help = run_echo({ forget => 1 }, 'serve', '--help')->{out};
 	$help =~ /^usage: echo serve \[((?:--\w+(?: \| )?)+)\]/
 	    or die "no engines in: $help";
-	my @engines = split / \| /, $1;
-	return @engines, "$engines[-1] --workers=2";
+	return grep({ $_ ne '--uring' || !io_uring_is_refused() }
+	    split / \| /, $1), '--epoll --workers=2';
+}
+
+# Whether the kernel refuses io_uring. A server that cannot write where it
+# listens ends at once.
+my $refused;
+sub io_uring_is_refused {
+	return $refused //= run_echo({ forget => 1, out => '/dev/full' },
+	    'serve', '--uring', '-p0')->{err} =~ /refuses io_uring/;
+}
+
+# The same without some, for loops in which these can make no difference.
+sub engines_but {
+	my %left_out = map { $_ => 1 } @_;
+	return grep { !$left_out{$_} } engines();
 }
 
 # The same without --blocking, which serves one client at a time.
