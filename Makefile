@@ -61,7 +61,8 @@ HAS_KQUEUE = $(KQUEUE)$(filter-out Linux,$(SYSTEM))
 HAS_URING := $(if $(filter linux,$(KIND)),$(shell { \
 	echo '$(HASH)include "modes/serve/ring.h"'; \
 	echo 'int test[RING_IS_BUILT_IN ? 1 : -1];'; } | $(CC) -std=c11 -I. \
-	$(CPPFLAGS) -fsyntax-only -x c - 2>/dev/null && echo yes))
+	$(CPPFLAGS) $(CFLAGS) -fsyntax-only -x c - 2>/dev/null && \
+	echo yes))
 LACKING = $(if $(HAS_KQUEUE),,modes/serve/kqueue) \
 	$(if $(HAS_URING),,modes/serve/uring) \
 	$(if $(filter posix,$(KIND)),modes/serve/epoll modes/serve/pipe \

@@ -141,8 +141,10 @@ subtest '--search' => sub {
 	# It answers 100 messages per second, and later ones wait.
 	my $limited = start_command({ name => 'faulty rate' }, program(),
 	    qw(faulty rate=6400 -q -p0));
-	my $run = bench($limited->address, '--search', '-d100ms',
-	    '--limit=10ms', '-t5s', '--json');
+	my $run = measure_again(sub {
+		bench($limited->address, '--search', '-d100ms', '--limit=10ms',
+		    '-t5s', '--json')
+	}, sub { $_[0]{status} == 0 });
 	my $m = eval { decode_json($run->{out}) } // { rate => 0 };
 	SKIP: {
 		skip 'another program has the processor', 2
