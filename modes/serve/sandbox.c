@@ -294,8 +294,9 @@ const int sandbox_supervisor[] = {
 #endif
 	SYS_clone, SYS_wait4, SYS_kill, SYS_getpid, SYS_getppid,
 	/* A worker, in fork(2) and until it enters its own sandbox. */
-	SYS_set_robust_list, SYS_rseq, SYS_tgkill, SYS_tkill, SYS_prctl,
-	SYS_prlimit64, SYS_pipe2, SYS_fcntl, SYS_rt_sigaction, SANDBOX_END
+	SYS_set_robust_list, SYS_set_tid_address, SYS_rseq, SYS_tgkill,
+	SYS_tkill, SYS_prctl, SYS_prlimit64, SYS_pipe2, SYS_fcntl,
+	SYS_rt_sigaction, SANDBOX_END
 };
 
 #else
