@@ -44,8 +44,8 @@ HARDENING += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 endif
 endif
 
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(SYSTEM_CFLAGS) $(COMPAT_CFLAGS) -I. -MMD -MP -fPIE $(WARNINGS) \
-	$(NO_ABI_NOTE) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(SYSTEM_CFLAGS) $(COMPAT_CFLAGS) -I. -MMD \
+	-MP -fPIE $(WARNINGS) $(NO_ABI_NOTE) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 # The linker of macOS has options of its own.
 ALL_LDFLAGS = $(if $(filter Darwin,$(SYSTEM)),,-pie -Wl,-z,relro,-z,now) \
 	$(LDFLAGS)
@@ -55,8 +55,10 @@ ALL_LDFLAGS = $(if $(filter Darwin,$(SYSTEM)),,-pie -Wl,-z,relro,-z,now) \
 # not have X. PORTABLE=1 compiles on Linux what other systems do, and KQUEUE=1 the
 # engine for kqueue(2), which libkqueue provides there.
 HASH := \#
-SYSTEM ?= $(shell uname -s)
-KIND = $(if $(PORTABLE),posix,$(if $(filter Linux,$(SYSTEM)),linux,posix))
+ifndef SYSTEM
+SYSTEM := $(shell uname -s)
+endif
+KIND := $(if $(PORTABLE),posix,$(if $(filter Linux,$(SYSTEM)),linux,posix))
 HAS_KQUEUE = $(KQUEUE)$(filter-out Linux,$(SYSTEM))
 HAS_URING := $(if $(filter linux,$(KIND)),$(shell { \
 	echo '$(HASH)include "modes/serve/ring.h"'; \
@@ -83,7 +85,8 @@ SYSTEM_CFLAGS = $(if $(filter NetBSD,$(SYSTEM)),-D_NETBSD_SOURCE) \
 	$(if $(filter OpenBSD,$(SYSTEM)),-D_BSD_SOURCE)
 COMPAT_NAMES = SOCK_CLOEXEC accept4 memrchr mempcpy pipe2 ppoll reallocarray \
 	recvmmsg setprogname
-COMPAT_HEADERS = sys/types.h sys/socket.h fcntl.h poll.h stdlib.h string.h unistd.h
+COMPAT_HEADERS = sys/types.h sys/socket.h fcntl.h poll.h stdlib.h string.h \
+	unistd.h
 lacks = $(shell out=$$(mktemp -d); { for header in $(COMPAT_HEADERS); do \
 	echo "$(HASH)include <$$header>"; done; \
 	echo 'void test(void) { (void)$(1); }'; } | $(CC) -std=c11 \

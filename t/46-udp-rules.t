@@ -215,7 +215,7 @@ sub test_inetd {
 # The rest does not depend on the engine.
 subtest 'a server with one address' => sub {
 	for my $host (@addresses) {
-		my $server = start_server('--epoll', '-q', '-a',
+		my $server = start_server(usual_engine(), '-q', '-a',
 		    "udp:$host:0");
 		my $sock = udp("$host:" . $server->port);
 		setsockopt $sock, IPPROTO_IP, IP_TTL, 1 if $host !~ /:/;
@@ -231,7 +231,7 @@ subtest 'a server with one address' => sub {
 subtest 'a server whose address is that of a group' => sub {
 	for my $group ('127.255.255.255', $has_dummy ? ('198.51.100.255',
 	    '224.0.0.1') : ()) {
-		my $server = start_server('--epoll', '-q', '-a',
+		my $server = start_server(usual_engine(), '-q', '-a',
 		    "udp:$group:0");
 		socket my $sock, AF_INET, SOCK_DGRAM, 0 or die $!;
 		setsockopt $sock, SOL_SOCKET, SO_BROADCAST, 1;
