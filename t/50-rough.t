@@ -244,6 +244,7 @@ for my $engine (parallel_engines()) {
 
 # Several processes of a server may write to the same terminal or file.
 SKIP: {
+	skip 'a sanitizer cannot be traced', 1 if sanitized();
 	skip 'no strace here that may trace', 1
 	    if run_command('strace', '-e', 'trace=none', 'true')->{status};
 	skip 'no /dev/full', 1 unless -c '/dev/full';
