@@ -58,8 +58,8 @@ static const struct option_row serve_options[] = {
 	ENGINE(select, "many clients at once, with select(2)"),
 	ENGINE(epoll, "any number of clients at once, with epoll(7)"),
 	ENGINE(kqueue, "any number of clients at once, with kqueue(2)"),
-	ENGINE(uring, "as --epoll, with io_uring(7), Linux 6.1 and later: less "
-	    "processor time with many clients"),
+	ENGINE(uring, "any number of clients at once, with io_uring(7) of Linux "
+	    "6.1 and later"),
 	{ OPTION_WORKERS, "workers", "N", "1",
 	    "N processes share the clients", 0, NULL },
 	{ OPTION_SPIN, "spin", "DURATION", "0", "busy-poll this long after "
