@@ -100,7 +100,7 @@ struct client *client_of(struct watch *);
  */
 struct client *client_new(struct clients *, int fd, const union net_address *);
 
-/* A client that is not closed yet, or NULL. */
+/* Any client that has not been freed yet, or NULL. */
 struct client *client_first(const struct clients *);
 
 /*
