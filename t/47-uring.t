@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use EchoTest;
+use Examples;
 use File::Temp ();
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -17,11 +18,9 @@ my $TWO = '--uring --workers=2';
 # A build for headers of a kernel that are too old. Only the files that differ
 # are compiled again.
 subtest 'not built in' => sub {
-	my $dir = $ENV{ECHO_DIR} // in_tree('.');
 	my $out = File::Temp->newdir;
 	plan skip_all => 'the program was built elsewhere' unless
-	    run_command('cp', '-a', "$dir/build", $out)->{status} == 0 &&
-	    unlink(map { "$out/build/modes/serve/$_.o" } qw(ring serve uring));
+	    copy_objects($out) && unlink(map { "$out/build/modes/serve/$_.o" } qw(ring serve uring));
 	my $built = run_make(in_tree('.'), "OUT=$out",
 	    'CPPFLAGS=-DWITHOUT_URING', "$out/echo");
 	is "$built->{status}$built->{err}", 0, 'it is built';
@@ -66,7 +65,7 @@ sub while_stopped {
 	$server->signal('CONT');
 }
 
-# There are 128 buffers.
+# There are 64 buffers.
 subtest 'more clients at once than there are buffers' => sub {
 	my $server = start_server('--uring', '-q');
 	my @socks = map { dial($server) } 1 .. 400;
@@ -83,11 +82,12 @@ subtest 'more clients at once than there are buffers' => sub {
 	$server->stop;
 };
 
-# The bytes of a client fill several buffers, which are sent one by one.
+# The bytes of a client fill several buffers of 1024 bytes, which are sent one by
+# one.
 subtest 'many messages of one client at once' => sub {
 	my $server = start_server('--uring', '-q');
 	my @socks = map { dial($server) } 1 .. 3;
-	for my $size (1, 100, 2047, 2048, 2049, 5000, 300_000) {
+	for my $size (1, 1023, 1024, 1025, 2049, 5000, 300_000) {
 		my $bytes = pattern($size);
 		while_stopped($server, sub {
 			put($_, $bytes) for @socks;

@@ -182,6 +182,7 @@ SKIP: {
 	    run_command('make', '-v')->{status} != 0 ||
 	    run_command('sh', '-c', "$cc --version")->{status} != 0;
 	my $copy = copy_tree('Makefile', 'echo.c', 'modes');
+	copy_objects($copy);
 	my $built = make_in($copy, 'echo');
 	is $built->{status}, 0, 'a copy of the tree is built' or
 	    diag($built->{err}), last SKIP;

@@ -15,7 +15,8 @@ use EchoTest;
 use Exporter qw(import);
 use File::Temp ();
 
-our @EXPORT = qw(change changes copy_tree make_in new_files write_file);
+our @EXPORT = qw(change changes copy_objects copy_tree make_in new_files
+    write_file);
 
 sub write_file {
 	my ($path, $text) = @_;
@@ -27,9 +28,19 @@ sub write_file {
 # Copies files and folders of the tree to a new folder and returns it.
 sub copy_tree {
 	my $dir = File::Temp->newdir;
-	my $run = run_command('cp', '-R', map({ in_tree($_) } @_), "$dir");
+	my $run = run_command('cp', '-Rp', map({ in_tree($_) } @_), "$dir");
 	$run->{status} == 0 or die $run->{err};
 	return $dir;
+}
+
+# Copies what the compiler made of the program that is tested, so that make
+# compiles only files that are newer. Returns whether there was something.
+sub copy_objects {
+	my ($to) = @_;
+	my $from = ($ENV{ECHO_DIR} // in_tree('.')) . '/build';
+	mkdir "$to/build";
+	return run_command('cp', '-Rp', "$from/modes", "$from/echo.o",
+	    "$to/build")->{status} == 0;
 }
 
 # Runs make in a folder with the user's compiler and options that build quickly.
