@@ -320,7 +320,7 @@ lint:
 	@if command -v clang-tidy >/dev/null; then set -x; \
 	    ls -S $(LINTED) | xargs -n 1 -P "$$(getconf _NPROCESSORS_ONLN)" sh -c 'clang-tidy \
 	    --quiet --warnings-as-errors="*" "$$0" -- -std=c11 \
-	    -D_GNU_SOURCE -I. 2>/dev/null'; \
+	    -D_GNU_SOURCE -I. $(TIDY_FLAGS) 2>/dev/null'; \
 	else echo 'lint: no clang-tidy here'; fi
 
 # The texts that README names, and their figures. The scripts in doc need the
