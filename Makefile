@@ -171,7 +171,7 @@ LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
 	t/56-shim.t t/88-check-faulty.t t/40-stop.t t/98-servers.t \
 	t/96-static.t t/30-many.t t/89-bench-udp.t t/61-send-udp.t \
 	t/42-timeouts.t t/38-timeouts.t t/57-network.t t/25-bulk.t \
-	t/45-udp.t t/90-readme.t t/95-debian.t
+	t/45-udp.t t/89-bench-rate.t t/26-bulk-rules.t t/90-readme.t t/95-debian.t
 JOBS = 8
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
