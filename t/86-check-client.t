@@ -508,7 +508,8 @@ subtest 'this program as the client' => sub {
 };
 
 subtest 'a client that cannot be run' => sub {
-	my $run = run_echo('check', '--client=/nonexistent/python client.py');
+	my $run = run_echo('check',
+	    '--client=/nonexistent/python client.py {port}');
 	is $run->{status}, 1, 'exit status';
 	like $run->{out}, qr/^Bail out! cannot run the client: .*nonexistent/m,
 	    'the reason';
@@ -542,7 +543,7 @@ subtest 'the port' => sub {
 
 SKIP: {
 	skip 'no /dev/full', 1 unless -c '/dev/full';
-	is run_echo({ out => '/dev/full' }, 'check', '--client=true')
+	is run_echo({ out => '/dev/full' }, 'check', '--client=true {port}')
 	    ->{status}, 7, 'a stdout that is full: exit status';
 }
 
@@ -556,7 +557,7 @@ subtest 'usage' => sub {
 	$run = run_echo(qw(check --client=true unix:/tmp/x));
 	is $run->{status}, 2, 'a Unix socket';
 	$run = run_echo('check', '--skip=client-17', '--only=client-17',
-	    "--client=true");
+	    '--client=true {port}');
 	is_deeply results_of($run)->{skipped}, ['client-17'], '--skip'
 	    or diag $run->{out};
 };
