@@ -292,8 +292,7 @@ $server->stop;
 
 # The two Python servers of the README: the wrong one, and its correction.
 subtest 'servers of the README' => sub {
-	plan skip_all => 'no python3'
-	    if system('python3 -c "" 2>/dev/null') != 0;
+	my @python = python() or plan skip_all => 'no python3';
 	my ($code, $fixed) = slurp(in_tree('README')) =~
 	    /^```python\n(.*?)^```$/gms;
 	my ($wrong, $right) = ($code, $code);
@@ -306,7 +305,7 @@ subtest 'servers of the README' => sub {
 		$source =~ s/, 10000\)\)$/, 0))
 print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)/m
 		    or die 'no server in the README';
-		my $python = start_command('python3', '-c', $source);
+		my $python = start_command(@python, '-c', $source);
 		my @only = qw(line bytes-4096 two-bursts);
 		is_result(check($python, '--only=' . join ',', @only), \@only,
 		    $fails, "the $name server");

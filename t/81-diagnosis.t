@@ -724,7 +724,7 @@ sub messages {
 
 # Whether a program is installed.
 sub has { system("command -v $_[0] >/dev/null 2>&1") == 0 }
-my $has_python = system('python3 -c "" 2>/dev/null') == 0;
+my @python = python();
 
 # Asserts what check says about a wrong server.
 sub report_wrong {
@@ -752,8 +752,7 @@ my @wrong;
 for (@cases) {
 	my ($name, $python, $perl, $args, @expected) = @$_;
 	my %command = (Perl => [ $^X, '-e', "$perl_prelude$perl" ],
-	    $has_python ? (Python => [ 'python3', '-c', "$prelude$python" ]) :
-	    ());
+	    @python ? (Python => [ @python, '-c', "$prelude$python" ]) : ());
 	for my $language (sort keys %command) {
 		my $title = "server in $language that $name";
 		push @wrong, { name => $title, args => [ '-t2s', @$args ],
@@ -900,8 +899,8 @@ my @right = (
 	[ 'node', if_installed('node', '', '-e', 'require("net").createServer(' .
 	    '{ allowHalfOpen: true }, c => { c.on("error", () => {}); ' .
 	    'c.pipe(c); }).listen(PORT, "127.0.0.1")') ],
-	[ 'server in Python', !$has_python ? 'no python3' : sub {
-		start_command({ name => 'Python' }, 'python3', '-c', $prelude .
+	[ 'server in Python', !@python ? 'no python3' : sub {
+		start_command({ name => 'Python' }, @python, '-c', $prelude .
 		    loop(end => 'not data'));
 	} ]
 );

@@ -49,8 +49,9 @@ for my $name (right_datagrams()) {
 	push @cases, case("$name server", sub { start_datagrams($name) },
 	    \@all);
 }
+my @python = python();
 push @cases, case('a server in Python', sub {
-	start_command('python3', '-u', '-c', <<'END') }, \@all)
+	start_command(@python, '-c', <<'END') }, \@all)
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("127.0.0.1", 0))
@@ -59,7 +60,7 @@ while True:
     data, client = s.recvfrom(65536)
     s.sendto(data, client)
 END
-    if run_command('python3', '--version')->{status} == 0;
+    if @python;
 
 my $address = qr/udp:127\.0\.0\.\d:\d+/;
 

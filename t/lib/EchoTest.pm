@@ -30,10 +30,11 @@ our @EXPORT = qw($DEADLINE at_most chroot_prefix closed_port cpu_of_busiest
     descriptors_of dial dial_small end_processes engines engines_but exchange
     exec_form fill flags_of_sends flood get get_all in_own_network in_tree
     io_uring_is_refused is_between is_bytes measure_again median modes
-    parallel_engines pattern pattern_at process_gone program put random_bytes
-    refuses_connections reset_connection run_command run_echo run_make
-    run_outside_make sanitized seconds_of shimmed show slurp spawn start_bench
-    start_command start_server system_has trace_sends usual_engine wait_until);
+    parallel_engines pattern pattern_at process_gone program put python
+    random_bytes refuses_connections reset_connection run_command run_echo
+    run_make run_outside_make sanitized seconds_of shimmed show slurp spawn
+    start_bench start_command start_server system_has trace_sends usual_engine
+    wait_until);
 
 # Deadlines only end a test that hangs. They are long because a busy machine
 # may take ten times as long as an idle one.
@@ -299,6 +300,15 @@ sub run_outside_make {
 	local @ENV{@variables};
 	delete @ENV{@variables};
 	return run_command(@_);
+}
+
+# The command that runs Python 3, which starts faster without site packages, or an
+# empty list. (What is found as python3 may be a script that looks for it.)
+sub python {
+	my $run = run_command('python3', '-c',
+	    'import sys; print(sys.executable)');
+	return $run->{status} == 0 && $run->{out} =~ /(.+)/ ?
+	    ($1, '-I', '-S', '-u') : ();
 }
 
 # Runs make in a folder.
