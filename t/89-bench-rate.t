@@ -49,9 +49,10 @@ subtest 'a server that pauses' => sub {
 	cmp_ok $open->{p90_us}, '>', 1e6 * $PAUSE / 3,
 	    'a schedule shows how long the messages of a pause take';
 	cmp_ok $open->{p50_us}, '<', 1e6 * $PAUSE, 'and of the others';
+	my $short = 1e6 * $PAUSE / 10;
 	my $closed = measure_again(sub { measured($address, '-d1s') },
-	    sub { $_[0]{p90_us} < 2000 });
-	cmp_ok $closed->{p90_us}, '<', 2000,
+	    sub { $_[0]{p90_us} < $short });
+	cmp_ok $closed->{p90_us}, '<', $short,
 	    'without a schedule, a pause delays one message only';
 	end_processes($pid);
 };
@@ -84,9 +85,11 @@ subtest 'one message per second' => sub {
 
 subtest 'more than bench can send' => sub {
 	for my $address ($tcp, $udp) {
-		my $run = bench($address, '-d200ms', '--rate=10000000',
-		    '--json');
-		my $m = decode_json($run->{out});
+		# A server that gets no processor answers nothing.
+		my $run = measure_again(sub {
+			bench($address, '-d200ms', '--rate=10000000', '--json')
+		}, sub { $_[0]{status} == 0 });
+		my $m = eval { decode_json($run->{out}) } // {};
 		cmp_ok $m->{unanswered}, '>', 0, "$address: not all are sent";
 		cmp_ok $m->{p99_us}, '>', 1000, "$address: they count";
 		like $run->{err}, qr/\Aecho bench: more than 1 % of the messages left more than 1 ms late: the figures describe bench rather than \Q$address\E\n\z/,

@@ -292,14 +292,14 @@ sub run_command {
 	return run_echo({ %how, command => $command }, @args);
 }
 
-# Runs another command without the variables that the make which runs the tests
-# has exported, and without those of its user for the build.
+# Runs a command that builds something, without the variables that the make which
+# runs the tests has exported, and without those of its user for the build.
 sub run_outside_make {
 	my @variables = qw(MAKEFLAGS MFLAGS MAKELEVEL ECHO_DIR CFLAGS V
 	    KQUEUE PORTABLE SYSTEM);
 	local @ENV{@variables};
 	delete @ENV{@variables};
-	return run_command(@_);
+	return run_command({ deadline => 10 * $DEADLINE }, @_);
 }
 
 # The command that runs Python 3, which starts faster without site packages, or an
