@@ -101,6 +101,9 @@ my @wrong = (
 	[ [ 'lines' ], [ all_but(qw(line no-banner fin fin-1M empty fin-100
 	    bytes-64M)) ], qr/^answered only after a newline: answers only comp/,
 	    seconds => 11 * $TIMEOUT ],
+	# The answer to the newline is not taken for one to what follows.
+	[ [ 'lines', 0.6 ], [ 'bytes-1' ], qr/^answered only after a newline: /,
+	    only => [ 'bytes-1' ] ],
 	[ [ 'ascii' ], [ qw(utf8 utf8-split every-byte) ],
 	    qr/^bytes above 127 were dropped$/ ],
 	[ [ 'utf8' ], [ 'every-byte' ], qr/: the server decodes text$/ ],

@@ -520,6 +520,22 @@ talk_fill_buffers(struct talk *t, int64_t ns)
 }
 
 /*
+ * How long to wait for the answer to a probe. An answer that comes later is taken
+ * for that to the next probe. So the first probe of all, a newline, has more time:
+ * the pace of the server is not known yet.
+ */
+static int64_t
+probe_timeout(struct target *target)
+{
+	int64_t timeout = talk_short_timeout(target);
+
+	if (!target->is_probed)
+		timeout = max_time(timeout, target->timeout / 2);
+	target->is_probed = true;
+	return timeout;
+}
+
+/*
  * Whether the missing bytes come now; the result is then cause. A server that
  * has lost them answers the probing newline, but not with the missing byte.
  */
@@ -530,7 +546,7 @@ probe_answer(struct talk *t, enum probe cause)
 	unsigned char missing = 0;
 	ssize_t n;
 
-	if (net_poll(&server, 1, talk_short_timeout(t->target)) == 0 ||
+	if (net_poll(&server, 1, probe_timeout(t->target)) == 0 ||
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
 		return PROBE_NOTHING;
 	message_bytes(&t->plan.message, t->received, &missing, 1);

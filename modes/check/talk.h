@@ -22,6 +22,7 @@ struct target {
 	int opened;		/* connections, in all */
 	bool refuses;		/* it refused the last connection */
 	bool is_started;	/* by check, so the server is known to run */
+	bool is_probed;		/* by talk_probe() */
 	bool queue_is_known;	/* whether it resets its queue (queue.h), */
 	bool resets_queue;	/* and whether it does */
 	int64_t timeout;	/* ns */

@@ -172,13 +172,15 @@ my %subtle = (
 		Encode::encode('UTF-8', Encode::decode('UTF-8', $_[0]));
 	}),
 
-	# Complete lines, and the rest at the client's end of file.
+	# Complete lines, each after a pause, and the rest at the client's end of
+	# file.
 	'lines' => sub {
-		my ($c) = @_;
+		my ($c, $seconds) = (@_, 0);
 		my ($line, $bytes) = ('');
 		while (($bytes = receive($c)) ne '') {
 			$line .= $bytes;
 			next unless $bytes =~ /\n/;
+			wait_seconds($seconds);
 			send_all($c, $1) if $line =~ s/\A(.*\n)//s;
 		}
 		send_all($c, $line);
