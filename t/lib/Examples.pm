@@ -34,9 +34,12 @@ sub copy_tree {
 }
 
 # Copies what the compiler made of the program that is tested, so that make
-# compiles only files that are newer. Returns whether there was something.
+# compiles only files that are newer. Returns whether there was something; what was
+# built with PORTABLE or KQUEUE is of no use.
 sub copy_objects {
 	my ($to) = @_;
+	my $engines = join ' ', engines();
+	return 0 if $engines !~ /--epoll/ || $engines =~ /--kqueue/;
 	my $from = ($ENV{ECHO_DIR} // in_tree('.')) . '/build';
 	mkdir "$to/build";
 	return run_command('cp', '-Rp', "$from/modes", "$from/echo.o",
