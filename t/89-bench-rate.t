@@ -22,7 +22,9 @@ sub bench { run_echo('bench', @_, grep({ /^-t/ } @_) ? () : '-t1m') }
 # The figures of one measurement.
 sub measured {
 	my $run = bench(@_, '--json');
-	return eval { decode_json($run->{out}) } // diag explain $run;
+	my $m = eval { decode_json($run->{out}) };
+	diag explain $run unless $m;
+	return $m // {};
 }
 
 # Starts a server with one client that answers nothing during its pauses.
@@ -45,13 +47,15 @@ sub pausing_server {
 
 subtest 'a server that pauses' => sub {
 	my ($pid, $address) = pausing_server();
-	my $open = measured($address, '-d1s', '--rate=100');
+	my $open = measure_again(sub {
+		measured($address, '-d1s', '--rate=100')
+	}, sub { ($_[0]{p50_us} // 1e9) < 1e6 * $PAUSE });
 	cmp_ok $open->{p90_us}, '>', 1e6 * $PAUSE / 3,
 	    'a schedule shows how long the messages of a pause take';
 	cmp_ok $open->{p50_us}, '<', 1e6 * $PAUSE, 'and of the others';
 	my $short = 1e6 * $PAUSE / 10;
 	my $closed = measure_again(sub { measured($address, '-d1s') },
-	    sub { $_[0]{p90_us} < $short });
+	    sub { ($_[0]{p90_us} // 1e9) < $short });
 	cmp_ok $closed->{p90_us}, '<', $short,
 	    'without a schedule, a pause delays one message only';
 	end_processes($pid);
