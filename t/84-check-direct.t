@@ -128,7 +128,10 @@ sub has { run_command(@_)->{status} != 127 }
 sub is_proxy_result {
 	my ($proxy, $breaks_fin) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $messages = messages(direct($proxy, $right));
+	# On a busy machine HAProxy 2.6 was seen to reset a connection of which
+	# both sides had ended, with 48 KiB still to send.
+	my $messages = measure_again(sub { messages(direct($proxy, $right)) },
+	    sub { $breaks_fin || !%{ $_[0] } });
 	my @failed = sort keys %$messages;
 	return is "@failed", '', 'no test fails' unless $breaks_fin;
 	isnt join(' ', grep { /^fin/ } @failed), '', 'a test of FIN fails';
