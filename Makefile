@@ -162,7 +162,7 @@ record: all
 	@doc/record $(PROGRAM) >$(OBJ)/demo.svg
 	@cp $(OBJ)/demo.svg doc/demo.svg
 
-# All tests, or those that T names. Most tests wait most of the time, so eight
+# All tests, or those that T names. Most tests wait most of the time, so twelve
 # run at once. The longest start first, so that none is left alone at the end.
 T = $(sort $(wildcard t/*.t))
 LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
@@ -172,7 +172,7 @@ LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
 	t/96-static.t t/30-many.t t/89-bench-udp.t t/61-send-udp.t \
 	t/42-timeouts.t t/38-timeouts.t t/57-network.t t/25-bulk.t \
 	t/45-udp.t t/89-bench-rate.t t/26-bulk-rules.t t/90-readme.t t/95-debian.t
-JOBS = 8
+JOBS = 12
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
 	    $(filter-out $(LONGEST),$(T))
