@@ -52,8 +52,9 @@ ALL_LDFLAGS = $(if $(filter Darwin,$(SYSTEM)),,-pie -Wl,-z,relro,-z,now) \
 
 # Which files are compiled depends on the system. X_linux.c is for Linux, and
 # X_posix.c for all others. X_none.c takes the place of X.c where the system does
-# not have X. PORTABLE=1 compiles on Linux what other systems do, and KQUEUE=1 the
-# engine for kqueue(2), which libkqueue provides there.
+# not have X. PORTABLE=1 compiles on Linux what other systems do, and KQUEUE=1 with it
+# the engine for kqueue(2), which libkqueue provides there by calls that the sandbox
+# does not know.
 HASH := \#
 ifndef SYSTEM
 SYSTEM := $(shell uname -s)
