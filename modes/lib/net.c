@@ -21,8 +21,8 @@
  */
 enum { BACKLOG = INT_MAX };
 
-static ssize_t
-result_or_errno(ssize_t n)
+ssize_t
+net_result(ssize_t n)
 {
 	return n < 0 ? -errno : n;
 }
@@ -160,7 +160,7 @@ net_peer_name(char out[NET_NAME_MAX], const union net_address *peer)
 static int
 open_socket(int family, int type)
 {
-	return (int)result_or_errno(socket(family, type | SOCK_NONBLOCK |
+	return (int)net_result(socket(family, type | SOCK_NONBLOCK |
 	    SOCK_CLOEXEC, 0));
 }
 
@@ -226,7 +226,7 @@ int
 net_self(int fd, struct net_peer *self)
 {
 	*self = (struct net_peer){ .size = sizeof(self->address) };
-	return (int)result_or_errno(getsockname(fd, &self->address.any,
+	return (int)net_result(getsockname(fd, &self->address.any,
 	    &self->size));
 }
 
@@ -396,7 +396,7 @@ net_share_port(int fd)
 ssize_t
 net_send_to(int fd, const void *buf, size_t size, const struct net_peer *to)
 {
-	return result_or_errno(sendto(fd, buf, size, MSG_DONTWAIT |
+	return net_result(sendto(fd, buf, size, MSG_DONTWAIT |
 	    MSG_NOSIGNAL, &to->address.any, to->size));
 }
 
@@ -414,19 +414,19 @@ net_error(int fd)
 ssize_t
 net_recv(int fd, void *buf, size_t size)
 {
-	return result_or_errno(recv(fd, buf, size, MSG_DONTWAIT));
+	return net_result(recv(fd, buf, size, MSG_DONTWAIT));
 }
 
 ssize_t
 net_peek(int fd, void *buf, size_t size)
 {
-	return result_or_errno(recv(fd, buf, size, MSG_DONTWAIT | MSG_PEEK));
+	return net_result(recv(fd, buf, size, MSG_DONTWAIT | MSG_PEEK));
 }
 
 ssize_t
 net_send(int fd, const void *buf, size_t size, bool more)
 {
-	return result_or_errno(send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL |
+	return net_result(send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL |
 	    (more ? MSG_MORE : 0)));
 }
 

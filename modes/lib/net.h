@@ -257,6 +257,9 @@ void net_discard_icmp(int fd);
 /* Returns and clears the error of a socket (SO_ERROR): 0 or -errno. */
 int net_error(int fd);
 
+/* The result of a system call: n, or -errno if it is -1. */
+ssize_t net_result(ssize_t n);
+
 /*
  * recv(2) and send(2), without blocking. With more set, the data that follows
  * at once may share a segment with these (MSG_MORE).

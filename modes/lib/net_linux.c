@@ -17,12 +17,6 @@ enum { BUFFER_WANTED = 8 << 20 };
 const bool net_has_abstract_names = true;
 const bool net_has_loopback_network = true;
 
-static ssize_t
-or_errno(ssize_t n)
-{
-	return n < 0 ? -errno : n;
-}
-
 pid_t
 net_peer_process(int fd)
 {
@@ -74,7 +68,7 @@ ssize_t
 net_recv_from(int fd, void *buf, size_t size, struct net_peer *from)
 {
 	*from = (struct net_peer){ .size = sizeof(from->address) };
-	return or_errno(recvfrom(fd, buf, size, MSG_DONTWAIT | MSG_TRUNC,
+	return net_result(recvfrom(fd, buf, size, MSG_DONTWAIT | MSG_TRUNC,
 	    &from->address.any, &from->size));
 }
 
@@ -108,7 +102,7 @@ net_has_fin(int fd, int64_t ns)
 ssize_t
 net_splice(int from, int to, size_t size, bool more)
 {
-	return or_errno(splice(from, NULL, to, NULL, size,
+	return net_result(splice(from, NULL, to, NULL, size,
 	    SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0)));
 }
 

@@ -45,12 +45,6 @@ enum { IDENTITY_LEVEL = SOL_SOCKET, IDENTITY_OPTION = SO_PEERCRED };
 #define IDENTITY_PID(identity) (identity).id.pid
 #endif
 
-static ssize_t
-or_errno(ssize_t n)
-{
-	return n < 0 ? -errno : n;
-}
-
 pid_t
 net_peer_process(int fd)
 {
@@ -100,7 +94,7 @@ net_recv_from(int fd, void *buf, size_t size, struct net_peer *from)
 	from->size = message.msg_namelen;
 	if (n >= 0 && (message.msg_flags & MSG_TRUNC))
 		n++;
-	return or_errno(n);
+	return net_result(n);
 }
 
 void

@@ -22,11 +22,6 @@ compat_socketpair(int family, int type, int protocol, int ends[2])
 {
 	if (socketpair(family, type_alone(type), protocol, ends) < 0)
 		return -1;
-	for (int i = 0; i < 2; i++)
-		if (compat_set_flags(ends[i], type & SOCK_CLOEXEC,
-		    type & SOCK_NONBLOCK) < 0) {
-			close(ends[!i]);
-			return -1;
-		}
-	return 0;
+	return compat_set_flags_of_pair(ends, type & SOCK_CLOEXEC,
+	    type & SOCK_NONBLOCK);
 }

@@ -16,3 +16,14 @@ compat_set_flags(int fd, int cloexec, int nonblock)
 	errno = error;
 	return -1;
 }
+
+int
+compat_set_flags_of_pair(const int ends[2], int cloexec, int nonblock)
+{
+	for (int i = 0; i < 2; i++)
+		if (compat_set_flags(ends[i], cloexec, nonblock) < 0) {
+			close(ends[!i]);
+			return -1;
+		}
+	return 0;
+}

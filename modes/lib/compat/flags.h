@@ -10,4 +10,7 @@
 
 int compat_set_flags(int fd, int cloexec, int nonblock);
 
+/* The same for two descriptors: 0, or -1, and then both are closed. */
+int compat_set_flags_of_pair(const int ends[2], int cloexec, int nonblock);
+
 #endif
