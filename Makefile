@@ -52,9 +52,9 @@ ALL_LDFLAGS = $(if $(filter Darwin,$(SYSTEM)),,-pie -Wl,-z,relro,-z,now) \
 
 # Which files are compiled depends on the system. X_linux.c is for Linux, and
 # X_posix.c for all others. X_none.c takes the place of X.c where the system does
-# not have X. PORTABLE=1 compiles on Linux what other systems do, and KQUEUE=1 with it
-# the engine for kqueue(2), which libkqueue provides there by calls that the sandbox
-# does not know.
+# not have X. PORTABLE=1 compiles on Linux what other systems do, and with it
+# KQUEUE=1 the engine for kqueue(2), which libkqueue provides there, by system calls
+# that the sandbox does not know.
 HASH := \#
 ifndef SYSTEM
 SYSTEM := $(shell uname -s)
@@ -172,7 +172,8 @@ LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
 	t/56-shim.t t/88-check-faulty.t t/40-stop.t t/98-servers.t \
 	t/96-static.t t/30-many.t t/89-bench-udp.t t/61-send-udp.t \
 	t/42-timeouts.t t/38-timeouts.t t/57-network.t t/25-bulk.t \
-	t/45-udp.t t/89-bench-rate.t t/26-bulk-rules.t t/90-readme.t t/95-debian.t
+	t/45-udp.t t/89-bench-rate.t t/26-bulk-rules.t t/90-readme.t \
+	t/95-debian.t
 JOBS = 12
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \

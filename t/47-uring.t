@@ -27,7 +27,8 @@ if (run_echo('serve', '--help')->{out} !~ /--uring/) {
 subtest 'not built in' => sub {
 	my $out = File::Temp->newdir;
 	plan skip_all => 'the program was built elsewhere' unless
-	    copy_objects($out) && unlink(map { "$out/build/modes/serve/$_.o" } qw(ring serve uring));
+	    copy_objects($out) &&
+	    unlink(map { "$out/build/modes/serve/$_.o" } qw(ring serve uring));
 	my $built = run_make(in_tree('.'), "OUT=$out",
 	    'CPPFLAGS=-DWITHOUT_URING', "$out/echo");
 	is "$built->{status}$built->{err}", 0, 'it is built';

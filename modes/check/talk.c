@@ -521,18 +521,16 @@ talk_fill_buffers(struct talk *t, int64_t ns)
 
 /*
  * How long to wait for the answer to a probe. An answer that comes later is taken
- * for that to the next probe. So the first probe of all, a newline, has more time:
- * the pace of the server is not known yet.
+ * for that to the next probe. So the first probe of a server, a newline, has more
+ * time: the pace of the server is not known yet.
  */
 static int64_t
-probe_timeout(struct target *target)
+probe_timeout(const struct target *target)
 {
 	int64_t timeout = talk_short_timeout(target);
 
-	if (!target->is_probed)
-		timeout = max_time(timeout, target->timeout / 2);
-	target->is_probed = true;
-	return timeout;
+	return target->is_probed ? timeout :
+	    max_time(timeout, target->timeout / 2);
 }
 
 /*
@@ -543,10 +541,12 @@ static enum probe
 probe_answer(struct talk *t, enum probe cause)
 {
 	struct pollfd server = { t->fd, POLLIN, 0 };
+	int64_t timeout = probe_timeout(t->target);
 	unsigned char missing = 0;
 	ssize_t n;
 
-	if (net_poll(&server, 1, probe_timeout(t->target)) == 0 ||
+	t->target->is_probed = true;
+	if (net_poll(&server, 1, timeout) == 0 ||
 	    (n = net_recv(t->fd, piece, sizeof(piece))) <= 0)
 		return PROBE_NOTHING;
 	message_bytes(&t->plan.message, t->received, &missing, 1);
