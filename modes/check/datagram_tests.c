@@ -334,27 +334,45 @@ open_unreachable_client(const struct test_run *run)
 	return net_connect_udp(&other.address.any, other.size);
 }
 
+/*
+ * Sends datagrams from such a client. Returns its socket for close(2), or
+ * -errno.
+ */
+static int
+send_unreachably(struct test_run *run)
+{
+	int fd = open_unreachable_client(run);
+	struct exchange x;
+
+	if (fd < 0)
+		return fd;
+	exchange_init(&x, &run->target);
+	while (x.n < 3)
+		exchange_add(&x, fd, LETTERS, SMALL);
+	exchange_send_all(&x);
+	return fd;
+}
+
+/*
+ * The clients that no reply reaches stay open until the last client has been
+ * answered. Otherwise this client might get the port of one of them, and with it
+ * the replies of a slow server.
+ */
 static enum outcome
 test_unreachable(struct test_run *run)
 {
 	enum outcome outcome = test_one_datagram(run);
-	struct exchange x;
+	int fds[CLOSING], n = 0;
 
 	if (outcome != PASS)
 		return outcome;
-	for (int i = 0; i < CLOSING; i++) {
-		int fd = open_unreachable_client(run);
-
-		if (fd < 0)
-			return tests_report(run, SKIP, "cannot open a "
-			    "socket: %s", strerror(-fd));
-		exchange_init(&x, &run->target);
-		while (x.n < 3)
-			exchange_add(&x, fd, LETTERS, SMALL);
-		exchange_send_all(&x);
-		exchange_close(&x);
-	}
-	outcome = test_one_datagram(run);
+	while (n < CLOSING && (fds[n] = send_unreachably(run)) >= 0)
+		n++;
+	outcome = n == CLOSING ? test_one_datagram(run) :
+	    tests_report(run, SKIP, "cannot open a socket: %s",
+	    strerror(-fds[n]));
+	while (n > 0)
+		close(fds[--n]);
 	if (outcome == FAIL && run->no_answer_since == run->test->name)
 		return tests_report(run, FAIL, "the server answers no "
 		    "datagram any more after ICMP port unreachable: no client "
