@@ -796,12 +796,19 @@ sub process_gone {
 }
 
 # n bytes in which each word of four bytes depends on its offset, so that a
-# shift is noticed.
+# shift is noticed. Each block of 64 KiB is the first one, with its own word
+# added (XOR) to all words.
+my $BLOCK = 65536;
+my $first_block = pack 'N*', map { ($_ * 2654435761) & 0xffffffff }
+    0 .. $BLOCK / 4 - 1;
+
 sub pattern {
 	my ($n) = @_;
 	my $bytes = '';
-	my $words = int($n / 4) + 1;
-	$bytes = pack 'N*', map { ($_ * 2654435761) & 0xffffffff } 0 .. $words;
+	for my $i (0 .. ($n - 1) / $BLOCK) {
+		my $word = ($i * 2654435761 * 65537) & 0xffffffff;
+		$bytes .= $first_block ^ pack('N', $word) x ($BLOCK / 4);
+	}
 	return substr $bytes, 0, $n;
 }
 
