@@ -259,22 +259,27 @@ is_same_message(const struct message *a, const struct message *b)
 
 /*
  * Thousands of models predict the same few conversations, so the bytes of
- * their messages are kept.
+ * their messages are kept, while there is room.
  */
 const unsigned char *
 model_message_bytes(const struct message *m)
 {
+	enum { KEPT = 128 };
 	static struct kept_message {
 		struct message message;
 		unsigned char bytes[MODEL_MESSAGE];
-	} kept_messages[64];
-	struct kept_message *k = &kept_messages[(m->seed + m->seed / 1000 +
-	    m->size) % (sizeof(kept_messages) / sizeof(*kept_messages))];
+	} kept[KEPT];
+	size_t start = (m->seed + m->seed / 1000 + m->size) % KEPT, i = start;
 
-	if (!is_same_message(m, &k->message))
-		message_bytes(m, 0, k->bytes, sizeof(k->bytes));
-	k->message = *m;
-	return k->bytes;
+	while (kept[i].message.size > 0) {
+		if (is_same_message(m, &kept[i].message))
+			return kept[i].bytes;
+		if ((i = (i + 1) % KEPT) == start)
+			break;
+	}
+	kept[i].message = *m;
+	message_bytes(m, 0, kept[i].bytes, sizeof(kept[i].bytes));
+	return kept[i].bytes;
 }
 
 void
