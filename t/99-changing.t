@@ -20,6 +20,7 @@ my $text = slurp(in_tree('doc/changing'));
 my $new = new_files($text);
 my $copy = copy_tree(qw(CHANGELOG LICENSE Makefile README contrib doc echo.c
     man modes t));
+copy_objects($copy);
 
 subtest 'the copy with the additions is built' => sub {
 	cmp_ok scalar keys %$new, '>=', 3, 'the text has complete files';
