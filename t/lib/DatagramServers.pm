@@ -27,7 +27,7 @@ my ($socket, $port);		# in a server
 # Each server is a function. It is called with a datagram and its sender, and
 # with the arguments of start_datagrams. All ignore datagrams from their own
 # port, so that they pass every test if they do nothing else.
-my (%first, %seen, $held, $count);
+my (%first, %seen, @delayed, $held, $count);
 my %servers = (
 	'blocking' => sub { reply(@_[0, 1]) },
 
@@ -114,6 +114,13 @@ my %servers = (
 	},
 	'constant' => sub { reply('hello', $_[1]) },
 	'late' => sub { select undef, undef, undef, 0.003; reply(@_[0, 1]) },
+
+	# Answers each fortieth datagram after thirty more have come.
+	'overtakes' => sub {
+		push @delayed, [ @_[0, 1] ] if ++$count % 40 == 0;
+		reply(@_[0, 1]) if $count % 40 != 0;
+		reply(@{ pop @delayed }) if $count % 40 == 30 && @delayed;
+	},
 
 	# Ends after some datagrams.
 	'dies' => sub { reply(@_[0, 1]); exit 3 if ++$count >= $_[2] },
