@@ -726,10 +726,23 @@ sub messages {
 sub has { system("command -v $_[0] >/dev/null 2>&1") == 0 }
 my @python = python();
 
-# Asserts what check says about a wrong server.
+# Whether check says what is expected, and nothing else.
+sub is_expected {
+	my ($expected, $got) = @_;
+	return keys %$got == keys %$expected && !grep {
+		my ($message, $test) = ($expected->{$_}, $_);
+		ref $message ? ($got->{$test} // '') !~ $message :
+		    ($got->{$test} // '') ne $message;
+	} keys %$expected;
+}
+
+# Asserts what check says about a wrong server. On a busy machine an answer may
+# come after its probe, and check then says less: that is no result before the
+# last try.
 sub report_wrong {
 	my ($case, $run) = @{ $_[0] }{qw(case run)};
-	my ($expected, $got) = ($case->{expected}, messages($run));
+	my ($expected, $got, $is_last) = ($case->{expected}, messages($run), $_[1]);
+	return 0 if !$is_last && !is_expected($expected, $got);
 	subtest $case->{name} => sub {
 		for my $test (sort keys %$expected) {
 			my $message = $expected->{$test};
@@ -740,6 +753,7 @@ sub report_wrong {
 		is "@other", '', 'nothing else is said' or
 		    diag map { "$_: $got->{$_}\n" } @other;
 	} or diag show($run->{out}, 6000);
+	return 1;
 }
 
 # Asserts that check accuses a correct server of nothing.
@@ -761,7 +775,10 @@ for (@cases) {
 		    expected => { map { @$_ } @expected } };
 	}
 }
-run_at_once(\&report_wrong, @wrong) unless $ENV{ECHO_RUNS};
+my @late;
+run_at_once(sub { report_wrong($_[0]) or push @late, $_[0] }, @wrong)
+    unless $ENV{ECHO_RUNS};
+run_again(\&report_wrong, @late);
 
 # What correct servers are made of.
 my $tmp = File::Temp->newdir;
