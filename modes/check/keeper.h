@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 enum {
-	KEEPER_HEAD = 192 << 10,	/* bytes kept from a stream's beginning */
-	KEEPER_TAIL = 64 << 10		/* bytes kept from its end */
+	KEEPER_HEAD = 192 << 10,	/* bytes kept from its start */
+	KEEPER_TAIL = 64 << 10		/* and from its end; per stream */
 };
 
 /*
