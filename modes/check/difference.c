@@ -1,8 +1,8 @@
 /*
- * Compares the bytes that came back with those that were sent, where no model
- * explains the difference: it states which bytes changed, or which blocks were
- * lost, repeated or moved, and no cause. A block is found again by its first
- * bytes, because no two places of a message are alike.
+ * Compares the received bytes with the bytes that were sent, if no model
+ * explains the difference. The sentence states which bytes changed, or which
+ * blocks were lost, repeated or moved, but no cause. The first bytes of a block
+ * identify its place, because all places of a message are different.
  */
 #include "difference.h"
 
@@ -16,9 +16,9 @@
 
 enum {
 	EXPLAINED = 64,		/* bytes that a changed byte has to explain */
-	CONVINCING = 16,	/* at least these must have come back */
-	UNIQUE = 8,		/* bytes that occur once in a message */
-	SEARCHED = 4,		/* fewer bytes may be found by chance */
+	CONVINCING = 16,	/* bytes that must have come back at least */
+	UNIQUE = 8,		/* bytes that occur only once in a message */
+	SEARCHED = 4,		/* fewer bytes may be equal by chance */
 	MANY = 4096,		/* surplus bytes that are not counted */
 	RANGE = 1024 * 1024	/* how far a block is searched for, in bytes */
 };
@@ -42,7 +42,7 @@ change_explains(int change, const struct talk *t)
 	return size >= CONVINCING && memcmp(changed, t->wrong, size) == 0;
 }
 
-/* The sentence for the change of single bytes that explains it, or NULL. */
+/* The sentence for the change of single bytes that explains t, or NULL. */
 static const char *
 find_byte_change(const struct talk *t)
 {
@@ -79,7 +79,7 @@ search_size(const struct context *c, const struct talk *t)
 	return min_size(UNIQUE, min_size(c->size - c->at, t->wrong_size));
 }
 
-/* After how many wrong bytes the right ones follow; 0: they do not follow. */
+/* The number of wrong bytes before the right ones follow; 0: they do not. */
 static size_t
 count_inserted(const struct context *c, const struct talk *t)
 {
@@ -87,8 +87,8 @@ count_inserted(const struct context *c, const struct talk *t)
 	size_t rest = c->size - c->at;
 
 	/*
-	 * A rest this short may also occur within the inserted bytes, so look
-	 * for it at the end.
+	 * Such a short rest may also occur within the inserted bytes, so it is
+	 * searched for at the end.
 	 */
 	if (rest < UNIQUE && t->wrong_size > rest &&
 	    memcmp(t->wrong + t->wrong_size - rest, right, rest) == 0)
@@ -154,7 +154,7 @@ is_exchange(const struct context *c, const struct talk *t)
 	    t->wrong[0] == right[1] && t->wrong[1] == right[0];
 }
 
-/* A few bytes have changed, and the many others are in their places. */
+/* Describes a few changed bytes if all other bytes are in their places. */
 static bool
 describe_damage(char *out, const struct context *c, const struct talk *t)
 {
@@ -192,7 +192,7 @@ count_doubled(const struct context *c, const struct talk *t, size_t inserted)
 	    inserted, inserted) == 0 ? inserted : 0;
 }
 
-/* Bytes were swapped, doubled, inserted, lost or reversed. */
+/* Describes bytes that were swapped, doubled, inserted, lost or reversed. */
 static bool
 describe_move(char *out, const struct context *c, const struct talk *t)
 {
@@ -272,7 +272,7 @@ is_line_end(const struct talk *t)
 	    (t->wrong_size == 2 && memcmp(t->wrong, "\r\n", 2) == 0);
 }
 
-/* The whole message came back, and then more bytes. */
+/* Describes bytes that came back after the whole message. */
 static void
 describe_surplus(char *out, const struct talk *t)
 {

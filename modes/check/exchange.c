@@ -11,7 +11,7 @@
 #include "modes/lib/text.h"
 
 enum {
-	IDENTIFIED = 8,		/* bytes that tell one message from another */
+	IDENTIFIED = 8,		/* bytes that distinguish messages */
 	CONTACT = 23,		/* bytes of the first datagram */
 	REMEMBERED = 2048,	/* datagrams */
 	RECEIVE_BUFFER = 4 * 1024 * 1024
@@ -23,14 +23,14 @@ static const int64_t DUPLICATE_WAIT = 100 * NET_MS;
 /* The shortest wait before a datagram is sent again. */
 static const int64_t RETRY_WAIT = 50 * NET_MS;
 
-/* Shared by all exchanges: the last datagram, and what it is compared with. */
+/* Shared by all exchanges: the last datagram, and the expected bytes. */
 static unsigned char received[NET_DATAGRAM_MAX + 1];
 static unsigned char expected[NET_DATAGRAM_MAX];
 
 /*
  * The last datagrams that were sent, each with the port that sent it. The
- * sockets of earlier exchanges are closed, and a later client may have the port
- * of one of them when a slow server replies to it.
+ * sockets of earlier exchanges are closed. Therefore a later client may have
+ * the port of an earlier one when a slow server replies to the earlier client.
  */
 static struct {
 	struct message message;
@@ -73,7 +73,7 @@ exchange_init(struct exchange *x, struct target *target)
 	*x = (struct exchange){ .target = target, .to = target->server.peer };
 }
 
-/* A number that no datagram of this run, and hardly one of another, has. */
+/* Returns a number that is unique in this run, and rarely used in another. */
 static uint32_t
 new_identity(void)
 {
@@ -84,7 +84,7 @@ new_identity(void)
 	return next += DATAGRAM_TRIES;
 }
 
-/* The same text may be sent from any port. */
+/* Must not be called for TEXT: the same text may come from any port. */
 static void
 remember_datagram(const struct datagram *d)
 {
@@ -151,7 +151,7 @@ exchange_count_tries(const struct exchange *x)
 	return n;
 }
 
-/* Replies to one of several tries that are alike are counted for the first. */
+/* If all tries have the same bytes, replies count for the first one. */
 static int
 count_unanswered_tries(const struct datagram *d)
 {
@@ -214,7 +214,7 @@ exchange_send_all(struct exchange *x)
 			send_try(x, &x->datagrams[i]);
 }
 
-/* How many bytes at the beginning of the last datagram are those of a try. */
+/* How many bytes at the beginning of the last datagram are equal to a try. */
 static size_t
 count_same(const struct datagram *d, int attempt, size_t n)
 {
@@ -234,7 +234,7 @@ is_try_of(const struct datagram *d, size_t n)
 	return false;
 }
 
-/* Whether it is the reply to a datagram that was sent from the same port. */
+/* Whether the last datagram answers an earlier one from the same port. */
 static bool
 is_late_reply(int fd, size_t n)
 {
@@ -252,10 +252,11 @@ is_late_reply(int fd, size_t n)
 }
 
 /*
- * Finds the try whose message the last datagram of n bytes is. If it is none of
- * them, *found is the one at this socket that has most bytes at its beginning
- * in common with it, or NULL. Returns how many these are. Messages without an
- * identity are compared at their own socket only.
+ * Finds the try whose message is equal to the last datagram, which has n bytes.
+ * If no try is equal, *found is the datagram of this socket that has the most
+ * bytes at its beginning in common with the last datagram, or NULL. Returns the
+ * number of these bytes. Messages without an identity are compared at their own
+ * socket only.
  */
 static size_t
 find_try(struct exchange *x, int fd, size_t n, struct datagram **found,
@@ -295,7 +296,7 @@ record_fault(struct exchange *x, enum datagram_fault fault,
 	x->bytes = received;
 }
 
-/* An identical reply, at the socket that has sent the datagram. */
+/* Records an identical reply at the socket that has sent the datagram. */
 static void
 record_answer(struct exchange *x, struct datagram *d, int attempt)
 {
@@ -303,7 +304,7 @@ record_answer(struct exchange *x, struct datagram *d, int attempt)
 
 	d->is_answered = true;
 	d->answers[attempt]++;
-	/* Where the tries are alike, the reply may be to the last one. */
+	/* If all tries have the same bytes, this may answer the last one. */
 	if (!is_identified(d))
 		took = net_now() - d->sent_at[d->tries - 1];
 	x->target->slowest = longer_time(x->target->slowest, took);
@@ -324,7 +325,7 @@ judge_datagram(struct exchange *x, int fd, size_t n)
 	x->size = n;
 	is_whole = d != NULL && same == n && n == d->message.size;
 	if (d == NULL || (is_foreign && !is_whole && same < IDENTIFIED))
-		return;		/* it has nothing to do with this exchange */
+		return;		/* it does not belong to this exchange */
 	if (!is_whole && !is_foreign && is_late_reply(fd, n))
 		return;
 	if (!is_whole)
@@ -405,7 +406,7 @@ retry_wait(const struct target *target)
 	return wait < target->timeout ? wait : target->timeout;
 }
 
-/* Waits until all are answered, or none was for some time. */
+/* Waits until all are answered, or no answer has come for some time. */
 static void
 await_all(struct exchange *x)
 {
@@ -426,7 +427,7 @@ await_one(struct exchange *x, const struct datagram *d, int64_t ns)
 	while (x->fault == DATAGRAM_CORRECT && !d->is_answered &&
 	    !x->is_refused && (left = until - net_now()) > 0)
 		receive_any(x, left);
-	if (x->is_refused && !d->is_answered)	/* it may start again */
+	if (x->is_refused && !d->is_answered)	/* the server may restart */
 		net_poll(NULL, 0, RETRY_WAIT);
 }
 
@@ -477,8 +478,8 @@ exchange_close(struct exchange *x)
 }
 
 /*
- * Opens a socket that does not have the port of the server: without a server it
- * could send its datagrams to itself.
+ * Opens a socket that does not have the port of the server. Without a server, a
+ * socket with this port could send its datagrams to itself.
  */
 static int
 open_beside(const struct dial_server *server)

@@ -16,7 +16,7 @@
 /* How long processes may take to end after SIGKILL. */
 static const int64_t KILL_WAIT = 10 * NET_SECOND;
 
-/* How often processes that do not end are looked for. */
+/* The interval between two searches for processes that have not ended. */
 static const int64_t KILL_INTERVAL = 20 * NET_MS;
 
 const int keeper_signals[KEEPER_SIGNALS] = { SIGINT, SIGTERM, SIGHUP };
@@ -42,7 +42,7 @@ note_child(int sig)
 	int error = errno;
 
 	(void)sig;
-	/* If the pipe is full, it is readable all the same. */
+	/* If the pipe is full, it is already readable. */
 	(void)!write(child_pipe[1], "", 1);
 	errno = error;
 }
@@ -107,7 +107,7 @@ read_output(int *fd, struct keeper_output *output)
 	return n > 0;
 }
 
-/* Writes what the pipe has room for; closes it after the last byte. */
+/* Writes as much as fits into the pipe; closes it after the last byte. */
 static void
 write_input(struct kept *k)
 {
@@ -122,8 +122,8 @@ write_input(struct kept *k)
 }
 
 /*
- * Reads what the command has printed before its end. The limit is for processes
- * that it has left and that print without end.
+ * Reads the output of the command before its end. The limit is necessary
+ * because other processes of the command may print without end.
  */
 static void
 read_rest(struct kept *k)
@@ -134,7 +134,7 @@ read_rest(struct kept *k)
 		;
 }
 
-/* Whether an ended child decides the status: see struct keeper_plan. */
+/* Whether the status of an ended child counts: see struct keeper_plan. */
 static bool
 is_status_of(const struct kept *k, pid_t pid)
 {
@@ -217,8 +217,8 @@ end_all(struct kept *k)
 }
 
 /*
- * Completes the record, which this program may read from now on: what is left
- * of the command can print nothing more.
+ * Completes the record, so that the other process may read it: the remaining
+ * processes of the command cannot print any more.
  */
 static void
 report_end(struct kept *k)
@@ -253,8 +253,8 @@ static void exec_command(const struct keeper_plan *, int pipes[3][2],
     pid_t keeper) __attribute__((noreturn));
 
 /*
- * The command's process. SIGKILL ends it if the keeper is killed, on systems
- * that can do so after execve(2).
+ * Runs in the command's process. If the keeper is killed, SIGKILL ends this
+ * process, on systems where this setting remains after execve(2).
  */
 static void
 exec_command(const struct keeper_plan *plan, int pipes[3][2], pid_t keeper)
@@ -306,9 +306,9 @@ fork_command(struct kept *k)
 }
 
 /*
- * Nothing that the user types reaches the keeper, it keeps no other descriptor
- * of this program open, and a process that the command has left may print no
- * longer than this program runs.
+ * Detaches the keeper from the terminal, so that no signal of a key reaches it,
+ * and closes all other descriptors of this program. So a remaining process of
+ * the command can print only while this program runs.
  */
 static void
 detach_keeper(int socket)

@@ -1,7 +1,8 @@
 /*
- * The server is simulated on each burst of the plan as it calls recv: a burst
- * that arrives in one piece is divided by the read size only. If the network
- * may divide a message elsewhere, nothing is predicted that depends on it.
+ * Simulates the recv calls of the server for each burst of the plan: a burst
+ * that arrives in one piece is divided only by the read size. If the network
+ * may divide a message at other places, results that depend on these places are
+ * not predicted.
  */
 #include "model.h"
 
@@ -15,7 +16,7 @@ struct simulation {
 	struct prediction *out;
 	unsigned char kept[MODEL_REPLY];	/* not sent yet */
 	size_t kept_size;
-	bool ended;			/* no more is read */
+	bool ended;			/* the server reads no more bytes */
 };
 
 /* The number of ASCII characters at the beginning, counted by eight. */
@@ -129,7 +130,7 @@ ends_message(const struct model *m, const unsigned char *bytes, size_t n,
 	}
 }
 
-/* Ends a connection in which as many bytes have been sent as the limit is. */
+/* Ends a connection in which the server has sent the limit of bytes. */
 static void
 end_at_limit(struct simulation *s)
 {
@@ -140,7 +141,7 @@ end_at_limit(struct simulation *s)
 	s->ended = true;
 }
 
-/* One recv of n bytes. */
+/* Simulates one recv of n bytes. */
 static void
 simulate_read(struct simulation *s, const unsigned char *bytes, size_t n,
     bool is_last)
@@ -173,7 +174,7 @@ simulate_burst(struct simulation *s, const unsigned char *bytes, size_t n)
 	}
 }
 
-/* Which probe of talk_probe() makes a server answer that keeps bytes back. */
+/* The probe of talk_probe() after which the server sends the kept bytes. */
 static enum probe
 expected_probe(const struct simulation *s)
 {
@@ -186,8 +187,9 @@ expected_probe(const struct simulation *s)
 }
 
 /*
- * The first size bytes of a message in bursts, each sent when those before have
- * come back, then the FIN. Returns how many bytes are sent.
+ * Simulates the first size bytes of a message in bursts, and then the FIN. Each
+ * burst is sent when the previous ones have come back. Returns the number of
+ * sent bytes.
  */
 static size_t
 simulate(struct simulation *s, const struct plan *plan,
@@ -224,7 +226,7 @@ is_ascii_message(const struct message *m)
 	return true;
 }
 
-/* Whether a message is echoed, however it is divided. */
+/* Whether a message is echoed for every division into recvs. */
 static bool
 echoes_any_division(const struct model *m, const struct message *message)
 {
@@ -234,8 +236,10 @@ echoes_any_division(const struct model *m, const struct message *message)
 }
 
 /*
- * For how many bytes from the beginning of a message the plan determines what
- * the model does. Only a number of bytes does not depend on the recvs.
+ * Returns for how many bytes, from the beginning of a message, the plan
+ * determines the behaviour of the model. If the plan does not determine how
+ * recv divides the message, only a limit on the number of bytes can be
+ * predicted.
  */
 static size_t
 determined_size(const struct model *m, const struct plan *plan, size_t whole)
@@ -258,8 +262,8 @@ is_same_message(const struct message *a, const struct message *b)
 }
 
 /*
- * Thousands of models predict the same few conversations, so the bytes of
- * their messages are kept, while there is room.
+ * Thousands of models predict the same few conversations, so the bytes of the
+ * messages are kept as long as there is room.
  */
 const unsigned char *
 model_message_bytes(const struct message *m)
@@ -306,7 +310,7 @@ model_predict(struct prediction *out, const struct model *m,
 	else if (size == plan->message.size || s.ended ||
 	    (out->size < size && !(plan->flags & SEND_FIN)))
 		out->kind = MODEL_REPLIES;
-	else	/* the rest is not known */
+	else	/* the other bytes are not known */
 		out->closes = out->fails_to_decode = false;
 }
 

@@ -12,7 +12,8 @@ enum {
 
 /*
  * Whether no socket has the port at any address of a family, not even in
- * TIME_WAIT: as SO_REUSEADDR is not set, bind(2) fails if one has it.
+ * TIME_WAIT: because SO_REUSEADDR is not set, bind(2) fails if a socket has the
+ * port.
  */
 static bool
 is_free(sa_family_t family, uint16_t port)
@@ -25,7 +26,7 @@ is_free(sa_family_t family, uint16_t port)
 	any.address.any.sa_family = family;	/* the address is all zeros */
 	net_set_port(&any.address.any, port);
 	if ((fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
-		return true;	/* no such addresses: it does not matter */
+		return true;	/* this system has no such addresses */
 	if (bind(fd, &any.address.any, any.size) < 0)
 		error = errno;
 	close(fd);
@@ -43,7 +44,7 @@ port_choose(void)
 {
 	static unsigned tried;
 
-	/* From the process id on: programs that run together differ. */
+	/* Start at the process ID, so that parallel runs choose other ports. */
 	for (int i = 0; i < CHOICES; i++) {
 		uint16_t port = (uint16_t)(FIRST_CHOICE + ((unsigned)getpid() *
 		    37 + tried++) % CHOICES);

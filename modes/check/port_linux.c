@@ -24,8 +24,8 @@ struct connection {
 };
 
 /*
- * Parses "0100007F:2710", an address of one or four words as they are in
- * memory, and a port.
+ * Parses "0100007F:2710": an address of one or four words, in the byte order of
+ * the memory, and a port.
  */
 static uint16_t
 parse_end(struct net_peer *end, const char *text)
@@ -72,8 +72,9 @@ parse_connection(struct connection *c, char *line)
 }
 
 /*
- * Calls a function with each connection until it returns false, in each of the
- * two lists. Returns false if there is no such list.
+ * Calls a function with each connection of both lists (IPv4 and IPv6). If the
+ * function returns false, the rest of the list is skipped. Returns false if
+ * there is no list.
  */
 static bool
 each_connection(bool (*visit)(const struct connection *, void *), void *to)
@@ -104,7 +105,9 @@ struct search {
 	int found;
 };
 
-/* Whether a client that connects to 127.0.0.1 or ::1 reaches that address. */
+/*
+ * Whether a connection to 127.0.0.1 or ::1 reaches a listener at that address.
+ */
 static bool
 is_local_address(const struct net_peer *end)
 {
@@ -118,9 +121,10 @@ is_local_address(const struct net_peer *end)
 }
 
 /*
- * Whether listeners may follow in the list. Linux prints them before all
- * connections (and until 4.4 those in SYN_RECV between them). Of these there may
- * be many thousands, most of them in TIME_WAIT, which need not be read then.
+ * Whether listeners may follow in the list. Linux prints the listeners before
+ * all connections (until Linux 4.4, connections in SYN_RECV are between the
+ * listeners). There may be many thousands of connections, most of them in
+ * TIME_WAIT, and a search for listeners need not read them.
  */
 static bool
 may_listeners_follow(const struct connection *c)
@@ -207,9 +211,10 @@ port_is_waiting(uint16_t port)
 }
 
 /*
- * Lets the next connect(2) of a socket use that local port, if only its four
- * addresses and ports together are new (ip(7); since Linux 6.3). An older
- * system allows the port only if no other socket uses it.
+ * Lets the next connect(2) of a socket use that local port, even if other
+ * sockets use it, as long as the combination of both addresses and ports is new
+ * (ip(7); since Linux 6.3). An older system allows the port only if no other
+ * socket uses it.
  */
 static int
 bind_client(int fd, const struct net_peer *end, uint16_t port)
@@ -227,11 +232,11 @@ bind_client(int fd, const struct net_peer *end, uint16_t port)
 }
 
 /*
- * Connects from where the other end of a connection in TIME_WAIT was. As no
- * server listens there, the system answers the SYN with the acknowledgement of
- * the old connection. The new one does not know it and sends a reset, which
- * ends TIME_WAIT (RFC 1337; Linux ignores the reset if net.ipv4.tcp_rfc1337 is
- * set).
+ * Connects from the address and port of the other end of a connection in
+ * TIME_WAIT. Because no server listens at the port, the system answers the SYN
+ * with the acknowledgement of the old connection. The new socket does not
+ * expect this acknowledgement and sends a reset, which ends TIME_WAIT (RFC
+ * 1337; Linux ignores the reset if net.ipv4.tcp_rfc1337 is set).
  */
 static bool
 clear_connection(const struct connection *c, void *to)

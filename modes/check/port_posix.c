@@ -1,7 +1,7 @@
 /*
- * No list of connections that every system has tells which ports are in use.
- * Here connect(2) finds out whether a program listens, and bind(2) whether a
- * port is in use although no program listens.
+ * There is no list of connections that exists on every system. Therefore
+ * connect(2) finds out whether a program listens, and bind(2) whether a port is
+ * in use although no program listens.
  */
 #include "port.h"
 

@@ -1,7 +1,7 @@
 /*
- * The reset is provoked: a second client connects before the first one sends
- * its message. A server that limits the number of its clients ends the second
- * connection at once, but a listener that is closed ends it only after the
+ * To provoke the reset, a second client connects before the first one sends its
+ * message. A server that limits the number of its clients ends the second
+ * connection at once. A server that closes its listener ends it only after the
  * message of the first client.
  */
 #include "queue.h"
@@ -9,7 +9,7 @@
 #include "modes/lib/net.h"
 #include "survival.h"
 
-enum { ATTEMPTS = 5 };		/* at a conversation, or at the proof */
+enum { ATTEMPTS = 5 };		/* for a conversation, or for the proof */
 
 /* The pause before the second attempt; the later ones are longer. */
 static const int64_t PAUSE = 20 * NET_MS;
@@ -20,7 +20,7 @@ static const int64_t LIMIT_WAIT = 500 * NET_MS;
 static const struct plan line_plan = { .message = { .content = TEXT,
     .text = "a\n", .size = 2 } };
 
-/* What two clients at a time have shown. */
+/* The result with two clients at the same time. */
 enum proof { NOT_RESET, RESET, UNDECIDED };
 
 /* Lets the first client send its message and close, then the second one. */
@@ -70,7 +70,7 @@ queue_is_reset(struct target *target)
 		if (proof == UNDECIDED)
 			net_poll(NULL, 0, PAUSE);
 		else if (proof == RESET && wait == 0)
-			wait = LIMIT_WAIT;	/* once more */
+			wait = LIMIT_WAIT;	/* try once more */
 		else
 			target->queue_is_known = true;
 		target->resets_queue = target->queue_is_known &&

@@ -1,5 +1,5 @@
 /*
- * What the report on a failed test shows of the conversation.
+ * The part of the report on a failed test that describes the conversation.
  */
 #include "report.h"
 
@@ -22,7 +22,7 @@ talk_end_text(const struct talk *t)
 	}
 }
 
-/* What was sent, and how: "70 of 140 bytes, 70 at a time every 400.0 ms". */
+/* Describes the sent bytes: "70 of 140 bytes, 70 at a time every 400.0 ms". */
 static void
 describe_sent(char *out, size_t room, const struct talk *t)
 {

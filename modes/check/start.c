@@ -15,7 +15,7 @@
 #include "port.h"
 
 enum {
-	SHOWN_LINES = 12,	/* of what the server has printed */
+	SHOWN_LINES = 12,	/* of the server's output */
 	SHOWN_SIZE = 4096,	/* bytes of these lines */
 	LAST_SIGNAL = 64	/* the highest that the shell reports as 128+N */
 };
@@ -23,10 +23,10 @@ enum {
 /* How long a server may take to start, at least. */
 static const int64_t MIN_TIMEOUT = 10 * NET_SECOND;
 
-/* How often a server is looked for that does not listen yet. */
+/* The interval between two attempts to find a server that starts. */
 static const int64_t LOOK_INTERVAL = 20 * NET_MS;
 
-/* The same where the list of all connections has to be searched each time. */
+/* The same if each attempt has to search the list of all connections. */
 static const int64_t SEARCH_INTERVAL = 200 * NET_MS;
 
 /* How long the server may take to end after SIGTERM. */
@@ -87,10 +87,10 @@ connect_to_address(const struct address *address, int64_t timeout,
 }
 
 /*
- * Whether an attempt to connect can do harm before the server listens: the
- * system could give the client the very port that the server needs (see
- * dial_connect()). No attempt is made then, if it can be seen that no server
- * listens.
+ * Whether an attempt to connect before the server listens can do harm: the
+ * system could give the client the same port that the server needs (see
+ * dial_connect()). If so, check first searches the list of connections, and
+ * connects only if a server may be listening.
  */
 static bool
 is_search_needed(const struct address *address)
@@ -148,7 +148,7 @@ is_port_waiting(const struct address *address)
 	    !net_is_unix(address->host)) && port_is_waiting(address->port);
 }
 
-/* What shows that a server has started. */
+/* The words for the event that shows that a server has started. */
 static const char *
 first_event(const struct address *address)
 {
@@ -174,7 +174,7 @@ explain_no_server(const struct start *start, const struct address *address,
 		fail_to_start(why, STATUS_LOCAL, "port %u is in TIME_WAIT "
 		    "for up to a minute, and the server does not set "
 		    "SO_REUSEADDR", address->port);
-	else	/* it is the server that failed: it has refused nothing */
+	else	/* the server failed to start; it has not refused a client */
 		fail_to_start(why, STATUS_NO, "the server %s before it "
 		    "%s", start_end_text(end), address->is_udp ?
 		    "answered a datagram" : "accepted a connection");
@@ -194,7 +194,7 @@ is_udp_port_used(uint16_t port)
 	return fd == -EADDRINUSE;
 }
 
-/* As prepare_port(), for UDP, which has no TIME_WAIT. */
+/* Does the same as prepare_port() for UDP, which has no TIME_WAIT. */
 static int
 prepare_udp_port(struct address *address, struct dial_error *why)
 {
@@ -276,7 +276,7 @@ start_has_died(void)
 	    port_is_listening(listener_port) == 0) {
 		ended = start_has_ended(LOOK_INTERVAL);
 		if (net_now() >= until)
-			listener_port = 0;	/* it runs without one */
+			listener_port = 0;	/* it runs without a listener */
 	}
 	return ended;
 }
@@ -295,7 +295,7 @@ start_end_text(char out[START_SIZE])
 	return out;
 }
 
-/* Where the lines begin that are shown: the last ones, at most SHOWN_SIZE. */
+/* Returns the beginning of the last lines, which have at most SHOWN_SIZE. */
 static const char *
 last_lines(const struct keeper_output *output)
 {
@@ -310,9 +310,9 @@ last_lines(const struct keeper_output *output)
 }
 
 /*
- * Prints lines that are not empty, each after the prefix. If the first one is
- * indented, another one precedes it, because a YAML block ends at the first
- * line that is indented less.
+ * Prints the lines that are not empty, each after the prefix. If the first line
+ * is indented, prints "[...]" before it, because a YAML block ends at the first
+ * line that has less indentation than its first line.
  */
 static void
 print_lines(const char *prefix, const char *line, const char *end)
@@ -331,7 +331,7 @@ print_lines(const char *prefix, const char *line, const char *end)
 	}
 }
 
-/* What is shown of the server's output, and the name of it; NULL: nothing. */
+/* Returns the stream of the server to show, and its name; NULL: no output. */
 static const struct keeper_output *
 shown_output(const char **name)
 {

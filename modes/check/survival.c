@@ -1,7 +1,7 @@
 /*
- * A server that is about to end, however slowly, may accept one more connection
- * into the queue of its listener, and reset it. Only an answer, or the end of a
- * conversation in good order, shows that it has survived.
+ * While a server is ending, its listener may still accept a connection into its
+ * queue, and later reset it. Therefore only an answer, or a regular end of a
+ * conversation, shows that the server has survived.
  */
 #include "survival.h"
 
@@ -19,9 +19,9 @@ static const int64_t DEATH_WAIT = 100 * NET_MS;
 static const int64_t DEATH_POLL = 10 * NET_MS;
 
 /*
- * Another client sends a line and closes like any client when it has its echo.
- * Only if it gets none, it sends its end of file first. Returns -errno if it
- * cannot connect.
+ * Another client sends a line, and closes the connection when it has received
+ * the echo. Only if it receives no echo, it sends its end of file before it
+ * closes. Returns -errno if it cannot connect.
  */
 static int
 hold_line_talk(struct talk *t, struct target *target, int64_t max_wait)
@@ -42,7 +42,7 @@ hold_line_talk(struct talk *t, struct target *target, int64_t max_wait)
 	return 0;
 }
 
-/* One attempt of survival_look(); *was_reset: another one may decide. */
+/* One attempt of survival_look(); *was_reset: another attempt may decide. */
 static enum survival
 look_once(struct target *target, bool *was_reset)
 {
@@ -117,7 +117,7 @@ survival_answers_letters(struct target *target)
 			return false;
 		talk_run(&t, 1);
 		if (t.end == TALK_TIMEOUT)
-			talk_probe(&t);	/* some end without a newline */
+			talk_probe(&t);	/* some servers end without a newline */
 		received = t.received;
 		talk_close(&t);
 	}

@@ -1,9 +1,9 @@
 /*
- * A conversation moves forward in one poll loop, alone or together with
- * others: each turn of the loop sends one piece and reads one piece. A
- * conversation ends when the whole message has come back, at end of file, at
- * an error, or when nothing has moved for the timeout. One loop for all of
- * them is needed because a server must serve clients at the same time.
+ * One poll loop serves one or several conversations: each turn of the loop
+ * sends one piece and reads one piece of each. A conversation ends when the
+ * whole message has come back, at end of file, at an error, or when no byte was
+ * sent or received for the timeout. All conversations share one loop, because
+ * the tests need several clients at the same time.
  */
 #include "talk.h"
 
@@ -30,18 +30,19 @@ static unsigned char piece[PIECE], expected[PIECE];
 static const int64_t SURPLUS_WAIT = 150 * NET_MS;
 
 /*
- * How long a server may take to close first after the whole echo. Without this
- * time, what such a server does would depend on whether it has seen the FIN.
+ * How long a server may take to close after the whole echo, before check sends
+ * FIN. Without this time, the result would depend on whether the server has
+ * received the FIN before it closes.
  */
 static const int64_t CLOSE_FIRST_WAIT = 30 * NET_MS;
 
-/* How long a server may refuse connections before it is taken to be gone. */
+/* After this time of refused connections, the server is taken as ended. */
 static const int64_t REFUSED_WAIT = 100 * NET_MS;
 
-/* Without room to write for this long, the buffers are taken to be full. */
+/* If nothing could be written for this time, the buffers are taken as full. */
 static const int64_t BUFFERS_FULL = 300 * NET_MS;
 
-/* How long the echo of the first byte is awaited if a FIN is to follow. */
+/* How long to wait for the echo of the first byte if a FIN follows. */
 static const int64_t FIRST_BYTE_WAIT = 200 * NET_MS;
 
 static uint64_t
@@ -77,7 +78,7 @@ talk_short_timeout(const struct target *target)
 	return min_time(timeout, target->timeout);
 }
 
-/* The timeout that applies when that much of the whole timeout is left. */
+/* The timeout that applies if `left` ns of the whole timeout remain. */
 static int64_t
 current_timeout(const struct target *target, int64_t left)
 {
@@ -133,7 +134,7 @@ talk_open(struct talk *t, const struct plan *plan, struct target *target)
 	if (t->fd < 0 && t->fd != -ECONNRESET)
 		return t->fd;
 	target->opened++;
-	if (t->fd < 0) {	/* it was accepted, and reset at once */
+	if (t->fd < 0) {	/* the server accepted and reset at once */
 		record_error(t, t->fd);
 		end_talk(t, TALK_ERROR);
 		return 0;
@@ -185,7 +186,7 @@ is_between_bursts(const struct talk *t)
 	    t->sent < message_size(t) && t->sent % t->plan.burst == 0;
 }
 
-/* Until when the echo of the first byte is awaited; 0: not any more. */
+/* The end of the wait for the echo of the first byte; 0: it has ended. */
 static int64_t
 first_byte_deadline(const struct talk *t)
 {
@@ -218,7 +219,7 @@ is_echo_complete(const struct talk *t)
 	return t->sent == message_size(t) && t->received >= t->sent;
 }
 
-/* Whether more reading and writing would not change the result. */
+/* Whether further reading and writing cannot change the result. */
 static bool
 is_talk_decided(const struct talk *t)
 {
@@ -305,7 +306,7 @@ receive_piece(struct talk *t)
 	t->last_progress = now;
 }
 
-/* The time since which the server, not the client, has to act. */
+/* The time at which the server became the side that has to act. */
 static int64_t
 waiting_since(const struct talk *t)
 {
@@ -317,8 +318,8 @@ waiting_since(const struct talk *t)
 }
 
 /*
- * How long a slow server may be busy with the bytes that it has yet to return,
- * in ns; for many bytes this is longer than the short timeout.
+ * How long a slow server may be busy with the bytes that it must still return,
+ * in ns; for many bytes, this is longer than the short timeout.
  */
 static int64_t
 time_for_pending(const struct talk *t)
@@ -342,7 +343,7 @@ silence_deadline(const struct talk *t)
 	return waiting_since(t) + wait;
 }
 
-/* When it times out, although bytes are still sent or received. */
+/* When the conversation times out even if bytes are sent or received. */
 static int64_t
 talk_deadline(const struct talk *t)
 {
@@ -374,7 +375,7 @@ poll_events(const struct talk *t, int64_t now)
 	return (short)events;
 }
 
-/* Begins NO_READ when the echo of the first byte is not awaited any more. */
+/* Begins NO_READ when the wait for the echo of the first byte has ended. */
 static void
 stop_reading_if_due(struct talk *t)
 {
@@ -409,7 +410,7 @@ handle_poll_result(struct talk *t, int revents)
 	start_reading_if_due(t);
 }
 
-/* The time spent waiting is subtracted from the time of later tests. */
+/* Ends a conversation; later tests have less time by the time of this wait. */
 static void
 time_out(struct talk *t)
 {
@@ -454,7 +455,7 @@ poll_talks(struct talk *talks, size_t n)
 void
 talk_run(struct talk *talks, size_t n)
 {
-	/* Time between opening and running does not count as waiting. */
+	/* The time between opening and running does not count as waiting. */
 	for (size_t i = 0; i < n; i++)
 		talks[i].last_progress = talks[i].last_write = net_now();
 	while (poll_talks(talks, n))
@@ -520,9 +521,9 @@ talk_fill_buffers(struct talk *t, int64_t ns)
 }
 
 /*
- * How long to wait for the answer to a probe. An answer that comes later is taken
- * for that to the next probe. So the first probe of a server, a newline, has more
- * time: the pace of the server is not known yet.
+ * How long to wait for the answer to a probe. A later answer would be taken for
+ * the answer to the next probe. The first probe of a server, a newline, has
+ * more time, because the speed of the server is not known yet.
  */
 static int64_t
 probe_timeout(const struct target *target)
@@ -534,8 +535,9 @@ probe_timeout(const struct target *target)
 }
 
 /*
- * Whether the missing bytes come now; the result is then cause. A server that
- * has lost them answers the probing newline, but not with the missing byte.
+ * Returns cause if the missing bytes come now. A server that has lost these
+ * bytes answers the newline of the probe, but not with the missing byte:
+ * PROBE_LOST.
  */
 static enum probe
 probe_answer(struct talk *t, enum probe cause)

@@ -1,15 +1,16 @@
 /*
  * The tests of mode `check`, in order: first what every echo server can do,
- * then all of RFC 862, then what a server on the Internet must withstand.
+ * then all of RFC 862, then the load that a server on the Internet must
+ * survive.
  *
  * Each test opens its own connections and closes them, so that a server that
  * serves one client at a time reaches the next test. A test avoids everything
- * that is not its subject (most messages consist of letters, for example), so
- * that a mistake fails only the tests that are about it.
+ * that is not its subject (for example, most messages consist of letters), so a
+ * mistake fails only the tests that are about this mistake.
  *
- * How the network divides a message of several segments is a matter of chance,
- * and so is what a server does that depends on it. The first byte of such a
- * message is therefore sent alone, so that each run gives the same result.
+ * Chance decides how the network divides a message of several segments, and the
+ * behaviour of some servers depends on this division. Therefore the first byte
+ * of such a message is sent alone, so that each run gives the same result.
  */
 #include "tests.h"
 
@@ -41,13 +42,13 @@ enum {
 	STDIO_BUFFER = 4096	/* bytes that a libc buffers for a socket */
 };
 
-/* How long a connection without input is watched for a banner. */
+/* How long a silent client waits for a banner. */
 static const int64_t BANNER_WAIT = 200 * NET_MS;
 
 /* The pause between two bursts; some servers stop after such a pause. */
 static const int64_t BURST_PAUSE = 400 * NET_MS;
 
-/* Without room to write for this long, the buffers are taken to be full. */
+/* If nothing could be written for this time, the buffers are taken as full. */
 static const int64_t FULL_WAIT = 300 * NET_MS;
 
 /* How long a second client may wait for the first. */
@@ -64,7 +65,7 @@ tests_report(struct test_run *run, enum outcome outcome, const char *fmt, ...)
 	return outcome;
 }
 
-/* Fails the test, unless it is this system that lacks resources to connect. */
+/* Fails the test, unless this system has no resources to connect. */
 static enum outcome
 report_failed_connect(struct test_run *run, int error)
 {
@@ -86,7 +87,7 @@ report_sentence(struct test_run *run, const struct talk *t,
 	return tests_report(run, FAIL, "%s%s", sentence, which);
 }
 
-/* Fails the test with what was observed, and which connection it was. */
+/* Fails the test with the observation and the name of the connection. */
 static enum outcome
 report_fault(struct test_run *run, const struct talk *t, const char *which)
 {
@@ -106,7 +107,7 @@ report_diagnosis(struct test_run *run, const struct talk *t, const char *which)
 	    t), which);
 }
 
-/* The test's plan; n tells the messages of its connections apart. */
+/* The test's plan; each n gives the connection another message. */
 static struct plan
 plan_for_connection(const struct test_run *run, uint32_t n)
 {
@@ -117,9 +118,9 @@ plan_for_connection(const struct test_run *run, uint32_t n)
 }
 
 /*
- * Decides whether later tests have to wait for this server. It is given up only
- * if it does not answer other messages either: what a test shows must not
- * depend on the tests before it.
+ * Decides whether later tests wait for this server. They skip the wait only if
+ * the server does not answer other messages, either, because the result of a
+ * test must not depend on the tests before it.
  */
 static void
 update_answer_state(struct test_run *run, const struct talk *t)
@@ -147,8 +148,8 @@ update_answer_state(struct test_run *run, const struct talk *t)
 }
 
 /*
- * Where the message may end the server, another client looks first at what has
- * become of it, so that one test is not charged with what another one did.
+ * If the message may end the server, another client first checks whether the
+ * server still serves, so that this test is not blamed for an earlier test.
  */
 static void
 look_before(struct test_run *run, const struct plan *plan)
@@ -161,17 +162,17 @@ look_before(struct test_run *run, const struct plan *plan)
 }
 
 /*
- * Looks at what a conversation has done to the server: whether it has ended,
- * and whether it still serves other clients. It looks only for a reason,
- * because either needs one more connection.
+ * Checks whether the server has ended because of a conversation, and whether it
+ * still serves other clients. Each check needs one more connection, so it is
+ * made only if there is a reason.
  */
 static void
 look_at_server(struct test_run *run, struct talk *t)
 {
 	bool correct = talk_is_correct(t), is_first = run->target.opened == 1;
 	/*
-	 * Only an answer shows that the server has come to this client, and a
-	 * short timeout does not show that it serves no other.
+	 * Only an answer shows that the server has served this client, and a
+	 * short timeout does not show that it serves no other client.
 	 */
 	bool is_open = !t->differs && t->fin_sent && t->received > 0 &&
 	    t->received >= t->plan.message.size &&
@@ -193,8 +194,8 @@ look_at_server(struct test_run *run, struct talk *t)
 }
 
 /*
- * One conversation, from connecting to its end, is held and recorded. Returns
- * 0, and the caller closes it; or -errno.
+ * Holds and records one conversation from connecting to its end. Returns 0, and
+ * the caller then closes the conversation; or -errno.
  */
 static int
 hold_talk(struct test_run *run, struct talk *t, const struct plan *plan)
@@ -251,8 +252,9 @@ test_once(struct test_run *run)
 }
 
 /*
- * A connection is closed as soon as its echo is complete, unless its end of
- * file is tested; surplus bytes are left to the tests with one connection.
+ * Holds a conversation, and closes it when its echo is complete, unless the
+ * test is about the end of file. Surplus bytes are left to tests of one
+ * connection.
  */
 static int
 hold_short_talk(struct test_run *run, struct talk *t, const struct plan *plan)
@@ -272,8 +274,8 @@ hold_short_talk(struct test_run *run, struct talk *t, const struct plan *plan)
 }
 
 /*
- * Whether a server of --start had ended before it came to a later client of a
- * test. Whether the system still accepts that connection is a matter of chance.
+ * Whether a server of --start had ended before it served a later client of a
+ * test. Chance decides whether the system still accepts such a connection.
  */
 static bool
 is_not_reached(const struct test_run *run, const struct talk *t)
@@ -281,7 +283,7 @@ is_not_reached(const struct test_run *run, const struct talk *t)
 	return run->is_dead && run->target.is_started && talk_was_reset(t);
 }
 
-/* Many connections, with sizes that grow up to the plan's. */
+/* Many connections, with message sizes that grow up to the plan's size. */
 static enum outcome
 test_repeatedly(struct test_run *run)
 {
@@ -310,7 +312,7 @@ test_repeatedly(struct test_run *run)
 	return outcome;
 }
 
-/* Clients that connect one after another, and some before it is their turn. */
+/* Clients that connect one after another, some while another one is served. */
 static enum outcome
 test_one_by_one(struct test_run *run)
 {
@@ -361,9 +363,9 @@ test_no_banner(struct test_run *run)
 }
 
 /*
- * Another client, which must be served while the first client is connected.
- * The report of a timeout names what the first client does meanwhile. If the
- * server answers when the first client has closed, it names cause too.
+ * Another client, which must be served while the first client is connected. The
+ * report of a timeout says what the first client does meanwhile. If the server
+ * answers when the first client has closed, the report also names the cause.
  */
 static enum outcome
 serve_second_client(struct test_run *run, struct talk *first,
@@ -600,9 +602,9 @@ needs_answer_before_fin(const struct plan *plan)
 }
 
 /*
- * Fails a test without running it if it would only wait in vain again. A
- * server that answers at end of file may have a buffer that it does not
- * flush, so messages larger than such a buffer are tried all the same.
+ * Fails a test without running it if it would only time out again. A server
+ * that answers at end of file may have a buffer that it does not flush.
+ * Therefore messages that are larger than such a buffer are still tested.
  */
 static enum outcome
 fail_without_waiting(struct test_run *run)
