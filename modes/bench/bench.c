@@ -1,11 +1,12 @@
 /*
- * Mode `bench`: measures how fast an echo server is. This file has the
- * options, and decides which servers are measured, in what order, and how the
- * results are printed. The load is in load.c, the figures are in report.c.
+ * Mode `bench`: measures how fast an echo server is. This file has the options,
+ * and decides which servers are measured, in what order, and how the results
+ * are printed. The load is in load.c, the figures are in report.c.
  *
- * The load on a machine changes over time. So several servers are measured in
- * turn, and their ratios mean more than each figure alone. The processor time
- * of a server (--pid) is disturbed less than its speed.
+ * The load on a machine changes over time. Therefore several servers are
+ * measured in turn, and their ratios are more reliable than single figures.
+ * Other load disturbs the processor time of a server (--pid) less than its
+ * speed.
  */
 #include <sys/ioctl.h>
 
@@ -252,8 +253,8 @@ bench_set_option(void *to, const struct option_row *row, char *value)
 }
 
 /*
- * With a rate, how many messages of a UDP client may be in flight: those of the
- * time of --late, and as many again.
+ * With a rate, returns how many messages of a UDP client may be in flight:
+ * twice the number of messages that are due during the time of --late.
  */
 static size_t
 bench_scheduled_window(const struct load_plan *plan)
@@ -272,7 +273,7 @@ bench_set_rate(struct load_plan *plan, uint64_t rate)
 	plan->window = bench_scheduled_window(plan);
 }
 
-/* Checks the options together, and sets what was not given. */
+/* Checks combinations of options, and sets options that were not given. */
 static void
 bench_resolve_options(struct settings *set)
 {
@@ -282,7 +283,7 @@ bench_resolve_options(struct settings *set)
 		args_usage("--window is for round trips, not for %s",
 		    set->stream ? "--stream" : "--connect");
 	if (set->search)
-		plan->rate = 1;		/* any; it is chosen later */
+		plan->rate = 1;		/* any value; the search sets it */
 	if (plan->rate > 0 && (set->stream || set->connect ||
 	    plan->window != 0))
 		args_usage("%s is for round trips without %s", set->search ?
@@ -318,8 +319,8 @@ bench_reach_udp(struct load_target *target, const struct address *address,
 }
 
 /*
- * Resolves the address and checks that a server is there. The connection that
- * shows it is closed without being used.
+ * Resolves the address and checks that a server is there. The connection for
+ * this check is closed without being used.
  */
 static void
 bench_reach(struct load_target *target, const char *what, char *value,
@@ -384,7 +385,7 @@ bench_show_no_progress(const struct load_target *target,
 	(void)r;
 }
 
-/* Measures a server, and prints what --verbose and --json ask for. */
+/* Measures a server, and prints the output of --verbose and --json. */
 static void
 bench_measure(struct bench *b, size_t server, size_t round)
 {
@@ -460,8 +461,8 @@ bench_allocate_reports(struct bench *b)
 }
 
 /*
- * The first SIGINT stops the load, the second one ends the program. A write of
- * the figures that is interrupted by the first one is restarted.
+ * The first SIGINT stops the load, the second one ends the program. If the
+ * first one interrupts a write of the figures, the write is restarted.
  */
 static void
 bench_catch_interrupt(void)
@@ -472,7 +473,7 @@ bench_catch_interrupt(void)
 	sigaction(SIGINT, &action, NULL);
 }
 
-/* The result of the search, which has ended. */
+/* Prints the result of the search. */
 static void
 bench_print_search(const struct bench *b, const struct search *s)
 {

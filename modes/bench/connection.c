@@ -24,7 +24,7 @@ static const int64_t FIN_GRACE = 200 * NET_MS;
 /* Time between two attempts to connect while a backlog is full. */
 static const int64_t RETRY_INTERVAL = NET_MS;
 
-/* What was last received. */
+/* The bytes of the last recv. */
 static unsigned char input[LOAD_SEND_MAX];
 
 _Static_assert((int)LOAD_SEND_MAX <= (int)PATTERN_MIN, "one send");
@@ -116,7 +116,7 @@ connection_compare(const struct load *l, const struct connection *c, size_t n)
 		    PLURAL(n - outstanding), c->sent);
 }
 
-/* Sets the events that are waited for. */
+/* Sets the events to wait for. */
 static void
 connection_watch(struct load *l, struct connection *c, unsigned events)
 {
@@ -156,12 +156,12 @@ connection_send(struct load *l, struct connection *c)
 }
 
 /*
- * The source address for the next connection; false: the system's choice. The
- * side that closes first keeps the port in TIME_WAIT (RFC 9293, 3.6.1), and
- * one address has about 28,000 ports, which CONNECT mode would use up within
- * seconds. To close with RST instead would measure what ordinary clients do
- * not do, and would break some servers. All of 127.0.0.0/8 is this host, so on
- * loopback every PORTS_PER_SOURCE connections use another source address.
+ * Sets the source address of the next connection; false: the system chooses it.
+ * The side that closes first keeps the port in TIME_WAIT (RFC 9293, 3.6.1), and
+ * one address has about 28,000 ports. CONNECT mode would use all these ports
+ * within seconds. Closing with RST instead is not what ordinary clients do, and
+ * would break some servers. All addresses of 127.0.0.0/8 belong to this host,
+ * so on loopback every PORTS_PER_SOURCE connections use another source address.
  */
 static bool
 connection_source(const struct load *l, struct net_peer *from)
@@ -181,9 +181,10 @@ connection_source(const struct load *l, struct net_peer *from)
 }
 
 /*
- * Starts to connect; false if the backlog is full. Only a Unix socket reports
- * that (EAGAIN); with TCP the kernel itself tries again. On loopback the
- * connection is established when connect(2) returns, so send is tried at once.
+ * Starts to connect; false if the backlog is full. Only a Unix socket reports a
+ * full backlog (EAGAIN); with TCP the kernel itself tries again. On loopback
+ * the connection is established when connect(2) returns, so send is tried at
+ * once.
  */
 static bool
 connection_connect(struct load *l, struct connection *c)
@@ -274,7 +275,7 @@ connection_send_scheduled(struct load *l, struct connection *c)
 		connection_send(l, c);
 }
 
-/* When a message of the schedule is due that ends at that position. */
+/* When the message of the schedule that ends at that position is due. */
 static int64_t
 connection_due(const struct load *l, const struct connection *c, uint64_t end)
 {
@@ -325,8 +326,8 @@ connection_close(struct load *l, struct connection *c)
 }
 
 /*
- * Counts the messages that are complete. For each of them another one may be
- * sent, and is timed from now on, even if the socket takes it later.
+ * Counts the complete messages. For each of them, another message may be sent.
+ * It is timed from now on, even if the socket accepts it later.
  */
 static void
 connection_count_messages(struct load *l, struct connection *c, int64_t now)
@@ -365,7 +366,7 @@ connection_continue(struct load *l, struct connection *c)
 		connection_send_fin(l, c);
 }
 
-/* The server's end of file, which is correct only after our FIN. */
+/* Handles the server's end of file, which is correct only after our FIN. */
 static void
 connection_end_of_file(struct load *l, struct connection *c)
 {
@@ -414,7 +415,7 @@ connection_handle(struct load *l, struct connection *c, unsigned events)
 static void connection_timed_out(const struct load *,
     const struct connection *) __attribute__((noreturn));
 
-/* The server has sent nothing for the time limit, or too slowly at the end. */
+/* Handles a server that sent nothing for the time limit, or ends too slowly. */
 static void
 connection_timed_out(const struct load *l, const struct connection *c)
 {
@@ -432,7 +433,7 @@ connection_timed_out(const struct load *l, const struct connection *c)
 	    c->state == FIN_SENT ? ", and no end of file" : "");
 }
 
-/* A server that is too slow for a schedule is what the schedule is to show. */
+/* A server that is too slow for a schedule is a result and not a fault. */
 static void
 connection_give_up(struct load *l, struct connection *c)
 {
@@ -441,8 +442,8 @@ connection_give_up(struct load *l, struct connection *c)
 }
 
 /*
- * In mode ROUND_TRIPS a server that does not close after our FIN is not at
- * fault, because its connections are not what is measured.
+ * In mode ROUND_TRIPS, it is no fault if a server does not close after our FIN,
+ * because this mode does not measure how connections end.
  */
 void
 connection_check_timeout(struct load *l, struct connection *c)
@@ -457,7 +458,7 @@ connection_check_timeout(struct load *l, struct connection *c)
 		return;
 	}
 	if (c->state != FIN_SENT && c->received == c->send_limit)
-		return;		/* nothing is expected */
+		return;		/* no byte is expected */
 	if (l->plan->timeout == 0)
 		return;
 	if (waited >= l->plan->timeout ||

@@ -1,7 +1,7 @@
 /*
- * One connection of the load: it is opened, sends, compares what comes back
- * and is closed, each within its time limit. The phases of a run and the wait
- * for events are in load.c.
+ * One connection of the load: opens it, sends, compares the received bytes, and
+ * closes it, each within a time limit. The phases of a run and the wait for
+ * events are in load.c.
  */
 #ifndef CONNECTION_H
 #define CONNECTION_H
@@ -56,7 +56,7 @@ struct load {
 	struct connection *connections;	/* the busy ones, then the idle ones */
 	size_t n;			/* connections in the array */
 	size_t next;			/* the next one to open */
-	size_t starting, open;		/* connections that are so now */
+	size_t starting, open;		/* connections in this state */
 	struct connection *queue, **queue_end;	/* for the backlog, in order */
 	int64_t retry_at;		/* when to try the queue again */
 	int64_t *send_times;	/* of messages in flight: one ring of window
@@ -88,8 +88,8 @@ void connection_send_scheduled(struct load *, struct connection *);
 
 /*
  * Gives up the messages of a schedule that begin at that position or later.
- * Those of the measurement are counted as unanswered, with the time until now
- * as their latency, which is the least that it would have been.
+ * Messages of the measurement are counted as unanswered. Their latency is the
+ * time until now, because their real latency would have been at least as long.
  */
 void connection_cancel(struct load *, struct connection *, uint64_t from);
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 enum {
-	DRAWN_ROWS = 20,	/* about the most rows of a drawing */
+	DRAWN_ROWS = 20,	/* approximate maximum of rows of a drawing */
 	DECADES = 15,		/* from 100 ns on */
 	LABEL_WIDTH = 24,	/* columns to the left of the bars */
 	TICKS = 5		/* rows of the table per halving of the rest */
@@ -39,7 +39,7 @@ distribution_bound_above(uint64_t value)
 	return i;
 }
 
-/* One row: n messages from low ns on; the longest bar stands for max. */
+/* Draws one row: n messages from low ns on. The longest bar is max messages. */
 static void
 distribution_bar(uint64_t low, uint64_t n, uint64_t max, unsigned width)
 {

@@ -1,7 +1,7 @@
 /*
- * Waiting for the sockets of the load: epoll(7), kqueue(2) or poll(2), whichever
- * the system has. A process has one set of sockets. Level-triggered. Includes no
- * other header of the project.
+ * Waiting for the sockets of the load, with epoll(7), kqueue(2) or poll(2),
+ * depending on the system. A process has one set of sockets. Level-triggered.
+ * Includes no other header of the project.
  */
 #ifndef EVENTS_H
 #define EVENTS_H
@@ -24,12 +24,12 @@ int events_open(void);
 void events_close(void);
 
 /*
- * Waits for these events of a socket from now on; before are those that were
- * waited for until now, 0 for a socket that is new. Returns 0 or -errno.
+ * Waits for these events of a socket from now on; before contains the events
+ * that were waited for until now, 0 for a new socket. Returns 0 or -errno.
  */
 int events_set(int fd, unsigned events, unsigned before, uint64_t data);
 
-/* A socket for which these events are waited for is about to be closed. */
+/* To be called before a socket with these events is closed. */
 void events_forget(int fd, unsigned events);
 
 /*

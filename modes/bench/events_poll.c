@@ -81,7 +81,7 @@ to_events(short reported)
 	return events;
 }
 
-/* Each search begins where the last one ended, so that none is left out. */
+/* Each search begins where the last one ended, so no socket is left out. */
 int
 events_wait(struct event ready[EVENTS_MAX], int ms)
 {

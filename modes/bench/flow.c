@@ -36,7 +36,7 @@ flow_find(const struct flow_queue *queue, uint64_t sequence)
 {
 	size_t low = 0, high = queue->n;
 
-	/* Usually it is the first one. */
+	/* Usually, the message is the first one. */
 	while (low < high) {
 		size_t i = low == 0 && high == queue->n ? 0 :
 		    low + (high - low) / 2;
@@ -52,7 +52,7 @@ flow_find(const struct flow_queue *queue, uint64_t sequence)
 	return queue->n;
 }
 
-/* Removes the i-th message; those before it move up. */
+/* Removes the i-th message; the messages before it move up. */
 static struct flow_message
 flow_remove(struct flow_queue *queue, size_t i)
 {
@@ -70,7 +70,7 @@ flow_is_counted(const struct flow *f, uint64_t sequence)
 	return sequence >= f->counted_from;
 }
 
-/* A message is lost for good. The messages come in the order of their numbers. */
+/* Counts a final loss. To be called in the order of the message numbers. */
 static void
 flow_add_to_burst(struct flow *f, uint64_t sequence)
 {
@@ -94,8 +94,8 @@ flow_end(struct flow *f)
 }
 
 /*
- * Remembers an overdue message, in memory that is allocated for the first one.
- * Without memory it is forgotten at once.
+ * Remembers an overdue message. The memory is allocated for the first such
+ * message. Without memory, the message is forgotten at once.
  */
 static void
 flow_remember(struct flow *f, struct flow_message message)
@@ -182,7 +182,7 @@ flow_add_jitter(struct flow *f, int64_t latency)
 	f->last_latency = latency;
 }
 
-/* An intact reply, and the first to its message. */
+/* Counts an intact reply that is the first reply to its message. */
 static int64_t
 flow_reply(struct flow *f, struct flow_message message, bool late,
     int64_t now)
@@ -201,7 +201,7 @@ flow_reply(struct flow *f, struct flow_message message, bool late,
 	return now - message.sent;
 }
 
-/* A reply to a message, intact or not. */
+/* Counts a reply to a message, intact or not. */
 static int64_t
 flow_answer(struct flow *f, uint64_t sequence, bool intact, int64_t now)
 {
@@ -229,8 +229,8 @@ flow_answer(struct flow *f, uint64_t sequence, bool intact, int64_t now)
 }
 
 /*
- * The message in flight that a datagram without a header resembles most, or 0
- * if it resembles none: if more than half of the bytes differ from each.
+ * Returns the message in flight that a datagram without a header resembles
+ * most, or 0 if more than half of its bytes differ from every message.
  */
 static uint64_t
 flow_nearest(const struct flow *f, const void *data, size_t size)

@@ -1,9 +1,9 @@
 /*
  * The accounting of one UDP client of `bench`: which of its messages are in
- * flight, and what each datagram that arrives is. A flow makes no system call
+ * flight, and how each received datagram counts. A flow makes no system call
  * and reads no clock; the caller gives the times.
  *
- * Each message ends as one of these:
+ * Each message ends in one of these states:
  * received	an intact reply arrived, in time or late
  * corrupted	a reply with wrong bytes or a wrong size arrived first
  * lost		no reply arrived
@@ -37,9 +37,8 @@ struct flow_queue {
 };
 
 /*
- * What became of the messages that are counted. A reply may be in several of
- * the last counts: a copy of a reply that is also damaged is duplicated and
- * corrupted.
+ * The results of the counted messages. A reply may be in several of the last
+ * counts: a damaged copy of a reply is duplicated and corrupted.
  */
 struct flow_counts {
 	uint64_t sent;
@@ -60,8 +59,8 @@ struct flow {
 	uint64_t next;		/* the sequence number of the next message */
 	uint64_t newest;	/* the highest one received; 0: none */
 	uint64_t counted_from;	/* the first message that is counted */
-	uint64_t burst;		/* messages in the last run of lost ones, */
-	uint64_t burst_end;	/* and the last of them */
+	uint64_t burst;		/* messages in the last run of losses */
+	uint64_t burst_end;	/* the last message of this run */
 	struct flow_queue in_flight, overdue;
 	struct flow_counts counts;
 	int64_t last_latency;	/* of the last reply counted, ns; or -1 */
@@ -90,9 +89,9 @@ void flow_sent(struct flow *, size_t n, int64_t now);
 void flow_start_counting(struct flow *);
 
 /*
- * Takes a datagram of size bytes that arrived from the server, of which the
- * first key.size need to be in memory. Returns the latency in ns if it is the
- * intact reply to a message that is counted, and the first one, or -1.
+ * Takes a datagram of size bytes that arrived from the server; only the first
+ * key.size bytes need to be in memory. Returns the latency in ns if the
+ * datagram is the first intact reply to a counted message, or else -1.
  */
 int64_t flow_receive(struct flow *, const void *data, size_t size,
     int64_t now);
@@ -100,7 +99,7 @@ int64_t flow_receive(struct flow *, const void *data, size_t size,
 /* Counts a datagram that did not arrive from the server. */
 void flow_foreign(struct flow *);
 
-/* Makes the messages overdue that were sent at that time or before. */
+/* Marks messages that were sent at that time or before as overdue. */
 void flow_expire(struct flow *, int64_t sent);
 
 /* Ends the run: the messages that are overdue now form the bursts of losses. */

@@ -13,7 +13,7 @@ enum {
 	HISTOGRAM_BITS = 7,
 	HISTOGRAM_STEPS = 1 << HISTOGRAM_BITS,
 	HISTOGRAM_BUCKETS = (64 - HISTOGRAM_BITS + 1) * HISTOGRAM_STEPS,
-	HISTOGRAM_ALL = 1000000000	/* the quantile of the largest value */
+	HISTOGRAM_ALL = 1000000000	/* quantile of the largest value */
 };
 
 /* A histogram whose bytes are all zero is empty. */
@@ -26,9 +26,9 @@ struct histogram {
 void histogram_add(struct histogram *, uint64_t value);
 
 /*
- * The smallest value that is not exceeded by quantile/HISTOGRAM_ALL of all
- * values (HISTOGRAM_ALL / 2: the median), or 0 if there are no values. The
- * results for 0 and HISTOGRAM_ALL are exact. The quantile is an integer
+ * Returns the smallest value v such that quantile/HISTOGRAM_ALL of all values
+ * are at most v (HISTOGRAM_ALL / 2: the median), or 0 if there are no values.
+ * The results for 0 and HISTOGRAM_ALL are exact. The quantile is an integer
  * because the product of count and a fraction like 0.07 is not exact in
  * floating point, and differs between processors (x87).
  */

@@ -1,11 +1,11 @@
 /*
  * One loop over events (events.h) and the phases of a run.
  *
- * OPENING: each connection sends one byte and waits for its echo, and the load
- * begins when all have been answered. So every connection is known to be
- * served, and not only queued by the kernel. At most MAX_STARTING connections
- * wait for their first echo at a time, because the backlog of many servers is
- * short. In mode CONNECT only the idle connections are opened here.
+ * OPENING: each connection sends one byte and waits for its echo. The load
+ * begins when all connections have their echo. So the server serves every
+ * connection, and none is only queued by the kernel. At most MAX_STARTING
+ * connections wait for their first echo at a time, because the backlog of many
+ * servers is short. In mode CONNECT only the idle connections are opened here.
  * WARM_UP and MEASURING: the load, without and with counting it.
  * CLOSING: no new message is sent, and the outstanding bytes are received.
  */
@@ -98,11 +98,12 @@ load_outstanding(const struct load *l)
 }
 
 /*
- * How long the outstanding bytes may take. Without this limit a server that
- * sends a few bytes per second, and so never reaches the timeout, could
- * prolong the run for hours. A server that kept up with the load needs no
- * longer for the last messages than the load lasted. With STREAM, the sockets
- * may contain some MB more, for which the rate must be CLOSING_RATE.
+ * Returns how long the outstanding bytes may take. Without this limit, a server
+ * that sends a few bytes per second, and therefore never reaches the timeout,
+ * could prolong the run for hours. For the last messages, a server that kept up
+ * with the load needs at most as long as the load lasted. With STREAM, the
+ * sockets may contain some MB more; the server must send these with at least
+ * CLOSING_RATE.
  */
 static int64_t
 load_closing_limit(const struct load *l)
@@ -219,7 +220,10 @@ load_wait_ms(const struct load *l)
 	return net_milliseconds(end - l->now);
 }
 
-/* A signal that arrives just before the wait is seen MEASURE_CHECK_INTERVAL later. */
+/*
+ * A signal that arrives just before the wait is noticed MEASURE_CHECK_INTERVAL
+ * later.
+ */
 static void
 load_wait(struct load *l)
 {
@@ -240,7 +244,7 @@ static void
 load_allocate(struct load *l)
 {
 	l->connections = calloc(l->n, sizeof(*l->connections));
-	/* A schedule computes its times. */
+	/* With a schedule, the send times are computed, not stored. */
 	l->send_times = calloc(l->plan->connections * (l->plan->rate > 0 ? 1 :
 	    l->plan->window), sizeof(*l->send_times));
 	if (l->connections == NULL || l->send_times == NULL ||

@@ -8,9 +8,9 @@
 #include "plan.h"
 
 /*
- * Loads the server as planned. A wrong, missing or late byte, and a local
- * failure, end the program with one line on stderr and an exit status.
- * With a timeout, a run ends whatever the server does.
+ * Loads the server according to the plan. A wrong, missing or late byte, and a
+ * local failure, end the program with one line on stderr and an exit status.
+ * With a timeout, no behaviour of the server can prolong a run without limit.
  */
 void load_run(const struct load_plan *, const struct load_target *,
     load_progress *, struct load_result *);

@@ -13,10 +13,10 @@
 enum { OTHER_FDS = 16 };	/* descriptors besides the sockets of the load */
 
 /*
- * How long to busy-poll after the last byte was received. To wake a processor
- * from sleep takes longer than a round trip, and the process that causes the
- * wakeup pays for it. If bench slept, it would measure its own wakeups, in
- * the server's latency and in the server's processor time.
+ * How long to busy-poll after the last byte was received. Waking a processor
+ * from sleep takes longer than a round trip, and counts as processor time of
+ * the process that causes the wakeup. If bench slept, its own wakeups would be
+ * part of the server's latency and of the server's processor time.
  */
 static const int64_t SPIN = NET_MS / 10;
 
@@ -107,7 +107,7 @@ measure_raise_fd_limit(uint64_t clients, uint64_t sockets)
 		err(STATUS_LOCAL, "cannot raise the limit of open files");
 }
 
-/* A single processor is left to the server. */
+/* If there is only one processor, the server needs it. */
 static bool
 measure_may_spin(void)
 {

@@ -1,6 +1,6 @@
 /*
- * What every kind of load does in the same way: the duration of the warm-up,
- * the processor time and the memory of the server, the limit of open files,
+ * The functions that every kind of load uses: the duration of the warm-up, the
+ * processor time and the memory of the server, the limit of open files,
  * busy-polling, and the end of a run by Ctrl-C.
  */
 #ifndef MEASURE_H
@@ -15,8 +15,8 @@
 #define MEASURE_CHECK_INTERVAL (100 * NET_MS)
 
 /*
- * A signal handler that ends this run and all later ones. The load stops at
- * once, and the result is what was measured until then.
+ * A signal handler that ends this run and all later runs. The load stops at
+ * once, and the result contains the figures until then.
  */
 void measure_stop(int signal);
 
@@ -49,20 +49,20 @@ void measure_raise_fd_limit(uint64_t clients, uint64_t sockets);
 int64_t measure_spin_until(const struct load_plan *, int64_t received);
 
 /*
- * Returns the time at which a wait must end that would end at that time, so
- * that the next message of the schedule is sent when it is due.
+ * Shortens a wait that would end at that time, so that the next message of the
+ * schedule is sent when it is due. Returns the time at which the wait must end.
  */
 int64_t measure_wake(const struct schedule *, int64_t end);
 
 /*
- * Notes that a message is sent now that was due at that time (ns), if it is
- * part of the measurement, which began at that time (ns; 0: not yet).
+ * Records that a message that was due at the first time (ns) is sent now, if it
+ * is part of the measurement, which began at the second time (ns; 0: not yet).
  */
 void measure_delay(struct load_result *, int64_t due, int64_t begin);
 
 /*
  * Counts the messages that were due during the measurement, between these times
- * (ns), but that bench has not sent.
+ * (ns), and that bench has not sent.
  */
 void measure_end_schedule(struct load_result *, const struct schedule *,
     int64_t begin, int64_t end);

@@ -12,7 +12,7 @@
 
 enum {
 	PATTERN_PERIOD = 65521,
-	PATTERN_MIN = 65536	/* bytes that follow every position, at least */
+	PATTERN_MIN = 65536	/* bytes after every position, at least */
 };
 
 /* Fills the pattern, which must happen before it is used. */

@@ -14,9 +14,9 @@ _Static_assert(NET_DATAGRAM_MAX - (int)PAYLOAD_HEADER <= (int)PATTERN_MIN,
     "every body is a part of the pattern");
 
 /*
- * The check: all bits of the flow and of the sequence number change all of its
- * bits (the finalizer of MurmurHash3, fmix64). One changed byte in the header
- * so never looks like the header of another message.
+ * The check: each bit of the flow and of the sequence number affects all bits
+ * of the check (the finalizer of MurmurHash3, fmix64). Therefore a header with
+ * one changed byte never looks like the header of another message.
  */
 static uint32_t
 payload_check(uint32_t flow, uint64_t sequence)

@@ -17,7 +17,7 @@ enum {
 	PAYLOAD_HEADER = 16	/* bytes; no datagram is shorter */
 };
 
-/* What the datagrams of a client have in common. */
+/* The properties that all datagrams of a client share. */
 struct payload_key {
 	uint32_t flow;
 	size_t size;		/* bytes, PAYLOAD_HEADER to NET_DATAGRAM_MAX */

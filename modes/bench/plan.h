@@ -1,6 +1,6 @@
 /*
- * What a run of the load is to do, and what it measured. These types connect
- * the options, the load and the report.
+ * The plan of a run of the load, and its result. These types connect the
+ * options, the load and the report.
  */
 #ifndef PLAN_H
 #define PLAN_H
@@ -28,7 +28,7 @@ enum load_phase { OPENING, WARM_UP, MEASURING, CLOSING };
 
 struct load_plan {
 	enum load_mode mode;
-	size_t connections, idle;	/* busy ones, and idle ones besides */
+	size_t connections, idle;	/* busy and idle connections */
 	size_t size;			/* bytes per message, or per send */
 	size_t window;		/* messages in flight per connection; with a
 				   rate, those that a UDP client remembers */
@@ -45,7 +45,7 @@ struct load_target {
 	pid_t pid;	/* the server's process, to measure; 0: unknown */
 };
 
-/* What was measured, without the warm-up and the closing of connections. */
+/* The measured figures, without the warm-up and closing. */
 struct load_result {
 	int64_t time;			/* ns */
 	uint64_t bytes;			/* received */

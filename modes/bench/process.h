@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether this system has the figures below; otherwise they are -ENOTSUP. */
+/* Whether this system has the figures below. If not, they are -ENOTSUP. */
 extern const bool process_has_figures;
 
 /*

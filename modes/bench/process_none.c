@@ -1,5 +1,6 @@
 /*
- * Each system has its own way to tell what a process uses.
+ * There is no portable way to find out the processor time and memory of a
+ * process.
  */
 #include "process.h"
 

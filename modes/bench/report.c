@@ -11,7 +11,7 @@
 #include "modes/lib/text.h"
 
 static const struct figure {
-	const char *key;	/* in JSON; scripts rely on it; NULL: not there */
+	const char *key;	/* in JSON, for scripts; NULL: not in JSON */
 	const char *title;	/* in text; NULL: not printed */
 	int decimals;
 } figures[REPORT_FIGURES] = {
@@ -107,8 +107,8 @@ report_compute_rate(struct report *report, const struct load_result *r)
 }
 
 /*
- * The number of messages that were answered during the measurement. With a
- * rate and TCP, the histogram also has those that were answered later.
+ * The number of messages that were answered during the measurement. With a rate
+ * and TCP, the histogram also contains messages that were answered later.
  */
 static double
 report_messages(const struct load_plan *plan, bool is_udp,
@@ -151,7 +151,7 @@ report_compute(struct report *report, const struct load_plan *plan,
 		report_compute_rate(report, r);
 }
 
-/* A figure as text in out; for an unknown one, the text unknown. */
+/* Writes a figure as text to out; an unknown figure as the text unknown. */
 static const char *
 report_format(char out[TEXT_TIME], size_t figure, double value,
     const char *unknown)
@@ -212,8 +212,8 @@ report_line(FILE *to, const char *address, size_t round,
 }
 
 /*
- * Prints what was measured, as the end of a line. Clients are called UDP
- * clients if all servers use UDP.
+ * Prints the kind of the measurement, as the end of a line. Clients are called
+ * UDP clients if all servers use UDP.
  */
 static void
 report_plan(const struct load_plan *plan, bool is_udp)
@@ -245,7 +245,7 @@ report_plan(const struct load_plan *plan, bool is_udp)
 	putchar('\n');
 }
 
-/* Whether the figure describes losses, which are a figure themselves. */
+/* Whether the figure only gives details of the figure for lost datagrams. */
 static bool
 report_is_burst(size_t figure)
 {
@@ -314,8 +314,8 @@ report_row(const char *name, size_t figure, const struct summary *s,
 }
 
 /*
- * Whether the figure counts something that has happened with no server. The
- * table is shorter without it; but that nothing was lost is a result.
+ * Whether the figure is a count that is 0 for all servers. The table leaves out
+ * such a figure, except the count of lost datagrams: 0 losses are a result.
  */
 static bool
 report_is_no_event(size_t figure, const struct summary *s, size_t servers)

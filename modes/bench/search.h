@@ -1,7 +1,8 @@
 /*
- * The search of `bench --search` for the highest rate that a server stands: the
- * rate is doubled until a measurement fails, and then the interval between the
- * highest rate that passed and the lowest that failed is halved.
+ * The search of `bench --search` for the highest rate that a server can answer:
+ * the rate is doubled until a measurement fails. Then the interval between the
+ * highest rate that passed and the lowest rate that failed is halved again and
+ * again.
  */
 #ifndef SEARCH_H
 #define SEARCH_H
@@ -15,7 +16,7 @@ enum search_verdict {
 	SEARCH_PASS,
 	SEARCH_LOSS,	/* more than 0.1 % of the messages were not answered */
 	SEARCH_SLOW,	/* the latency p99 exceeds the limit */
-	SEARCH_BENCH,	/* bench has not kept to its own schedule */
+	SEARCH_BENCH,	/* bench itself was too late for its schedule */
 	SEARCH_NONE	/* no message was due during the measurement */
 };
 

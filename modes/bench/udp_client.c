@@ -43,8 +43,8 @@ udp_client_free(void)
 }
 
 /*
- * On loopback, the system may give the client the port of a server that is not
- * there. The socket is then connected to itself.
+ * If no server listens at a port of loopback, the system may give this port to
+ * the client. The socket is then connected to itself.
  */
 static bool
 udp_client_is_self_connected(int fd, const struct net_peer *server)
@@ -148,9 +148,9 @@ udp_client_send_scheduled(struct udp_client *c, int64_t due)
 }
 
 /*
- * The number of datagrams to ask for: that of the replies that are expected.
- * With more, recvmmsg(2) would try once too often each time. A datagram that
- * is not expected is received by the next call.
+ * Returns the number of datagrams to ask for: the number of expected replies.
+ * With a larger number, recvmmsg(2) would try once too often in each call. The
+ * next call receives a datagram that is not expected.
  */
 static unsigned
 udp_client_expected(const struct udp_client *c)
@@ -161,8 +161,9 @@ udp_client_expected(const struct udp_client *c)
 }
 
 /*
- * The whole size of a datagram, even if it is larger than its space (MSG_TRUNC),
- * or a larger size than that of the space, if the system does not tell more.
+ * Returns the whole size of a datagram, even if it is larger than its space
+ * (MSG_TRUNC). If the system does not give this size, returns a size that is
+ * larger than the space.
  */
 static size_t
 udp_client_size(const struct mmsghdr *message)

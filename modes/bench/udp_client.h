@@ -16,8 +16,8 @@ enum { UDP_BATCH = 64 };	/* datagrams of one system call */
 
 /*
  * A connected socket costs less per datagram, and reports ICMP errors. The
- * other socket has the same port, and receives what does not come from the
- * server: a reply from a wrong address, for example.
+ * other socket has the same port, and receives datagrams that do not come from
+ * the server, for example a reply from a wrong address.
  */
 struct udp_client {
 	int fd;			/* connected to the server */
@@ -56,10 +56,10 @@ void udp_client_start_counting(struct udp_client *);
 uint32_t udp_client_dropped(const struct udp_client *);
 
 /*
- * Sends the messages for which there is room in the window, as sent at that
- * time (ns). Returns 0 or -errno. What the socket does not accept, and an error
- * after the first message, is left to the next call; the client is blocked
- * then.
+ * Sends the messages for which there is room in the window, and records that
+ * time (ns) as their send time. Returns 0 or -errno. If the socket does not
+ * accept a message, or if there is an error after the first message, the client
+ * is blocked and the next call continues.
  */
 int udp_client_send(struct udp_client *, int64_t now);
 

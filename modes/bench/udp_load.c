@@ -3,12 +3,12 @@
  *
  * WARM_UP and MEASURING: each client keeps its window of messages in flight,
  * without and with counting them. A message that is sent while measuring is
- * counted, and what arrives later is counted for it.
- * CLOSING: no new message is sent. The replies to those in flight are awaited
- * until they are late, and then, for a moment, second replies.
+ * counted, and its replies are counted even if they arrive later.
+ * CLOSING: no new message is sent. bench waits for the replies to the messages
+ * in flight until they are late, and then a short time for second replies.
  *
- * UDP has no connections, so no client has to be accepted first. That a server
- * is there at all, udp_load_reach() has found out.
+ * UDP has no connections, so no client has to be accepted first.
+ * udp_load_reach() has found out that a server is there.
  */
 #include "udp_load.h"
 
@@ -34,7 +34,7 @@ static const int64_t OVERDUE_INTERVAL = 10 * NET_MS;
 /* Time for second replies to arrive after the first ones, while CLOSING. */
 static const int64_t SECOND_REPLIES = 50 * NET_MS;
 
-/* Time between two messages that are to find out whether a server is there. */
+/* Time between two messages that search for a server. */
 static const int64_t REACH_INTERVAL = 200 * NET_MS;
 
 struct udp_load {
@@ -59,7 +59,7 @@ struct udp_load {
 static void udp_load_fail(const struct udp_load *, enum status,
     const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
 
-/* Ends the program with what went wrong with the server. */
+/* Ends the program with a message about the failure of the server. */
 static void
 udp_load_fail(const struct udp_load *l, enum status status, const char *fmt,
     ...)
@@ -130,8 +130,8 @@ udp_load_send(struct udp_load *l, size_t i, int64_t now)
 }
 
 /*
- * A message is timed from the moment at which the reply before it arrived, even
- * if the socket takes it later.
+ * A message is timed from the moment at which the previous reply arrived, even
+ * if the socket accepts the message later.
  */
 static void
 udp_load_receive(struct udp_load *l, size_t i)
@@ -325,7 +325,7 @@ udp_load_check_overdue(struct udp_load *l)
 	}
 }
 
-/* How long the server may be silent: also if it is rarely sent a message. */
+/* How long the server may be silent; longer if messages are rare. */
 static int64_t
 udp_load_silence_limit(const struct load_plan *plan)
 {

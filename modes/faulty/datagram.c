@@ -19,7 +19,7 @@
 static const int64_t REORDER_TIME = 100 * NET_MS;
 
 enum {
-	PORT_UNPRIVILEGED = 1024,	/* the first that any program may use */
+	PORT_UNPRIVILEGED = 1024,	/* the first port of any user */
 	MAX_WAITING = 1000		/* answers that delay keeps at most */
 };
 
@@ -57,7 +57,7 @@ log_is_read(const struct server *s, int verbosity)
 	    net_is_ready(STDERR_FILENO, POLLOUT);
 }
 
-/* Receives a datagram and the address that it was sent to. */
+/* Receives a datagram and the address to which it was sent. */
 static bool
 receive_datagram(const struct server *s, struct datagram *d)
 {
@@ -76,7 +76,7 @@ receive_datagram(const struct server *s, struct datagram *d)
 	return true;
 }
 
-/* Sends an answer from the address that the datagram was sent to. */
+/* Sends an answer from the address to which the datagram was sent. */
 static void
 send_datagram(const struct server *s, int fd, struct datagram *d)
 {
@@ -96,7 +96,9 @@ send_datagram(const struct server *s, int fd, struct datagram *d)
 		    PLURAL(d->size));
 }
 
-/* Puts an answer into the list, behind those that are due at the same time. */
+/*
+ * Adds an answer to the list, after the answers that are due at the same time.
+ */
 static void
 insert_waiting(struct server *s, struct waiting *w)
 {
@@ -168,7 +170,7 @@ find_held(struct server *s, const struct net_peer *client)
 	return NULL;
 }
 
-/* Makes the answers that are held due, behind those that are due then. */
+/* Makes the held answers due, after the answers that are due at that time. */
 static void
 release_held(struct server *s, const struct net_peer *client, int64_t due)
 {
@@ -201,7 +203,7 @@ change_datagram(struct faults_chosen *c, struct datagram *d)
 		*end++ = (char)c->held;
 	d->size = (size_t)(end - changed);
 	if (d->size > sizeof(d->data))
-		d->size = sizeof(d->data);	/* no socket sends so much */
+		d->size = sizeof(d->data);	/* no socket sends as much */
 	memcpy(d->data, changed, d->size);
 	if (c->number[CORRUPT] == FAULTS_NO_VALUE && d->size > 0)
 		d->data[faults_random(c, CORRUPT, 0, d->size - 1)]++;
@@ -239,7 +241,7 @@ answer_at(struct server *s, const struct faults_chosen *c,
 	} while (rest > 0);
 }
 
-/* What the server does with a datagram. */
+/* Answers a datagram as the faults demand. */
 static void
 answer_datagram(struct server *s, struct faults_chosen *c,
     struct datagram *d)
@@ -290,7 +292,7 @@ serve_datagram(struct server *s, uint64_t n)
 	return true;
 }
 
-/* Asks for the address that each datagram was sent to. */
+/* Asks the kernel for the address to which each datagram was sent. */
 static void
 ask_for_address(int fd, int family)
 {

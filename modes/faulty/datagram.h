@@ -4,12 +4,13 @@
  * read it first.
  *
  * Apart from its faults, the server is correct: a reply leaves from the address
- * that the datagram was sent to, because the control message with this address
+ * to which the datagram was sent, because the control message with this address
  * (IP_PKTINFO, ip(7)) is sent back with the reply. Datagrams from ports below
- * 1024 and from the server's own port are not answered, because the answer to
- * an echo server would be answered again, without end (CVE-2024-2169). The TTL
- * is not lowered, as serve does: a loop with a server on another port needs a
- * forged datagram, and by default only this host can send one.
+ * 1024 and from the server's own port are not answered, because another echo
+ * server would answer the answer, without end (CVE-2024-2169). Unlike serve,
+ * this server does not lower the TTL: a loop with a server on another port
+ * needs a forged datagram, and by default only this host can send such a
+ * datagram.
  */
 #ifndef DATAGRAM_H
 #define DATAGRAM_H

@@ -17,7 +17,7 @@ static const char *const value_names[] = {
 	"-", "OFFSET", "SIZE", "TIME", "BYTES", "TEXT", "PERCENT"
 };
 
-/* What a fault changes. Some faults cannot be combined with whole groups. */
+/* The part that a fault changes. Some faults exclude all faults of a group. */
 enum group {
 	BYTE = 1,		/* one byte of the echo */
 	STREAM = 2,		/* all bytes */
@@ -27,7 +27,7 @@ enum group {
 	PACE = 16,		/* when the echo is sent */
 	END = 32,		/* when it ends */
 	DELIVERY = 64,		/* which datagrams are sent, and how */
-	ANSWERING = 127,	/* all of these */
+	ANSWERING = 127,	/* all groups above */
 	READING = 128,		/* how much is read before an answer */
 	OTHER = 256
 };

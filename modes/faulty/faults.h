@@ -1,6 +1,6 @@
 /*
- * The faults: their table, the list of them on the command line, the choice of
- * those of a connection or datagram, and what they make of a byte.
+ * The faults: their table, their list on the command line, the choice of faults
+ * for a connection or datagram, and their effect on a byte.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -9,11 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The number of a fault that is off, and of one whose value is left out. */
+/* The number of a fault that is off, or whose value is left out. */
 #define FAULTS_OFF UINT64_MAX
 #define FAULTS_NO_VALUE (UINT64_MAX - 1)
 
-/* Bytes that an OFFSET or SIZE can refer to, for each client, at most. */
+/* The highest OFFSET or SIZE, in bytes for each client. */
 enum { FAULTS_SIZE_MAX = 64 << 20 };
 
 /* In the order of the table. */
@@ -31,7 +31,7 @@ struct faults {
 	const char *text[FAULTS];
 };
 
-/* Those of one connection or one datagram. */
+/* The faults of one connection or one datagram. */
 struct faults_chosen {
 	const struct faults *set;
 	uint64_t n;			/* of the connection or datagram */
@@ -50,8 +50,8 @@ void faults_parse(struct faults *, char *list);
 void faults_print(void);
 
 /*
- * Decides what is wrong with the nth connection or datagram, from 1. Returns
- * that for the log; the text is valid until the next call.
+ * Chooses the faults of the nth connection or datagram, from 1. Returns them as
+ * a text for the log, which is valid until the next call.
  */
 const char *faults_choose(struct faults_chosen *, const struct faults *,
     uint64_t n);

@@ -1,7 +1,7 @@
 /*
- * Mode `faulty`: an echo server that is wrong on purpose. Clients, proxies and
- * `echo check` are tested with it, and it shows students what a fault looks
- * like from outside.
+ * Mode `faulty`: an echo server that makes mistakes on purpose. It is for
+ * testing clients, proxies and `echo check`, and shows students the effects of
+ * a fault.
  *
  * Each fault is one row of the table in faults.c. stream.c serves TCP and Unix
  * sockets, datagram.c answers UDP.

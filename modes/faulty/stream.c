@@ -96,7 +96,7 @@ answer(struct connection *c, size_t size)
 	char *end;
 
 	if (has_fault(c, DECODE) && !text_is_utf8(data, size)) {
-		c->is_over = true;	/* as an exception ends a script */
+		c->is_over = true;	/* like an exception in a script */
 		return;
 	}
 	size = faults_strip(&c->chosen, data, size);
@@ -122,7 +122,9 @@ receive_bytes(struct connection *c)
 	if (has_fault(c, DELAY)) {
 		net_poll(&readable, 1, NET_FOREVER);
 		pause_connection(c, (int64_t)c->chosen.number[DELAY]);
-		/* What has come meanwhile is answered now, too. */
+		/*
+		 * The bytes that have arrived meanwhile are answered now, too.
+		 */
 		most = FAULTS_SIZE_MAX + READ_SIZE - c->size;
 	}
 	if (has_fault(c, ONCE))
@@ -197,7 +199,7 @@ serve_client(struct connection *c)
 	if (has_fault(c, NO_FIN))
 		pause_connection(c, NET_FOREVER);
 	if (c->echoed == c->chosen.number[RESET]) {
-		/* On its way, the echo would be destroyed by the RST. */
+		/* The RST would destroy an echo that is in flight. */
 		while (net_unacknowledged(c->fd) > 0 && c->pauses++ < 1000)
 			pause_connection(c, NET_MS);
 		net_reset(c->fd);

@@ -1,8 +1,8 @@
 /*
  * A faulty TCP or Unix server. The parent process accepts the clients and starts
  * a child process for each of them. A child serves nothing but its client, so
- * its recv(2) and send(2) may block. serve_client() is the life of a connection
- * from beginning to end; read it first.
+ * its recv(2) and send(2) may block. serve_client() handles a connection from
+ * beginning to end; read it first.
  */
 #ifndef STREAM_H
 #define STREAM_H

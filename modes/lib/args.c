@@ -70,8 +70,8 @@ smallest_of(int a, int b, int c)
 
 /*
  * The number of letters to insert, delete or replace to turn a into b
- * (Levenshtein distance), ignoring case. If it is above the limit, the result
- * is limit + 1, so that long words take no longer.
+ * (Levenshtein distance), ignoring case. If the distance is above the limit,
+ * the result is limit + 1, so that long words do not need more time.
  */
 static int
 edit_distance(const char *a, const char *b, int limit)
@@ -134,8 +134,8 @@ args_no_operands(int argc, char **argv)
 }
 
 /*
- * Parses the digits at the beginning of value; *rest is what follows. Returns
- * false if there are no digits or the number overflows.
+ * Parses the digits at the beginning of value; *rest points to the text after
+ * them. Returns false if there are no digits or the number overflows.
  */
 static bool
 parse_digits(const char *value, uint64_t *number, const char **rest)

@@ -17,7 +17,7 @@
 #define ARGS_DEFAULT_HOST "127.0.0.1"	/* as in the homework */
 #define ARGS_DEFAULT_PORT "10000"
 
-/* Host and port, or a Unix socket (net_is_unix()), which has no port. */
+/* A host and a port, or a Unix socket (net_is_unix()), which has no port. */
 struct address {
 	const char *host;	/* NULL: all interfaces; points into argv */
 	uint16_t port;
@@ -41,9 +41,9 @@ void args_usage(const char *fmt, ...)
 const char *args_shown(const char *value);
 
 /*
- * Returns the one of two names that is more similar to a mistyped word. nearest
- * is the result for the names before, at first NULL. The result is NULL if no
- * name is similar.
+ * Finds the name that is most similar to a mistyped word, by one call for each
+ * name. nearest is the result of the previous call, at first NULL. Returns
+ * nearest or name, or NULL if neither is similar.
  */
 const char *args_nearer(const char *word, const char *nearest,
     const char *name);
@@ -53,12 +53,12 @@ void args_no_operands(int argc, char **argv);
 
 /*
  * Each of these functions parses all of value, which was given for the option
- * or operand what ("--port"). They do not return if value is malformed or not
- * in the range low to high.
+ * or operand that `what` names ("--port"). A function does not return if value
+ * is malformed or not in the range low to high.
  */
 uint64_t args_number(const char *what, const char *value, uint64_t low,
     uint64_t high);
-/* A port or the name of a service: that of TCP or, if it has none, of UDP. */
+/* A port, or the name of a service of TCP or, if there is none, of UDP. */
 uint16_t args_port(const char *what, const char *value, uint16_t low);
 /* Returns ns. The highest duration is 24h. */
 int64_t args_duration(const char *what, const char *value, int64_t low);
@@ -70,15 +70,15 @@ mode_t args_mode(const char *what, const char *value);
 
 /*
  * Parses HOST, HOST:PORT, [V6]:PORT, :PORT or *, with tcp: or udp: before it,
- * or unix:/PATH or unix:@NAME. A missing host is ARGS_DEFAULT_HOST, a missing
- * port is the given one, and without a prefix is_udp (--udp) decides; with
- * is_udp, a Unix socket is a usage error. A port in value must be at least low.
- * Modifies value, and the result points into it.
+ * or unix:/PATH or unix:@NAME. A missing host is ARGS_DEFAULT_HOST, and a
+ * missing port is the given port. Without tcp: or udp:, the address is for UDP
+ * if is_udp (--udp) is set; with is_udp, a Unix socket is a usage error. A port
+ * in value must be at least low. Modifies value, and the result points into it.
  */
 struct address args_address(const char *what, char *value, uint16_t port,
     uint16_t low, bool is_udp);
 
-/* Exits with STATUS_USAGE if the address is one for UDP, and the mode has none. */
+/* For a mode without UDP: exits with STATUS_USAGE if the address is for UDP. */
 void args_refuse_udp(const char *what, const struct address *);
 
 /* Prints the table of exit statuses on standard output. */

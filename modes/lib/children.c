@@ -147,8 +147,9 @@ start_child(const struct children_server *s, uint64_t n)
 }
 
 /*
- * A failure. Errors of a connection that has ended again are ignored. After
- * others, such as EMFILE, clients wait in the kernel's queue for a moment.
+ * Handles a failure. Errors of a connection that has already ended are ignored.
+ * After other errors, such as EMFILE, clients wait in the kernel's queue for a
+ * short time.
  */
 static void
 accept_failed(int error)

@@ -15,7 +15,7 @@ struct children_server {
 	int listener;		/* children_listen() */
 	uint64_t count;		/* of clients to accept; 0: no limit */
 	bool is_kept_open;	/* the listener, after the last client: further
-				   clients are not refused, but wait in vain */
+				   clients are not refused, but never served */
 
 	/*
 	 * Serves the nth client, from 1, in its own process, which exits when
@@ -27,8 +27,8 @@ struct children_server {
 };
 
 /*
- * Catches SIGTERM, SIGINT and SIGCHLD. To be called before anything is printed
- * that may cause a signal to be sent.
+ * Catches SIGTERM, SIGINT and SIGCHLD. To be called before the first output,
+ * because a program that reads it may then send a signal.
  */
 void children_catch_signals(void);
 
@@ -38,12 +38,13 @@ void children_catch_signals(void);
  */
 bool children_wait(int fd, int64_t ns);
 
-/* Returns whether SIGTERM or SIGINT has come. */
+/* Returns whether SIGTERM or SIGINT has arrived. */
 bool children_stopped(void);
 
 /*
- * Returns a socket that listens, or receives datagrams, on the first address of a name that this
- * machine has. Exits with STATUS_NAME or STATUS_LOCAL if there is none.
+ * Returns a socket that listens, or receives datagrams, on the first address of
+ * a name that this machine has. Exits with STATUS_NAME or STATUS_LOCAL if there
+ * is no such address.
  */
 int children_listen(const struct address *);
 

@@ -46,9 +46,9 @@ dial_address(const char *what, char *value, uint16_t port, bool is_udp)
 }
 
 /*
- * On loopback, the system may give the client the port of a server that is not
- * there. The socket is then connected to itself (RFC 9293, 3.5: simultaneous
- * open).
+ * If no server listens at a port of loopback, the system may give this port to
+ * the client. The socket is then connected to itself (RFC 9293, 3.5:
+ * simultaneous open).
  */
 static bool
 dial_is_self_connected(int fd, const struct dial_server *server)

@@ -1,6 +1,6 @@
 /*
  * How a client reaches a server: its options, name resolution, connecting, and
- * the one text that explains why there is no connection, or no listener.
+ * the text that explains why there is no connection or no listener.
  */
 #ifndef DIAL_H
 #define DIAL_H
@@ -32,7 +32,7 @@ struct dial_options {
 	int verbosity;		/* 1 with -v, -1 with -q */
 };
 
-/* Their rows in the table of options, the first three and the last two. */
+/* The rows of these options: the first three, and the last two. */
 #define DIAL_OPTIONS(address_text, timeout_text) \
 	{ 'a', "address", "ADDRESS", NULL, address_text, 0, NULL }, \
 	{ 'p', "port", "PORT", ARGS_DEFAULT_PORT, \
@@ -55,17 +55,17 @@ bool dial_set_option(struct dial_options *, int key, char *value,
     int64_t min);
 
 /*
- * Parses value, which was given for what ("--address"); NULL is the default
- * host. As args_address(), but * and port 0 are usage errors, because a client
- * cannot connect to them.
+ * Parses value, which was given for the option `what` ("--address"); NULL is
+ * the default host. Does the same as args_address(), but * and port 0 are usage
+ * errors, because a client cannot connect to them.
  */
 struct address dial_address(const char *what, char *value, uint16_t port,
     bool is_udp);
 
 /*
- * Resolves the address, for TCP or UDP as it says; host NULL is every
- * interface. Returns 0 and a list for net_free_addresses(), or -1 and the
- * reason.
+ * Resolves the address, for UDP if its is_udp is set, or else for TCP; host
+ * NULL is every interface. Returns 0 and a list for net_free_addresses(), or -1
+ * and the reason.
  */
 int dial_resolve(const struct address *, struct addrinfo **,
     struct dial_error *);
@@ -80,9 +80,10 @@ int dial_connect(const struct dial_server *, int64_t timeout);
  * Resolves the address and connects to the first of its addresses that accepts
  * a connection, each within timeout ns (0: no limit). Returns a socket for
  * close(2), or -1 and the reason why the last address failed. In both cases
- * *server is the address tried last; its name is the host if that cannot be
- * resolved. A connection that was reset had been accepted, so that no further
- * address is tried. With UDP, each address for which there is a route accepts.
+ * *server is the address that was tried last; its name is the host if the host
+ * cannot be resolved. After ECONNRESET, no further address is tried, because
+ * the server had accepted the connection. With UDP, connecting succeeds for
+ * each address to which there is a route.
  */
 int dial_any(const struct address *, int64_t timeout, struct dial_server *,
     struct dial_error *);
@@ -91,8 +92,8 @@ int dial_any(const struct address *, int64_t timeout, struct dial_server *,
 void dial_explain(struct dial_error *, const struct dial_server *, int error);
 
 /*
- * What to do if a server cannot listen at an address of that family, because of
- * that errno: "" or a text that begins with a space.
+ * Returns advice for a server that cannot listen at an address of that family,
+ * because of that errno: "" or a text that begins with a space.
  */
 const char *dial_listen_hint(int family, int error);
 

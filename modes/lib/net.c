@@ -374,7 +374,7 @@ net_connect_udp(const struct sockaddr *sa, socklen_t size)
 
 /*
  * The port of the connected socket was free when the system chose it, because
- * that socket did not permit others to share it (SO_REUSEADDR) then.
+ * at that time the socket did not permit sharing of its port (SO_REUSEADDR).
  */
 int
 net_share_port(int fd)

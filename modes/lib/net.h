@@ -1,7 +1,7 @@
 /*
- * The one socket helper of servers and clients: addresses and their names,
- * listen, connect, accept, recv, send, poll and the clock. It depends on no
- * other file of this program.
+ * The socket functions of servers and clients: addresses and their names,
+ * listen, connect, accept, recv, send, poll and the clock. This file depends on
+ * no other file of this program.
  *
  * A function that can fail returns -errno. Sockets are non-blocking and
  * close-on-exec. Only net_poll() and net_resolve() can block, and no send
@@ -24,10 +24,10 @@
 #define NET_SECOND (1000 * NET_MS)
 #define NET_FOREVER INT64_C(-1)		/* no timeout */
 
-/* A host that begins so is a Unix socket: unix:/path, or unix:@abstract. */
+/* A host with this prefix is a Unix socket: unix:/path, or unix:@abstract. */
 #define NET_UNIX "unix:"
 
-/* The transport of an address. That of an address without it is TCP. */
+/* The prefix for the transport of an address; without a prefix it is TCP. */
 #define NET_TCP "tcp:"
 #define NET_UDP "udp:"
 
@@ -80,14 +80,14 @@ void net_free_addresses(struct addrinfo *);
 
 /*
  * Whether a Unix socket may have an abstract name (unix(7)), and whether all of
- * 127.0.0.0/8 is this host. Both are so on Linux only.
+ * 127.0.0.0/8 is this host. Both are true only on Linux.
  */
 extern const bool net_has_abstract_names, net_has_loopback_network;
 
 /* Returns whether host is a Unix socket. */
 bool net_is_unix(const char *host);
 
-/* Returns what follows NET_UNIX in host, which must be a Unix socket. */
+/* Returns the text after NET_UNIX in host, which must be a Unix socket. */
 const char *net_unix_path(const char *host);
 
 /* Formats "127.0.0.1:7", "[::1]:7" or "unix:/path". Returns out. */
@@ -127,8 +127,8 @@ int net_take_connection(int fd, union net_address *);
 
 /*
  * Sets the options that accepted connections inherit from net_listen(), on a
- * connection that does not have them: Unix sockets do not inherit
- * SO_OOBINLINE, and connections that came before net_adopt() inherit nothing.
+ * connection that does not have them: Unix sockets do not inherit SO_OOBINLINE,
+ * and connections that arrived before net_adopt() inherit no option.
  */
 void net_set_echo_options(int fd);
 
@@ -145,12 +145,12 @@ void net_set_keepalive(int fd, int seconds);
  */
 bool net_is_connection(int fd);
 
-/* Gets the address that a socket is bound to. Returns 0 or -errno. */
+/* Gets the address to which a socket is bound. Returns 0 or -errno. */
 int net_self(int fd, struct net_peer *);
 
 /*
- * Returns the port that a socket is bound to, in host byte order; 0 if it has
- * none.
+ * Returns the port of a bound socket, in host byte order; 0 if the socket has
+ * no port.
  */
 uint16_t net_port(int fd);
 
@@ -179,10 +179,10 @@ pid_t net_peer_process(int fd);
 pid_t net_peer_process(int fd);
 
 /*
- * Closes the port in all processes that have the socket open, and wakes those
- * that wait for a connection; accept then returns -EINVAL. Does nothing on
- * systems other than Linux, where the port is open until the last process has
- * closed the socket.
+ * Closes the port in all processes that have the socket open, and wakes the
+ * processes that wait for a connection; accept then returns -EINVAL. Does
+ * nothing on systems other than Linux, where the port is open until the last
+ * process has closed the socket.
  */
 void net_stop_listening(int fd);
 
@@ -193,8 +193,8 @@ void net_stop_listening(int fd);
 int net_connect(const struct sockaddr *, socklen_t);
 
 /*
- * As net_connect(), from the local address given; NULL leaves the choice to
- * the system. The port is chosen when the server is known
+ * Does the same as net_connect(), from the given local address; NULL: the
+ * system chooses the address. The port is chosen when the server is known
  * (IP_BIND_ADDRESS_NO_PORT), so each server may have as many connections from
  * that address as there are ports.
  */
@@ -202,9 +202,9 @@ int net_connect_from(const struct net_peer *, const struct sockaddr *,
     socklen_t);
 
 /*
- * Returns a UDP socket that is bound to the address (port 0: the system
- * chooses it), and not connected: it can send to every address of its family,
- * and receives from all. A socket for IPv6 does not receive IPv4.
+ * Returns a UDP socket that is bound to the address (port 0: the system chooses
+ * a port), and not connected: it can send to every address of its family, and
+ * receives from all of them. A socket for IPv6 does not receive IPv4.
  */
 int net_bind_udp(const struct sockaddr *, socklen_t);
 
@@ -217,28 +217,30 @@ int net_connect_udp(const struct sockaddr *, socklen_t);
 
 /*
  * Returns a UDP socket that is not connected, at the address and port of a
- * connected one. The connected socket receives what its peer sends, and this
- * one what comes from all other addresses. Or -errno.
+ * connected socket, or -errno. The connected socket receives the datagrams of
+ * its peer, and the new socket receives the datagrams from all other addresses.
  */
 int net_share_port(int fd);
 
 /*
- * Enlarges the buffers of a UDP socket to what the system allows every user,
- * or to more if only root can have as much as a burst needs.
+ * Enlarges the buffers of a UDP socket to the limit of the system. If this
+ * limit is smaller than a burst needs, and the process has the privilege,
+ * exceeds the limit.
  */
 void net_enlarge_buffers(int fd);
 
 /*
- * The number of datagrams that the kernel has dropped because the receive
- * buffer of the socket was full, modulo 2^32; 0 if the system does not tell.
+ * Returns the number of datagrams that the kernel has dropped because the
+ * receive buffer of the socket was full, modulo 2^32; 0 if the system does not
+ * report it.
  */
 uint32_t net_kernel_drops(int fd);
 
 /*
- * Receives one datagram and the address that it came from, without blocking.
- * Returns its whole size, even if that is more than size (MSG_TRUNC), or
- * size + 1 for every larger one, if the system does not tell more; or -errno. 0
- * is an empty datagram.
+ * Receives one datagram and the address of its sender, without blocking.
+ * Returns the whole size of the datagram, even if it is more than size
+ * (MSG_TRUNC), or -errno. On a system that does not report the whole size,
+ * returns size + 1 for every larger datagram. 0 is an empty datagram.
  */
 ssize_t net_recv_from(int fd, void *buf, size_t size, struct net_peer *);
 
@@ -247,9 +249,9 @@ ssize_t net_send_to(int fd, const void *buf, size_t size,
     const struct net_peer *);
 
 /*
- * Asks for ICMP errors of a UDP socket that is not connected, and removes them,
- * so that the socket is no longer reported as ready. A system that cannot
- * report them does not ask for any.
+ * net_ask_for_icmp() asks for the ICMP errors of a UDP socket that is not
+ * connected, if the system can report them. net_discard_icmp() removes these
+ * errors, so that the socket is no longer reported as ready.
  */
 void net_ask_for_icmp(int fd);
 void net_discard_icmp(int fd);
@@ -261,19 +263,20 @@ int net_error(int fd);
 ssize_t net_result(ssize_t n);
 
 /*
- * recv(2) and send(2), without blocking. With more set, the data that follows
- * at once may share a segment with these (MSG_MORE).
+ * recv(2) and send(2), without blocking. If more is set, further data follows
+ * at once, and may share a segment with this data (MSG_MORE).
  */
 ssize_t net_recv(int fd, void *buf, size_t size);
 ssize_t net_send(int fd, const void *buf, size_t size, bool more);
 
-/* As net_recv(), but the data is not taken from the socket (MSG_PEEK). */
+/* As net_recv(), but the data remains in the socket (MSG_PEEK). */
 ssize_t net_peek(int fd, void *buf, size_t size);
 
 /*
- * splice(2) from a socket to a pipe or back: without copying and without
- * blocking; more as for net_send(). 0 from a socket is not always end of file:
- * splice also stops at an urgent byte. Only Linux has it.
+ * splice(2) from a socket to a pipe or from a pipe to a socket, without copying
+ * and without blocking; more is the same as for net_send(). A result of 0 from
+ * a socket is not always end of file: splice also stops at an urgent byte. Only
+ * Linux has splice.
  */
 ssize_t net_splice(int from, int to, size_t size, bool more);
 
@@ -281,8 +284,8 @@ ssize_t net_splice(int from, int to, size_t size, bool more);
 bool net_waiting(int fd);
 
 /*
- * The number of bytes sent that the peer has not acknowledged (SIOCOUTQ); 0 if
- * the system does not tell.
+ * Returns the number of sent bytes that the peer has not acknowledged
+ * (SIOCOUTQ); 0 if the system does not report it.
  */
 int net_unacknowledged(int fd);
 

@@ -1,5 +1,5 @@
 /*
- * What net.h offers that only Linux has.
+ * The functions of net.h that need features of Linux.
  */
 #include "net.h"
 
@@ -11,7 +11,7 @@
 #include <linux/sock_diag.h>
 #include <stddef.h>
 
-/* Bytes of a buffer for datagrams, if root may exceed the system's limit. */
+/* Bytes of a buffer for datagrams, if the process may exceed the limit. */
 enum { BUFFER_WANTED = 8 << 20 };
 
 const bool net_has_abstract_names = true;

@@ -1,7 +1,7 @@
 /*
- * What net.h offers on systems other than Linux. Each of them has its own way
- * to tell the process at the other end of a Unix socket, and how many bytes the
- * peer has not acknowledged.
+ * The same functions of net.h for systems other than Linux. Each system has its
+ * own interface for the process at the other end of a Unix socket, and for the
+ * number of bytes that the peer has not acknowledged.
  */
 #include "net.h"
 

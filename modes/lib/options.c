@@ -34,7 +34,9 @@ find_row(const struct mode *mode, int key)
 	return NULL;
 }
 
-/* What getopt_long(3) reads: letters, and names with the index of the row. */
+/*
+ * The tables of getopt_long(3): letters, and names with the index of the row.
+ */
 struct getopt_tables {
 	char letters[2 + 2 * MAX_OPTIONS];
 	struct option names[MAX_OPTIONS + 1];
@@ -88,7 +90,7 @@ next_option(int argc, char **argv, const struct mode *mode,
 {
 	int found;
 
-	opterr = 0;	/* getopt names argv[0] in its messages, err(3) not */
+	opterr = 0;	/* this file prints messages, with err(3)'s name */
 	found = getopt_long(argc, argv, tables->letters, tables->names, NULL);
 	if (found == -1)
 		return NULL;
@@ -98,7 +100,7 @@ next_option(int argc, char **argv, const struct mode *mode,
 	    mode->options + (found - OPTIONS_LONG) : find_row(mode, found);
 }
 
-/* given has the option of each group that has been given so far. */
+/* given contains, for each group, the option that was given so far. */
 static void
 check_group(const struct option_row *row, const struct option_row **given)
 {
@@ -149,7 +151,7 @@ options_parse(int argc, char **argv, const struct mode *mode,
 	}
 }
 
-/* The length of the first word. What is in parentheses is one word. */
+/* The length of the first word; text in parentheses is one word. */
 static int
 word_length(const char *text)
 {
@@ -228,7 +230,7 @@ is_shown(const struct mode *mode, const struct option_row *row)
 	return mode->has_option == NULL || mode->has_option(row);
 }
 
-/* "[--select | --epoll]": the options of group 1, which the usage begins with. */
+/* "[--select | --epoll]": the options of group 1, at the start of the usage. */
 static void
 append_alternatives(char *line, size_t size, const struct mode *mode)
 {

@@ -1,8 +1,8 @@
 /*
  * The options of a mode are a table with one row for each option.
- * getopt_long(3), the usage line and --help are made from the same rows, and
- * a default is set by the same code as a value from the command line, so that
- * --help cannot differ from what the program does.
+ * getopt_long(3), the usage line and --help are made from the same rows, and a
+ * default is set by the same code as a value from the command line. So --help
+ * always agrees with the program.
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -15,9 +15,9 @@ enum { OPTIONS_LONG = 256 };
 struct option_row {
 	int key;		/* its letter, or a value from OPTIONS_LONG on */
 	const char *name;	/* --NAME; NULL: text is printed as it is */
-	const char *argument;	/* what --help calls its value, or NULL */
+	const char *argument;	/* the name of its value in --help, or NULL */
 	const char *initial;	/* its default, or NULL */
-	const char *text;	/* what it does, for --help; NULL: --help does
+	const char *text;	/* its description in --help; NULL: --help does
 				   not list it */
 	int group;		/* options of one group exclude each other;
 				   0: none; 1: the usage begins with them */
@@ -37,15 +37,16 @@ struct option_row {
 
 /*
  * Sets an option in the settings of a mode. value is NULL if the option takes
- * none. It may be modified; that of a default must not be kept.
+ * no value. The function may modify value, and must not keep a pointer to the
+ * value of a default.
  */
 typedef void options_set(void *settings, const struct option_row *,
     char *value);
 
 /*
- * Sets each default, and then each option in argv (getopt_long(3)). Prints the
- * help and the version where they are asked for. A wrong option ends the
- * program with STATUS_USAGE. Operands begin at argv[optind] afterwards.
+ * Sets each default, and then each option in argv (getopt_long(3)). Handles
+ * --help and --version. A wrong option ends the program with STATUS_USAGE.
+ * Afterwards, the operands begin at argv[optind].
  */
 void options_parse(int argc, char **argv, const struct mode *, options_set *,
     void *settings);

@@ -16,9 +16,9 @@ int parent_prepare(void);
 void parent_forked(void);
 
 /*
- * In the child: the signal is sent to this process when the parent has ended,
- * or now if it has ended already. Without parent_prepare(), or after execve(2),
- * only Linux does so.
+ * In the child: asks for the signal when the parent ends; the signal is sent at
+ * once if the parent has already ended. Without parent_prepare(), or after
+ * execve(2), the signal is sent only on Linux.
  */
 void parent_follow(pid_t parent, int signal);
 

@@ -71,7 +71,7 @@ on_broken_pipe(int signal)
 		raise(end_signal);
 }
 
-/* A child must hold none of the ends that its parent holds. */
+/* A child must close all ends that its parent holds. */
 static void
 close_parent_ends(void)
 {

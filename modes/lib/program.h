@@ -1,5 +1,5 @@
 /*
- * The program itself: its name in messages, and how it is started again.
+ * The program itself: its name in messages, and its path for starting it again.
  */
 #ifndef PROGRAM_H
 #define PROGRAM_H

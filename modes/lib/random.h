@@ -6,7 +6,7 @@
 
 /*
  * Fills the buffer, of at most 256 bytes, with random bytes, without blocking.
- * False: the system has none yet.
+ * Returns false if the system has no random bytes yet.
  */
 bool random_fill(void *, size_t);
 

@@ -60,7 +60,7 @@ text_utf8_size(const unsigned char *p, size_t size)
 	return size == 0 ? 0 : utf8_decode(p, size, &code);
 }
 
-/* Returns whether a character may be shown as it is (see text_quote()). */
+/* Returns whether a character may be shown unchanged (see text_quote()). */
 static bool
 is_safe_character(uint32_t code)
 {
@@ -90,8 +90,8 @@ write_json_escape(char *out, size_t n, uint32_t code)
 }
 
 /*
- * Writes at most max of the size bytes at p in quotes. A character that max
- * would cut is left out.
+ * Writes at most max of the size bytes at p in quotes. Leaves out a character
+ * that ends after max bytes.
  */
 static char *
 write_quoted(char *out, const unsigned char *p, uint64_t size, size_t max,

@@ -23,10 +23,10 @@ enum {
  * Quotes the size bytes at data "like this". Of more than TEXT_SHOWN bytes,
  * only the first are read, and "..." follows. Returns out.
  *
- * So that no data can forge a log line or control a terminal, these are shown
- * as \xHH: control characters (C0 and C1), quotes, backslashes, bytes that are
- * not valid UTF-8 (RFC 3629), and the characters that break lines or change the
- * direction of text (Unicode Zl, Zp, Bidi_Control).
+ * The following bytes are shown as \xHH, so that no data can forge a log line
+ * or control a terminal: control characters (C0 and C1), quotes, backslashes,
+ * bytes that are not valid UTF-8 (RFC 3629), and the characters that break
+ * lines or change the direction of text (Unicode Zl, Zp, Bidi_Control).
  */
 const char *text_quote(char out[TEXT_QUOTED], const void *data, uint64_t size);
 
@@ -49,9 +49,9 @@ const char *text_json(char *out, const void *data, uint64_t size, size_t max);
 bool text_is_utf8(const void *data, size_t size);
 
 /*
- * Copies the size bytes of a line to out, which has size + 1 bytes, and replaces
- * by ? what text_quote() shows as \xHH; tabs, quotes and backslashes remain.
- * Blanks at the end are left out. Returns out.
+ * Copies the size bytes of a line to out, which has size + 1 bytes. Writes ?
+ * instead of a character that text_quote() shows as \xHH, except tabs, quotes
+ * and backslashes, which remain. Leaves out blanks at the end. Returns out.
  */
 const char *text_safe_line(char *out, const void *data, size_t size);
 

@@ -19,12 +19,12 @@ enum {
 };
 
 /*
- * A datagram that was sent. If it was sent again, its replies may arrive
- * late, when the next datagrams are under way.
+ * A datagram that was sent. If it was sent again, its replies may arrive late,
+ * when the next datagrams are in flight.
  */
 struct sent_datagram {
 	uint64_t number;	/* from 1; 0: none */
-	uint64_t awaited;	/* how often it was sent without a reply */
+	uint64_t awaited;	/* copies that were sent and not answered */
 	size_t size;		/* bytes */
 	unsigned char data[NET_DATAGRAM_MAX];
 };
@@ -50,8 +50,8 @@ datagram_limit(const struct net_peer *peer)
 }
 
 /*
- * Fills a datagram from standard input. On a terminal, each line is one, so
- * that it is answered at once.
+ * Fills a datagram from standard input. On a terminal, each line is a datagram,
+ * so that it is answered at once.
  */
 static void
 read_datagram(struct datagrams *s, struct sent_datagram *d)
@@ -73,9 +73,9 @@ read_datagram(struct datagrams *s, struct sent_datagram *d)
 }
 
 /*
- * Returns the next datagram, or NULL after the last one. An empty message and
- * an empty input are one empty datagram: without any, a server that does not
- * exist would pass.
+ * Returns the next datagram, or NULL after the last one. An empty message or an
+ * empty input is one empty datagram. If no datagram were sent, the client would
+ * report success even without a server.
  */
 static struct sent_datagram *
 next_datagram(struct datagrams *s)
@@ -114,7 +114,7 @@ datagram_failed(struct datagrams *s, int error)
 
 /*
  * Sends a datagram. EMSGSIZE may be the error of an earlier datagram (see
- * receive_answer()), so that it is final only the second time.
+ * receive_answer()), so only a second EMSGSIZE is final.
  */
 static enum answer
 send_one(struct datagrams *s, struct sent_datagram *d)
@@ -134,8 +134,9 @@ send_one(struct datagrams *s, struct sent_datagram *d)
 }
 
 /*
- * Finds what the n bytes received are a reply to, among the recent datagrams:
- * one with a reply under way, if several are equal. NULL if there is none.
+ * Finds the recent datagram that the n received bytes answer. If several are
+ * equal, prefers a datagram whose reply is still missing. NULL if there is no
+ * such datagram.
  */
 static struct sent_datagram *
 find_recent(struct datagrams *s, size_t n)
@@ -174,8 +175,9 @@ explain_difference(struct datagrams *s, const struct sent_datagram *d, size_t n)
 }
 
 /*
- * Judges the n bytes received while the reply to d is awaited, or surplus if d
- * is NULL. A datagram that was sent again may be answered several times.
+ * Judges n bytes that were received during the wait for the reply to d, or for
+ * surplus datagrams if d is NULL. A datagram that was sent again may be
+ * answered several times.
  */
 static enum answer
 judge_answer(struct datagrams *s, struct sent_datagram *d, size_t n)
@@ -220,15 +222,15 @@ receive_answer(struct datagrams *s, struct sent_datagram *d)
 		return ANSWER_NONE;
 	/*
 	 * A router has reported that the datagram needs fragments (RFC 1191,
-	 * RFC 8201). The system makes them if it is sent again. There are two
-	 * copies of it then only if the report was wrong.
+	 * RFC 8201). If the datagram is sent again, the system makes fragments.
+	 * Two copies can arrive only if the report was wrong.
 	 */
 	if (n == -EMSGSIZE)
 		return send_one(s, d);
 	return datagram_failed(s, (int)-n);
 }
 
-/* Receives one datagram of another address, which does not count. */
+/* Receives one datagram from another address; it does not count as a reply. */
 static void
 receive_from_stranger(struct datagrams *s)
 {
@@ -262,7 +264,7 @@ await_answer(struct datagrams *s, struct sent_datagram *d, int64_t until)
 	return answer;
 }
 
-/* Explains that there was no reply, however often the datagram was sent. */
+/* Explains that no copy of the datagram was answered. */
 static void
 explain_loss(struct datagrams *s, const struct sent_datagram *d)
 {
@@ -298,7 +300,7 @@ exchange_one(struct datagrams *s, struct sent_datagram *d)
 	return ANSWER_FAILURE;
 }
 
-/* Reports the other address: after a failure in the same line. */
+/* Reports the other address; after a failure, in the line of the failure. */
 static void
 report_stranger(const struct datagrams *s)
 {

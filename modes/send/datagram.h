@@ -3,11 +3,11 @@
  * byte by byte.
  *
  * Two sockets share one local address. The connected one receives what the
- * server sends and the ICMP errors; the other one receives the datagrams of all
+ * server sends and the ICMP errors. The other one receives the datagrams of all
  * other addresses, which a connected socket would hide. (With one unconnected
- * socket, IP_RECVERR would be needed for the errors. It also reports those that
- * may be temporary, such as a route that is missing for a moment, which RFC
- * 1122, section 4.1.3.3, does not let end an exchange.)
+ * socket, IP_RECVERR would be needed for the errors. It also reports temporary
+ * errors, such as a route that is missing for a short time. RFC 1122, section
+ * 4.1.3.3, forbids that such errors end an exchange.)
  */
 #ifndef DATAGRAM_H
 #define DATAGRAM_H

@@ -1,5 +1,5 @@
 /*
- * What send does in the same way over every transport: it reads standard input,
+ * The part of send that is the same for every transport: reads standard input,
  * prints the reply, and reports the result. stream.c sends to TCP and Unix
  * sockets, datagram.c to UDP sockets.
  */
@@ -15,7 +15,7 @@
 
 enum { EXCHANGE_WHY = 512 };	/* bytes of an explanation */
 
-/* What to send and where, and what came of it. */
+/* The message, the server, and the result. */
 struct exchange {
 	struct dial_server server;
 	int fd;			/* connected to the server */
@@ -41,8 +41,8 @@ struct exchange {
 ssize_t exchange_read_input(const struct exchange *, void *buf, size_t size);
 
 /*
- * Writes to standard output. A reply that cannot be written is a failure of
- * the program, which ends with STATUS_LOCAL.
+ * Writes to standard output. If the reply cannot be written, the program ends
+ * with STATUS_LOCAL.
  */
 void exchange_print(struct exchange *, const void *data, size_t size);
 

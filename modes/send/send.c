@@ -1,7 +1,7 @@
 /*
  * Mode `send`: sends a message or standard input to an echo server, prints the
- * reply, and compares it byte by byte. stream.c does so over TCP and Unix
- * sockets, datagram.c over UDP.
+ * reply, and compares it byte by byte. stream.c contains this for TCP and Unix
+ * sockets, datagram.c for UDP.
  */
 #include <err.h>
 #include <errno.h>
@@ -67,7 +67,7 @@ static const struct option_row send_options[] = {
 struct settings {
 	struct dial_options server;
 	bool newline;
-	const char *udp_option;		/* given, and for UDP only */
+	const char *udp_option;		/* a given option for UDP only */
 	int proxy_version;		/* of the PROXY header; 0: none */
 	struct datagram_plan plan;
 };
@@ -162,7 +162,7 @@ check_datagram_size(const struct exchange *x, const struct settings *set)
 }
 
 /*
- * Sends the PROXY header. If that fails, the exchange that follows finds the
+ * Sends the PROXY header. If sending fails, the following exchange finds the
  * error of the connection.
  */
 static void

@@ -87,7 +87,7 @@ fill_from_input(struct stream *s)
 	    window_contiguous(s->filled, s->x->returned + WINDOW_SIZE));
 
 	if (n > 0) {
-		/* The timeout starts now. */
+		/* Starts the timeout again. */
 		if (s->x->returned == s->filled)
 			s->x->progress = net_now();
 		s->filled += (uint64_t)n;
@@ -109,7 +109,9 @@ send_from_window(struct stream *s)
 	}
 }
 
-/* Compares what arrived with the window, and frees that part of the window. */
+/*
+ * Compares received bytes with the window, and frees that part of the window.
+ */
 static void
 compare_reply(struct stream *s, const unsigned char *data, size_t size)
 {
@@ -166,8 +168,8 @@ result_is_known(const struct stream *s)
 }
 
 /*
- * The rest of the timeout in ns; 0 after it. It runs only while the server has
- * bytes to return.
+ * Returns the rest of the timeout in ns; 0 after the timeout. The timeout runs
+ * only while the server has bytes to return.
  */
 static int64_t
 timeout_left(const struct stream *s)
@@ -218,7 +220,7 @@ exchange_all(struct stream *s)
 	}
 	/*
 	 * A server may close the connection as soon as it has returned every
-	 * byte. The end of standard input may be there, but not read yet.
+	 * byte. At this time, the end of standard input may not be read yet.
 	 */
 	if (s->ended && window_wants_input(s) &&
 	    net_is_ready(s->x->input, POLLIN))
@@ -251,7 +253,7 @@ format_returned(char *out, size_t size, const struct stream *s)
 	return out;
 }
 
-/* Explains the failure in why: of several errors, the one that came first. */
+/* Explains the failure in why; of several errors, explains the first one. */
 static enum status
 explain_failure(char why[EXCHANGE_WHY], const struct stream *s, bool in_time)
 {

@@ -2,8 +2,8 @@
  * Sends to a TCP or Unix socket, and compares the reply byte by byte while it
  * arrives.
  *
- * It sends and receives at the same time, so that no size can make client and
- * server wait for each other. Only the bytes in flight are kept. FIN is sent
+ * Sends and receives at the same time, so that client and server never wait for
+ * each other, whatever the size. Only the bytes in flight are kept. FIN is sent
  * only after every byte has come back, because many servers discard pending
  * output when a client half-closes.
  */

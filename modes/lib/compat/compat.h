@@ -1,9 +1,10 @@
 /*
- * What a system lacks. The program is written as if every system had the
- * functions, flags and constants of Linux that are named here. On other systems
- * the Makefile includes this file before each source, tests what is missing
- * (-DLACKS_NAME), and compiles modes/lib/compat/NAME.c for it. On Linux none of
- * this is compiled, except with PORTABLE=1, which treats all as missing.
+ * Declares the features that a system lacks. The program is written as if every
+ * system had the functions, flags and constants of Linux that this file names.
+ * On other systems the Makefile includes this file before each source, tests
+ * which features are missing (-DLACKS_NAME), and compiles
+ * modes/lib/compat/NAME.c for each missing feature NAME. On Linux this is not
+ * compiled, except with PORTABLE=1, which treats all these features as missing.
  */
 #ifndef COMPAT_H
 #define COMPAT_H
@@ -113,9 +114,9 @@ int compat_socketpair(int family, int type, int protocol, int ends[2]);
 #endif
 
 /*
- * The BSDs tell the address that a datagram was sent to with a message that
- * contains nothing else, and send from the address in the same message. (NetBSD
- * also has IP_PKTINFO, with other contents than Linux.)
+ * On the BSDs, the control message with the destination address of a datagram
+ * contains only this address, and the same message sets the source address of
+ * the reply. (NetBSD also has IP_PKTINFO, with other contents than Linux.)
  */
 #ifdef IP_SENDSRCADDR
 #undef IP_PKTINFO

@@ -1,6 +1,6 @@
 /*
- * ppoll(2) by poll(2), which counts in ms: rounded up, so that a wait does not
- * end early.
+ * ppoll(2) by poll(2). poll(2) counts in ms, so the time is rounded up, and a
+ * wait does not end early.
  */
 #include <limits.h>
 
