@@ -1,5 +1,5 @@
-# Each mode once, on each engine: what must work before the other tests mean
-# anything, and is short enough for make valgrind.
+# Each mode once, on each engine. The other tests have a meaning only if these
+# tests pass. They are short enough for make valgrind.
 use strict;
 use warnings;
 
@@ -23,8 +23,7 @@ sub smoke {
 	is "$run->{status} $run->{out}", "0 hello\n", 'echo send succeeds';
 	$run = run_echo('check', '--profile=homework', $server->address);
 	is $run->{status}, 0, 'echo check finds no fault';
-	# A client that does not read its pending output does not keep the
-	# server from ending.
+	# The server ends even if a client does not read its pending output.
 	my $pending = dial($server);
 	put($pending, 'x' x 100000);
 	$server->stop;

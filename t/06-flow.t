@@ -1,4 +1,4 @@
-# Runs t/flow.c, the unit tests of what bench -u counts (TAP).
+# Runs t/flow.c, the unit tests of the counts of bench -u (TAP).
 use strict;
 use warnings;
 

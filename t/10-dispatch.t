@@ -14,8 +14,8 @@ use Test::More;
 
 my $empty = qr/\A\z/;
 
-# Asserts the exit status of a run, and patterns for its stdout and stderr. What
-# it printed is shown by EchoTest.
+# Asserts the exit status of a run, and patterns for its stdout and stderr.
+# EchoTest shows the output of the run.
 sub prints {
 	my ($run, $status, $out, $err, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;

@@ -1,6 +1,6 @@
 # Options and addresses: a wrong value is refused at once, with one line that
-# names the option, the value and the reason; a correct value has the effect that
-# the manual describes; the defaults are those of a table in this file.
+# names the option, the value and the reason; a correct value has the effect
+# that the manual describes; the defaults agree with a table in this file.
 use strict;
 use warnings;
 
@@ -15,8 +15,9 @@ use Socket qw(SOCK_STREAM);
 use Test::More;
 use Time::HiRes qw(time);
 
-# Every option that takes a value: its kind, the default in --help, and wrong
-# values beyond those of the kind. A new option has to be added here.
+# Every option that takes a value: the kind of the value, the default in --help,
+# and wrong values in addition to the wrong values of that kind. A new option
+# has to be added here.
 my $host = '127.0.0.1';
 my @not_for_clients = (':0', '127.0.0.1:0', '*');
 my %options = (
@@ -186,8 +187,8 @@ my %link = modes();
 my @modes = sort keys %link;
 my %help = map { $_ => options_of($_) } @modes;
 
-# Those of the table are the options of --help, which prints the values that are
-# used (modes/lib/options.h).
+# The table has the options and defaults of --help. --help prints the values
+# that the program uses (modes/lib/options.h).
 for my $mode (@modes) {
 	my $help = $help{$mode};
 	subtest "echo $mode: the table in this file agrees with --help" => sub {
@@ -422,8 +423,8 @@ my @served = (
 	[$local, '-p1', '-a127.0.0.1:0']
 );
 
-# All addresses that a server listens on. When one has answered, the server has
-# printed the others as well.
+# All addresses on which a server listens. When one of them has answered, the
+# server has printed all of them.
 sub addresses {
 	my ($server) = @_;
 	my $first = answers($server->address);
@@ -484,7 +485,7 @@ subtest 'the name of a service as a port' => sub {
 	}
 };
 
-# For the second name no resolver is asked.
+# No resolver is asked for the second name.
 for (['nosuch.invalid', qr/nosuch\.invalid/], ["a\e[31m\nb", qr/a\\x1b/]) {
 	my ($host, $pattern) = @$_;
 	for my $mode ('serve', 'send') {

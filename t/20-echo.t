@@ -18,8 +18,9 @@ $messages{'UTF-8'} = "Gr\xc3\xbc\xc3\x9fe, \xd0\xbc\xd0\xb8\xd1\x80, " .
 my @messages = sort { length $messages{$a} <=> length $messages{$b} }
     keys %messages;
 
-# Each kind takes a connection and the message and returns what came back. Those
-# in %writes_too write the message; for the others it has been written.
+# Each kind takes a connection and the message, and returns the received bytes.
+# The kinds in %writes_too write the message; for the other kinds, the test has
+# already written the message.
 my %kinds = (
 	'stops at a chunk shorter than 16' => sub {
 		my ($sock, $message) = @_;
@@ -149,7 +150,8 @@ for my $engine (engines()) {
 	};
 }
 
-# Without an option the server is that of the homework: --blocking --message.
+# Without options, the server behaves like the server of the homework:
+# --blocking --message.
 my $server = start_server();
 is scalar exchange(dial($server), 'x' x 32, undef), 'x' x 32,
     'by default the server ends a message of 32 bytes after a pause';

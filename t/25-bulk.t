@@ -1,6 +1,6 @@
-# Bulk streams, which the server may move with splice(2) without copying them:
-# each arrives whole and unchanged, whatever happens in between, and no byte of
-# one client reaches another.
+# Bulk streams, which the server may move with splice(2) without copying them.
+# Each stream arrives whole and unchanged, whatever happens during the transfer,
+# and no byte of one client reaches another client.
 use strict;
 use warnings;
 
@@ -54,7 +54,7 @@ sub test_streams {
 	is exact(dial_small_segments($server), (2 * $MiB) x 3), 'eof',
 	    'small segments come back';
 
-	# splice(2) stops at an urgent byte; the stream must not.
+	# splice(2) stops at an urgent byte; the stream must continue.
 	my $sock = dial($server);
 	my $before = piece(0, 2 * $MiB);
 	exchange($sock, $before, length $before);
@@ -66,8 +66,9 @@ sub test_streams {
 	$server->stop;
 }
 
-# Clients reset their connections in mid-stream while another one goes on: what
-# is left of the former must not reach the latter.
+# Some clients reset their connections during the transfer while another client
+# continues. The remaining bytes of the reset clients must not reach this
+# client.
 sub test_resets {
 	my ($engine) = @_;
 	my $server = start_server($engine, '-q');
@@ -110,9 +111,9 @@ subtest $_ => sub {
 	    sub { test_pending($engine) };
 } for parallel_engines();
 
-# The ends that the server decides on after a pause (--gap). The pause is long,
-# so that a process which does not run for a second is not taken for a silent
-# client, and all engines pause at the same time.
+# The server ends connections after a pause (--gap). The pause is long, so that
+# a process that is not scheduled for a second is not taken for a silent client.
+# All engines pause at the same time.
 my %stopping = map { $_ => start_server($_, '--gap=4s', '--drain=1m') }
     parallel_engines();
 my %message = map { $_ => start_server($_, '--message', '--gap=4s') }

@@ -42,8 +42,9 @@ SKIP: {
 }
 
 for my $engine (@parallel) {
-	# A bulk stream that the server ends, because it pauses, and that then
-	# sends more, which the server discards. The next one gets its own bytes.
+	# The server ends a bulk stream because the client pauses. Then the
+	# client sends more bytes, which the server discards. The next client
+	# gets only its own bytes.
 	my $server = start_server($engine, '--message', '--gap=2s', '-q');
 	for my $round (1 .. 3) {
 		my $first = dial($server);
@@ -59,7 +60,7 @@ for my $engine (@parallel) {
 	}
 	$server->stop;
 
-	# With -v each read is logged, also of a bulk stream.
+	# With -v each read is logged, including the reads of a bulk stream.
 	$server = start_server($engine, '-v');
 	my $bulk = pattern(2 << 20);
 	is_bytes scalar exchange(dial($server), $bulk, undef,

@@ -1,5 +1,5 @@
-# Many clients: none waits for another, and none loses a byte because of
-# another.
+# Many clients: no client waits for another client, or loses a byte because of
+# another client.
 use strict;
 use warnings;
 
@@ -22,8 +22,8 @@ sub count_exact {
 	return scalar grep { join('', get_all($_)) eq "${message}eof" } @socks;
 }
 
-# Connects 200 clients, at least once in a time in which no connection can have
-# waited for a SYN to be sent again (1 s).
+# Connects 200 clients. At least one of several tries must take less than the
+# time after which a SYN is sent again (1 s).
 sub connect_200 {
 	my ($server) = @_;
 	my @socks;
@@ -95,9 +95,9 @@ for my $engine (parallel_engines()) {
 	};
 }
 
-# Has each process that serves read a full chunk into its buffer, so that the
-# buffer's pages are not counted for a later client. The processes are stopped
-# while the chunk is sent, so that one read finds all of it.
+# Lets each process that serves read a full chunk into its buffer, so that the
+# pages of the buffer are not counted for a later client. The processes are
+# stopped while the chunk is sent, so that one read returns the whole chunk.
 sub use_buffers {
 	my ($server) = @_;
 	my @serving = $server->workers;
@@ -116,8 +116,9 @@ sub use_buffers {
 }
 
 # The server stops reading from clients that read nothing, keeps at most one
-# chunk for each, and goes on serving others. Four such clients show a second
-# chunk more clearly than one, because the allocator may have kept a free one.
+# chunk for each of them, and continues to serve other clients. Four such
+# clients show a second chunk more clearly than one client, because the
+# allocator may have kept a free chunk.
 for my $engine (parallel_engines()) {
 	subtest "$engine: four clients that write and do not read" => sub {
 		my $server = start_server($engine, '-q');
@@ -153,9 +154,9 @@ for my $engine (parallel_engines()) {
 }
 
 # select(2) has room for descriptors below FD_SETSIZE (1024). Further clients
-# wait in the kernel's queue until others leave, also where the system permits
-# more descriptors. Several processes hold the clients because each may have
-# only 1024 descriptors, too.
+# wait in the kernel's queue until others leave, even if the system permits more
+# descriptors. Several processes hold the clients, because each of these
+# processes may also have only 1024 descriptors.
 sub test_fd_setsize {
 	my ($limit) = @_;
 	my $server = start_server({ wrap => [ 'sh', '-c',

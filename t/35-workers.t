@@ -1,5 +1,5 @@
-# Several workers: from outside they are one server, and a worker that dies
-# loses only its own clients.
+# Several workers: to clients they are one server, and when a worker dies, only
+# its own clients are lost.
 use strict;
 use warnings;
 
@@ -40,8 +40,8 @@ sub test_killed {
 	my $server = start_server($engine, '--stream', '--workers=3',
 	    '--idle=0');
 	my @socks = $engine eq '--blocking' ? () : connected($server, 30);
-	# A worker counts bytes after it has sent them, so that one that is
-	# killed too early has not counted all.
+	# A worker counts bytes after it has sent them, so a worker that is
+	# killed too early has not counted all bytes.
 	wait_until(sub {
 		my $bytes = 4 * @socks;
 		$server->signal('USR1');
@@ -107,8 +107,8 @@ sub test_supervisor_killed {
 	ok all_gone(@workers), 'without a supervisor the workers end';
 }
 
-# The long pause (--gap) keeps the server from ending clients that only were
-# not scheduled.
+# With a long pause (--gap), the server does not end clients that were only not
+# scheduled.
 sub test_signals {
 	my ($engine) = @_;
 	my @options = ($engine, '--workers=2', '--stream', '--drain=1m',
@@ -206,7 +206,7 @@ subtest '--spin=20ms' => sub {
 	$_->stop for @servers;
 };
 
-# --spin=1m: the server does not sleep, and still sees all that happens.
+# --spin=1m: the server does not sleep, and still notices all events.
 for my $engine (engines()) {
 	subtest "$engine --spin=1m" => sub {
 		my $server = start_server($engine, '--stream', '--spin=1m',

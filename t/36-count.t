@@ -1,4 +1,4 @@
-# --count is exact, also when several workers accept at the same time.
+# --count is exact, even if several workers accept at the same time.
 use strict;
 use warnings;
 

@@ -1,8 +1,9 @@
-# Ends that the server decides on: the pause that ends a message (--gap) and
-# --idle. All pending output comes first, then the end of file, never a reset.
+# The server ends connections after the pause that ends a message (--gap) and
+# after --idle. All pending output comes first, then the end of file, never a
+# reset.
 #
-# All engines wait at the same time. The times are long enough that a process
-# which does not run for a second is not taken for a silent client.
+# All engines wait at the same time. The times are so long that a process that
+# is not scheduled for a second is not taken for a silent client.
 use strict;
 use warnings;
 
@@ -28,7 +29,7 @@ sub start_all {
 }
 
 # Sends a message in three parts with pauses shorter than --gap, and waits for
-# the end of file. Notes what came back and when.
+# the end of file. Records the received bytes and the times.
 sub three_parts {
 	my @cases = start_all('--message', '--gap=2s');
 	for my $part ('first ', 'second ', 'third') {
@@ -69,8 +70,8 @@ sub three_parts {
 	}
 }
 
-# After the end of a message the server lingers: it reads what still comes, so
-# that no reset destroys the reply.
+# After the end of a message the server lingers: it reads and discards further
+# input, so that no reset destroys the reply.
 for my $engine (@engines) {
 	subtest "$engine: input after the end of a message" => sub {
 		my $server = start_server($engine, '--message', '--gap=200ms');
@@ -116,8 +117,8 @@ for my $engine (@engines) {
 	};
 }
 
-# Clients that send something are not idle, nor are those whose input waits
-# while the server is stopped.
+# A client is not idle if it sends something, or if its input waits because the
+# server process is stopped (SIGSTOP).
 {
 	my @cases = start_all('--stream', '--idle=2s');
 	for (1 .. 12) {

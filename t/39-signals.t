@@ -1,5 +1,5 @@
-# Signals: blocked ones of the parent, several at once, and a supervisor that
-# dies while a worker starts.
+# Signals: signals that the parent has blocked, several signals at once, and a
+# supervisor that dies while a worker starts.
 use strict;
 use warnings;
 
@@ -20,7 +20,8 @@ for my $engine (engines()) {
 	    "$engine: started with blocked signals, it serves";
 	$server->stop('TERM');
 
-	# Both have come before the server runs again: one request to stop.
+	# Both signals arrive before the server runs again: they are one
+	# request to stop.
 	$server = start_server($engine, '--stream', '--gap=5s');
 	my $sock = dial($server);
 	exchange($sock, 'x', 1);
@@ -39,7 +40,8 @@ for my $engine (engines()) {
 SKIP: {
 	skip 'no strace here that can delay a call', 1 if run_command('strace',
 	    '-f', '-e', 'inject=prctl:delay_enter=1', 'true')->{status} != 0;
-	# A worker finds its supervisor dead when it asks to be told of that.
+	# The supervisor is already dead when the worker asks for a signal about
+	# the supervisor's death.
 	my $server = start_command({ no_wait => 1 }, 'strace', '-f', '-qq',
 	    '-o', '/dev/null', '-e', 'inject=prctl:delay_enter=700000',
 	    program(), 'serve', usual_engine(), '--workers=2', '--port=0', '-q');

@@ -1,5 +1,5 @@
-# Signals: the server stops. It finishes what is under way, sends all pending
-# output and then an end of file, never a reset.
+# Signals that stop the server. The server finishes the transfers, sends all
+# pending output and then an end of file, never a reset.
 use strict;
 use warnings;
 
@@ -13,9 +13,9 @@ use Time::HiRes qw(sleep time);
 my $MiB = 1 << 20;
 my $block = pattern(65536);
 
-# Writes and reads at the same time until the server's end of file or a time.
-# Goes on writing after that end of file, as a client may. Returns what was
-# read and how it ended.
+# Writes and reads at the same time until the server's end of file or a time
+# limit. Continues to write after the end of file, as a client may do. Returns
+# the bytes that were read, and how the connection ended.
 sub write_until {
 	my ($sock, $until) = @_;
 	my ($sent, $back, $end) = (0, '', '');
@@ -55,8 +55,8 @@ sub test_totals {
 	$server->stop;
 }
 
-# Three clients that write without end. Something is always ready, and the
-# server still has to see the signals.
+# Three clients that write without end. Some client is always ready, and the
+# server must still notice the signals.
 sub start_flood {
 	my ($engine, @options) = @_;
 	my $server = start_server($engine, '--stream', '--gap=1m', @options);
@@ -135,9 +135,9 @@ for my $engine (engines()) {
 	    sub { test_endless($engine) };
 }
 
-# A transfer under way when the server stops is finished. Then comes the pause
-# (--gap), which is long, so that a process that does not run for a second is
-# not taken for a silent client. All engines pause at the same time.
+# When the server stops, it finishes a running transfer. Then comes the pause
+# (--gap). The pause is long, so that a process that is not scheduled for a
+# second is not taken for a silent client. All engines pause at the same time.
 {
 	my $message = pattern(8 * $MiB);
 	my ($first, $rest) = (substr($message, 0, $MiB),
@@ -199,7 +199,7 @@ for my $engine (engines()) {
 	$server->stop(undef);
 }
 
-# For PID 1 no signal has a default action.
+# For process 1 no signal has a default action.
 SKIP: {
 	my @unshare = ('unshare', '-fp', '--kill-child');
 	push @unshare, '-r' if $> != 0;

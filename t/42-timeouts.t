@@ -1,6 +1,6 @@
-# Rules about the end of a connection that only show when several of them meet:
-# input while the server lingers, --idle with a longer --gap, and output that
-# is pending when the server stops.
+# Combinations of rules about the end of a connection: input while the server
+# lingers, --idle with a longer --gap, and output that is pending when the
+# server stops.
 use strict;
 use warnings;
 

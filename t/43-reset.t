@@ -1,6 +1,6 @@
-# A client that the server gives up while output is pending gets an RST, so that
-# its echo does not look complete. In a network namespace, where the server's
-# send buffer is small.
+# If the server gives up a client while output is pending, the client gets an
+# RST, so that its echo does not look complete. The test runs in a network
+# namespace, where the server's send buffer is small.
 use strict;
 use warnings;
 

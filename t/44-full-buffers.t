@@ -1,6 +1,6 @@
-# What the server does with bulk data when it finds a known number of bytes at
-# once: in a network namespace, where a receive buffer holds a megabyte and a
-# send buffer is small or large.
+# Bulk data when a known number of bytes waits for the server. The test runs in
+# a network namespace, where a receive buffer holds a megabyte and a send buffer
+# is small or large.
 use strict;
 use warnings;
 
@@ -27,8 +27,9 @@ sub put_at_once {
 	return $sent;
 }
 
-# A bulk stream that the server ends because it pauses, and that then sends
-# more. The server discards it, and must not send it to the next client.
+# The server ends a bulk stream because the client pauses. Then the client sends
+# more bytes. The server discards these bytes, and must not send them to the
+# next client.
 for my $engine (@parallel) {
 	subtest "$engine: the bytes of another client" => sub {
 		my $server = start_server($engine, '--message', '--gap=2s',

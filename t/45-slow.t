@@ -1,6 +1,6 @@
 # A client that reads its replies slowly is not idle, although the server's
-# send(2) does not show that it reads: the kernel accepts megabytes, and then
-# nothing until a third of them has been read.
+# send(2) does not show that the client reads: the kernel accepts megabytes, and
+# then no byte until the client has read a third of them.
 use strict;
 use warnings;
 
@@ -21,9 +21,10 @@ for my $client (values %clients) {
 	$client->{sock} = dial($client->{server});
 	$client->{sent} = fill($client->{sock}, $block, 0.2);
 }
-# All read 300 kB/s for longer than --idle. A client that was not scheduled makes
-# up for it, because its kernel reports room only in pieces of hundreds of
-# kilobytes: at half the rate the server would see nothing for 3 s.
+# All clients read 300 kB/s for longer than --idle. A client that was not
+# scheduled reads faster afterwards, because its kernel reports room only in
+# pieces of hundreds of kilobytes: at half the rate, the server would see no
+# progress for 3 s.
 my $start = time;
 while ((my $elapsed = time - $start) < 9) {
 	for (values %clients) {

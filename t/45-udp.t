@@ -113,7 +113,7 @@ sub test_log {
 	    bytes => 64, refused => 0, dropped => 0 }, 'the totals are right';
 }
 
-# What has arrived before SIGTERM is answered.
+# Datagrams that have arrived before SIGTERM are answered.
 sub test_stop {
 	my ($engine) = @_;
 	my $server = udp_server($engine, '-q');

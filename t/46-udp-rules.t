@@ -1,6 +1,6 @@
-# UDP: where a reply comes from, its TTL, and which datagrams have none, so that
-# two echo servers do not answer each other for ever. In a network of its own,
-# with addresses of its own.
+# UDP: the source address and the TTL of a reply, and the datagrams that get no
+# reply, so that two echo servers do not answer each other for ever. The test
+# runs in its own network namespace, with its own addresses.
 use strict;
 use warnings;
 
@@ -21,8 +21,8 @@ plan skip_all => $reason if $reason;
 
 sub works { system("($_[0]) >/dev/null 2>&1") == 0 }
 
-# An address each of IPv4 and IPv6 besides those of loopback. The interface has
-# a broadcast address and link-local addresses.
+# One address of IPv4 and one of IPv6, in addition to those of loopback. The
+# interface has a broadcast address and link-local addresses.
 works('ip addr add 192.0.2.9/32 dev lo') or
     plan skip_all => 'an address cannot be added here';
 my $has_ipv6 = works('ip addr add 2001:db8::9/128 dev lo');

@@ -1,6 +1,6 @@
-# --uring: what differs from the other engines. The kernel may refuse io_uring,
-# it receives for the server, into buffers of which there is a limited number,
-# and what it has completed waits in a queue while the server does other things.
+# --uring: the differences from the other engines. The kernel may refuse
+# io_uring. It receives for the server, into a limited number of buffers.
+# Completions wait in a queue while the server does other work.
 use strict;
 use warnings;
 
@@ -63,7 +63,8 @@ if (io_uring_is_refused()) {
 	exit;
 }
 
-# Lets the server find at once what clients do meanwhile.
+# Stops the server while clients act, so that it notices all their actions at
+# once.
 sub while_stopped {
 	my ($server, $work) = @_;
 	$server->signal('STOP');
@@ -107,8 +108,8 @@ subtest 'many messages of one client at once' => sub {
 	$server->stop;
 };
 
-# A client leaves, and another one comes, before the server has seen either.
-# The descriptor of the first is free for the second.
+# A client leaves, and another client connects, before the server has noticed
+# either event. The second client can get the descriptor of the first one.
 subtest 'a descriptor that is used again' => sub {
 	my $server = start_server('--uring');
 	my %old = map { $_ => dial($server) } 1 .. 20;
@@ -163,7 +164,7 @@ subtest 'more completions at once than the queue holds' => sub {
 	$server->stop;
 };
 
-# The request to accept needs a descriptor before there is a client.
+# The request to accept needs a free descriptor, even if no client is waiting.
 subtest 'no free descriptor and no client that waits' => sub {
 	my $server = start_server('--uring');
 	my $client = dial($server);

@@ -1,5 +1,5 @@
-# Trouble: resets, hostile text, no free descriptors, a log that cannot be
-# written. The server goes on.
+# Resets, hostile text, no free descriptors, a log that cannot be written: the
+# server continues in all cases.
 use strict;
 use warnings;
 
@@ -132,11 +132,12 @@ for my $engine (engines()) {
 	    sub { test_no_log($engine) };
 }
 
-# Without free descriptors the server closes a few waiting clients, keeps those
-# that it has, sleeps, and accepts again as soon as one leaves.
+# Without free descriptors the server closes a few waiting clients, keeps its
+# connected clients, sleeps, and accepts again as soon as a client leaves.
 
-# 80 clients of a server whose processes may have 32 descriptors. The limit
-# falls after the start, because the server respects a limit that it knows.
+# 80 clients of a server whose processes may have 32 descriptors. The limit is
+# lowered after the start, because the server respects the limit that it finds
+# at its start.
 sub exhaust {
 	my ($server) = @_;
 	my @socks = map { dial($server) } 1 .. 80;
@@ -173,7 +174,8 @@ sub test_exhausted {
 }
 
 SKIP: {
-	# It keeps a limit that it knows from the start, so this one is later.
+	# The server respects the limit at its start, so this limit is set
+	# later.
 	my @cases = map { { engine => $_, server => start_server($_) } }
 	    parallel_engines();
 	for (@cases) {
@@ -215,7 +217,7 @@ for my $engine (engines()) {
 	};
 }
 
-# A limit that is known from the start: clients beyond it wait.
+# If the limit is set before the start, further clients wait.
 for my $engine (parallel_engines()) {
 	subtest "$engine with 16 descriptors" => sub {
 		my $server = start_server({ wrap => [ 'sh', '-c',

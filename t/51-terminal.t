@@ -1,5 +1,5 @@
-# A log on a terminal that is not being read, as over a stalled ssh
-# connection, neither blocks the server nor delays a signal.
+# The log is on a terminal whose output is not read, as over an ssh connection
+# that hangs. Such a terminal neither blocks the server nor delays a signal.
 use strict;
 use warnings;
 
@@ -70,7 +70,7 @@ for my $engine (engines_but('--uring')) {
 	};
 }
 
-# Where the terminal cannot be opened again, a child copies the log to it.
+# If the terminal cannot be opened again, a child copies the log to it.
 SKIP: {
 	my @as_other = qw(setpriv --reuid=65534 --regid=65534 --clear-groups);
 	skip 'only root can become another user', 1 if $> != 0 ||

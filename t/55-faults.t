@@ -1,6 +1,7 @@
-# Faults of clients and of the machine that take many repetitions to be seen: a
-# thousand resets, ten ends in mid-input, many clients that are stopped.
-# (t/50-rough.t has the single ones.) ECHO_TORTURE=1 repeats more.
+# Faults of clients and of the machine that only many repetitions show: a
+# thousand resets, ten connections that end while input arrives, many clients
+# that are stopped. (t/50-rough.t tests single faults.) ECHO_TORTURE=1 repeats
+# more often.
 use strict;
 use warnings;
 
@@ -15,7 +16,7 @@ use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-# The end of file right behind the data, one client after the other.
+# The end of file directly after the data, one client after another.
 for my $engine (engines()) {
 	subtest "$engine: FIN right behind the data, 1000 times" => sub {
 		my $server = start_server($engine, '--stream', '--chunk=64k',
@@ -31,8 +32,8 @@ for my $engine (engines()) {
 	};
 }
 
-# Ten messages byte by byte. Nagle's algorithm and delayed ACKs together would
-# show as steps of 40 ms, but seldom: what prevents them is TCP_NODELAY.
+# Ten messages byte by byte. Without TCP_NODELAY, Nagle's algorithm and delayed
+# ACKs together would cause delays of 40 ms, but only seldom.
 for my $engine (engines_but('--select')) {
 	for my $chunk (1, 65536) {
 		subtest "$engine --chunk=$chunk: byte by byte" =>
@@ -44,7 +45,7 @@ sub test_byte_by_byte {
 	my ($engine, $chunk) = @_;
 	my $server = start_server($engine, '--stream', "--chunk=$chunk");
 	# On an idle machine the p99 is below 5 ms in one of three tries. On a
-	# busy one only the median tells something of the server.
+	# busy machine only the median shows something about the server.
 	my @runs;
 	measure_again(sub {
 		push @runs, byte_by_byte($server);
@@ -105,7 +106,7 @@ sub server_socket {
 	return;
 }
 
-# Resets in mid-stream.
+# Resets during a transfer.
 for my $engine (engines()) {
 	subtest "$engine: 1000 resets" => sub {
 		my $server = start_server($engine, '-q');
@@ -129,9 +130,9 @@ for my $engine (engines()) {
 	};
 }
 
-# The server ends a connection while input comes: the client reads all pending
-# output, then an end of file, wherever its next bytes fall. Ten servers for
-# each kind of end, all at the same time.
+# The server ends a connection while input arrives: the client reads all pending
+# output and then an end of file, at whatever time its next bytes arrive. Ten
+# servers for each kind of end, all at the same time.
 {
 	my %ends = (
 		'--gap' => { options => ['--message', '--gap=200ms',
@@ -293,8 +294,8 @@ sub test_stopped_clients {
 	$server->stop;
 }
 
-# A client in a process of its own, which writes more than a socket holds,
-# stops itself, and reads when it goes on.
+# A client in a separate process. It writes more than a socket holds, stops
+# itself, and reads when it continues.
 sub stopping_client {
 	my ($server) = @_;
 	return spawn(sub {

@@ -1,6 +1,6 @@
-# Faults that the system shows seldom, from a preloaded library (t/shim.c):
-# start-up calls that fail, an accept that fails, reads and writes that are
-# short or fail for the moment.
+# Faults that seldom occur on a system, caused by a preloaded library
+# (t/shim.c): start-up calls that fail, an accept that fails, reads and writes
+# that are short or fail temporarily.
 use strict;
 use warnings;
 
@@ -21,8 +21,8 @@ plan skip_all => 'a library cannot be preloaded' unless
 
 my @ways = map { [split] } engines();
 
-# Starts a server whose nth call of start-up fails. Either one line says so and
-# the server ends, or it does without and serves. Returns the name of the call;
+# Starts a server whose nth call of start-up fails. Either the server prints one
+# line and ends, or it serves without the feature. Returns the name of the call;
 # undef if the server makes fewer calls.
 sub start_with_failure {
 	my ($n, @way) = @_;
@@ -74,9 +74,9 @@ for my $way (@ways, [usual_engine(), '-u', '--reply-rate=9']) {
 	};
 }
 
-# accept(2) fails for each reason that it documents as transient: the server
-# warns seldom, sleeps, and goes on. (Without descriptors it may close a waiting
-# client.)
+# accept(2) fails for each reason that its manual describes as temporary: the
+# server warns seldom, sleeps, and continues. (Without descriptors it may close
+# a waiting client.)
 my @of_connection = qw(ECONNABORTED EPROTO ENETDOWN EINTR);
 my @of_system = qw(EMFILE ENFILE ENOMEM ENOBUFS EPERM);
 
@@ -191,8 +191,9 @@ for my $way (@ways) {
 	};
 }
 
-# Reads and writes are short, fail for the moment, or were announced although
-# nothing is ready: no byte is lost. make torture tries thousands of seeds.
+# Reads and writes are short, or fail temporarily, or a wait reports a
+# descriptor that is not ready: no byte is lost. make torture tries thousands of
+# seeds.
 for my $way (@ways) {
 	subtest "@$way: short reads and writes" => sub {
 		for my $block (0 .. 5) {

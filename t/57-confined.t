@@ -1,6 +1,7 @@
-# What a server gives up after it has started to listen: the rights of root
-# (--user) and the system calls that it does not need. All other tests show that
-# it can serve with the rest; t/sandbox.c shows the calls one by one.
+# The privileges that a server drops after it has started to listen: those of
+# root (--user) and the system calls that it does not need. All other tests show
+# that the server can serve with the remaining calls; t/sandbox.c tests the
+# calls one by one.
 use strict;
 use warnings;
 
@@ -87,7 +88,7 @@ SKIP: {
 			$server->stop;
 		};
 	}
-	# Groups that the one who starts the server has besides.
+	# Additional groups of the user that starts the server.
 	my @with_groups = ('setpriv', '--groups=4,20,24');
 	SKIP: {
 		skip 'no setpriv(1) here', 1
@@ -99,7 +100,7 @@ SKIP: {
 		    'no process keeps another group');
 		$server->stop;
 	}
-	# A process that could become root again must not go on.
+	# A process that could become root again must end.
 	my @keeps = ('setpriv', '--securebits=+no_setuid_fixup');
 	SKIP: {
 		skip 'no setpriv(1) here that sets securebits', 1

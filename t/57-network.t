@@ -11,7 +11,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-# The test runs itself again in a network of its own.
+# The test runs itself again in its own network namespace.
 my @unshare = ('unshare', $> == 0 ? '-n' : '-rn');
 unless ($ENV{ECHO_NETWORK}) {
 	plan skip_all => 'a network namespace cannot be created'
@@ -56,8 +56,8 @@ sub server_there {
 	return start_server({ wrap => \@over_there }, '-a', '192.0.2.2', @_);
 }
 
-# --idle ends clients whose network has died. All engines wait at the same time,
-# and long enough that a client which is only not scheduled is not ended.
+# --idle ends clients whose network is dead. All engines wait at the same time,
+# and so long that a client that is only not scheduled is not ended.
 sub test_dead_network {
 	my @cases = map { { engine => $_,
 	    server => server_there($_, '--stream', '--idle=2s') } } engines();
@@ -96,7 +96,8 @@ sub test_dead_network {
 	}
 }
 
-# 8 Mbit/s: what waits is in the buffers of the kernel, which are bounded.
+# 8 Mbit/s: the waiting bytes are in the buffers of the kernel, which are
+# bounded.
 sub test_slow_network {
 	my ($engine) = @_;
 	my $message = pattern(1 << 20);

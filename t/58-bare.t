@@ -1,5 +1,5 @@
-# A bare system: nothing in /proc and /etc, and no file can be written. What
-# cannot work there says so; the rest works.
+# A bare system: /proc and /etc are empty, and no file can be written. A feature
+# that cannot work on such a system reports this; everything else works.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# Mode send: what it sends and prints, how it judges every right and wrong
-# server, its exit status and its messages.
+# Mode send: the bytes that it sends and prints, its judgement of each correct
+# and wrong server, its exit status and its messages.
 use strict;
 use warnings;
 
@@ -256,7 +256,8 @@ is_deeply [ grep { !$named{$_} } wrong_servers() ], [],
     'every wrong server has a case';
 
 # The result of one case: a run for each list of options, the address, the log.
-# On a busy machine, surplus bytes may come later than send waits for them.
+# On a busy machine, surplus bytes may arrive after the time for which send
+# waits.
 sub test_wrong {
 	my ($name, $what, $status, undef, undef, $timeout) = @_;
 	my $server = start_wrong(split / /, $name);
@@ -408,7 +409,7 @@ subtest 'local failures' => sub {
 	    undef, '', $message, 'stderr closed, with stdin';
 
 	# The dynamic loader needs descriptors, so the limit is set after it has
-	# opened the last library: that is a FIFO, on which it waits.
+	# opened the last library. This library is a FIFO, on which it waits.
 	my $fifo = "$tmp/fifo";
 	mkfifo $fifo, 0600 or die "mkfifo: $!";
 	SKIP: {
@@ -433,7 +434,7 @@ subtest 'local failures' => sub {
 	$server->stop;
 };
 
-# What is sent is what was given: [ arguments, stdout ].
+# send sends exactly the given message: [ arguments, stdout ].
 my $utf8 = "Gr\xc3\xbc\xc3\x9fe \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\x91\x8b";
 my $long = join ' ', 'x' x 50, 0 .. 20_000;	# 100 KB in one argument
 my @words = (

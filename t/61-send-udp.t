@@ -62,7 +62,7 @@ sub sends_to {
 	return $run, $address;
 }
 
-# Another socket that sends from an address of its own.
+# Another socket, which sends from its own address.
 sub stranger {
 	my ($host) = @_;
 	return IO::Socket::IP->new(LocalHost => $host, LocalPort => 0,
@@ -210,7 +210,7 @@ subtest 'no server' => sub {
 	ends $run, 5, $to, 'ADDR lost 1 of 2 datagrams: received no reply to ' .
 	    'datagram 2 within 1\.0 s', 'a', 'the second one is lost';
 
-	# Like a client of TCP, one of UDP may get the port that it sends to.
+	# Like a TCP client, a UDP client may get the port to which it sends.
 	my @alone = ('unshare', '-rn', 'sh', '-c', 'ip link set lo up && ' .
 	    'echo 40001 40001 >/proc/sys/net/ipv4/ip_local_port_range && ' .
 	    'exec "$@"', 'sh');
@@ -371,7 +371,7 @@ subtest 'other addresses' => sub {
 		    'with --json there is one line';
 		end_processes($at);
 	}
-	# They do not extend the timeout.
+	# Such datagrams do not extend the timeout.
 	my $other = stranger('127.0.0.1');
 	at_most(3, sub {
 		my ($run) = sends_to(sub {

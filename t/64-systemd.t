@@ -1,6 +1,6 @@
-# What a service manager passes to the server and expects from it: sockets
-# (LISTEN_FDS, sd_listen_fds(3)) and notifications (NOTIFY_SOCKET,
-# sd_notify(3)).
+# The interface to a service manager: sockets that it passes to the server
+# (LISTEN_FDS, sd_listen_fds(3)), and notifications that it expects
+# (NOTIFY_SOCKET, sd_notify(3)).
 use strict;
 use warnings;
 
@@ -101,8 +101,9 @@ sub test_passed {
 	$server->stop;
 }
 
-# A worker that did not run while the last client was served must learn that
-# there will be no other, although no socket is closed that could wake it.
+# A worker that was stopped while the last client was served must notice that no
+# other client will come, although no socket is closed that could wake the
+# worker.
 sub test_stopped_worker {
 	my ($engine) = @_;
 	my $tcp = tcp_listener();
@@ -190,8 +191,8 @@ for my $engine (engines()) {
 	    sub { test_notifications($engine) };
 }
 
-# Descriptors that are neither listening stream sockets nor UDP sockets are
-# refused.
+# The server refuses descriptors that are neither listening stream sockets nor
+# UDP sockets.
 open my $null, '<', '/dev/null' or die $!;
 my $datagram = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
     Local => "$tmp/datagram") // die $!;

@@ -38,7 +38,7 @@ sub unix_pair {
 	return ($client, $listener->accept // die $!);
 }
 
-# Two ends without an address, as socat and websocketd pass them.
+# Two connected sockets without an address, as socat and websocketd pass them.
 sub nameless_pair {
 	socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC
 	    or die $!;
@@ -107,8 +107,8 @@ for my $engine ('', grep { !/workers/ } engines()) {
 			    $engine =~ /blocking/ ? 'x' x 1000 : $bulk);
 		}
 
-		# A pause does not end the connection (--stream), SIGTERM does,
-		# after an end of file for the client.
+		# A pause does not end the connection (--stream). SIGTERM ends
+		# it, after an end of file for the client.
 		my ($client, $connection) = tcp_pair();
 		my $pid = start_with($connection, $connection, $connection,
 		    '--inetd --gap=1ms', $engine);
@@ -144,8 +144,8 @@ subtest 'the log' => sub {
 	}
 };
 
-# What a wrong command line leads to is not for the client, but for the
-# system's log.
+# The error message about a wrong command line goes to the system log, and not
+# to the client.
 subtest 'the system log' => sub {
 	my $log = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
 	    Local => "$tmp/log") // die $!;
@@ -308,7 +308,7 @@ for (['tcpserver', qw(-RHl0)], ['s6-tcpserver']) {
 	};
 }
 
-# The program listens on a socket that it has been passed itself.
+# The program receives a listening socket instead of a connection.
 subtest 'systemd-socket-activate' => sub {
 	plan skip_all => 'there is no systemd-socket-activate'
 	    if run_command('systemd-socket-activate', '--version')

@@ -26,7 +26,7 @@ my $v4 = inet_aton('203.0.113.7') . inet_aton('10.0.0.1') . pack 'nn', 5123, 7;
 my $v6 = inet_pton(AF_INET6, '2001:db8::7') . inet_pton(AF_INET6, '::1') .
     pack 'nn', 5124, 7;
 
-# Headers, and what the log then names: undef is the peer of the connection.
+# Headers, and the name in the log; undef: the peer of the connection.
 my @valid = (
 	['v1 TCP4', "PROXY TCP4 203.0.113.7 10.0.0.1 5121 7\r\n",
 	    '203.0.113.7:5121'],
@@ -211,8 +211,8 @@ for my $engine (engines()) {
 	};
 }
 
-# Bytes that arrive do not extend the time for the header, but a header does
-# begin a new time for the client.
+# Received bytes do not extend the timeout of the header. A complete header
+# starts the timeout of the client.
 sub test_late {
 	my ($engine) = @_;
 	my $server = start_server($engine, '--proxy-protocol', '--stream',
@@ -289,7 +289,7 @@ subtest 'the log in JSON' => sub {
 	}
 };
 
-# The headers that send makes are those that serve expects.
+# serve accepts the headers that send makes.
 subtest 'send --proxy-protocol' => sub {
 	my $tmp = File::Temp->newdir;
 	my $server = start_server({ listeners => 3 }, usual_engine(),
@@ -334,7 +334,8 @@ subtest 'send --proxy-protocol' => sub {
 	    'which says why';
 };
 
-# Each client that is waited for costs one parser, and then none.
+# A client whose header is expected costs one parser, and no parser after the
+# header.
 subtest 'memory' => sub {
 	my $CLIENTS = 500;
 	my $server = start_server(usual_engine(), '--proxy-protocol', '-q');

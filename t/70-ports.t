@@ -216,9 +216,9 @@ my $private = first {
 	run_echo({ wrap => [@$_, "$tmp"], command => 'true' })->{status} == 0
 } map { ['unshare', $_, 'sh', '-c', $etc] } '-rm', '-m';
 
-# Lists all services where /etc/services has that text; undef: no file. The
-# built-in reader is used if the C library has no database; with glibc, that is
-# if nsswitch.conf(5) names none.
+# Lists all services of a system whose /etc/services has that text; undef: no
+# file. The built-in reader is used if the C library has no database; with
+# glibc, this is the case if nsswitch.conf(5) names none.
 sub with_database {
 	my ($reader, $text) = @_;
 	write_file("$tmp/nsswitch.conf", 'services: ' .
