@@ -66,10 +66,10 @@ for my $name (right_servers()) {
 }
 
 # Wrong servers: the arguments of start_wrong, the tests that fail (with a
-# question mark: that may fail, depending on the kernel's buffers), and patterns
-# for messages: for the first test that fails, or by name. At the end may come
-# options: only (the tests to run), more (arguments of check), and those of a
-# case (see CheckRun).
+# question mark: tests that may fail, depending on the kernel's buffers), and
+# patterns for messages: for the first failed test, or by name. Options may
+# follow: only (the tests to run), more (arguments of check), and the options of
+# a case (see CheckRun).
 my @stream = all_but(@homework, qw(no-banner empty));
 my @bulk = qw(bytes-65536 bytes-1M fin-1M write-first no-stall odd-pieces
     bytes-64M);
@@ -101,7 +101,7 @@ my @wrong = (
 	[ [ 'lines' ], [ all_but(qw(line no-banner fin fin-1M empty fin-100
 	    bytes-64M)) ], qr/^answered only after a newline: answers only comp/,
 	    seconds => 11 * $TIMEOUT ],
-	# The answer to the newline is not taken for one to what follows.
+	# The answer to the newline is not taken for an answer to later bytes.
 	[ [ 'lines', 0.6 ], [ 'bytes-1' ], qr/^answered only after a newline: /,
 	    only => [ 'bytes-1' ] ],
 	[ [ 'ascii' ], [ qw(utf8 utf8-split every-byte) ],
@@ -149,11 +149,11 @@ my @wrong = (
 	[ [ 'extra' ], [ all_but(qw(no-banner empty)) ],
 	    qr/^1 surplus byte came after the message$/ ],
 
-	# Sends one of 52 bytes every 0.1 s, so that no byte is late: one
+	# Sends 52 bytes, one every 0.1 s, so that no byte is late. A
 	# conversation takes at most 12 timeouts.
 	[ [ 'byte-by-byte', 0.1 ], [ 'bytes-52' ], undef,
 	    only => [ 'bytes-52' ], timeout => undef, more => [ '-t200ms' ] ],
-	# After one timeout, the tests that follow wait less.
+	# After one timeout, later tests wait less.
 	[ [ 'stops-accepting' ], [ @homework[1 .. 11] ],
 	    system_has('linux') ?
 	    qr/^cannot connect: timed out while .* waited .*\(backlog\)$/ :
@@ -163,7 +163,8 @@ my @wrong = (
 	[ [ 'half' ], [ @homework[1 .. 11] ],
 	    qr/^lost the rest after 6 of 13 bytes$/,
 	    only => [ @homework[1 .. 11] ], seconds => 20 * $TIMEOUT ],
-	# If other messages are not answered either, no other test is tried.
+	# If the server does not answer other messages, either, no other test
+	# is tried.
 	[ [ 'answers-first' ], [ @homework[1 .. 11] ],
 	    { 'bytes-13' => qr/^did not answer, not even after /,
 	    'bytes-15' => qr/^not tried: .* did not answer bytes-13$/ },
@@ -183,8 +184,8 @@ for (@wrong) {
 	my ($start, $fails, $says, %options) = @$_;
 	my %may_fail = map { /^(.*)\?$/ ? ($1 => 1) : () } @$fails;
 	my @fails = grep { !/\?$/ } @$fails;
-	# A server in Perl needs long for 64 MiB. A few that return them are
-	# enough.
+	# A server in Perl needs a long time for 64 MiB. A few servers that
+	# return 64 MiB are enough.
 	my $only = $options{only} // ($start->[0] =~ /^(?:plain|stays-open)$/ ||
 	    "@fails" eq 'bytes-64M' ? \@tests : [ all_but('bytes-64M') ]);
 	@fails = grep { "@$only" =~ /\b\Q$_\E\b/ } @fails;

@@ -1,7 +1,8 @@
 # Tests of the sentences of check: for servers with the mistakes that students
-# make, each names the true cause or states only what was observed, and nothing
-# else is said about the server. Correct servers of many kinds are not accused.
-# With ECHO_RUNS=10 in the environment, only those are tested, ten times each.
+# make, each sentence names the true cause or states only the observation, and
+# makes no other statement about the server. Correct servers of many kinds pass.
+# With ECHO_RUNS=10 in the environment, only correct servers are tested, ten
+# times each.
 use strict;
 use warnings;
 
@@ -23,8 +24,8 @@ my $NOT_CLOSED = 'the echo was correct, but then the server neither closed ' .
     'had closed';
 my $CHUNK_16 = 'takes a recv of fewer than 16 bytes for the end of the message';
 
-# What precedes each server in Python. The server is a function that serves
-# one connection; serve() calls it for one client after another.
+# The code before each server in Python. The server is a function that serves
+# one connection; serve() calls this function for one client after another.
 my $prelude = <<'END';
 import os, select, socket, sys, time
 backlog = 128
@@ -45,7 +46,8 @@ def serve(function):
 END
 
 # The loop of the homework: reads 16 bytes, and answers them at once. $before
-# and $after are statements around that, and $end is the condition of the end.
+# and $after are statements before and after this, and $end is the condition of
+# the end.
 sub loop {
 	my (%part) = (size => 16, before => 'pass', after => 'pass',
 	    end => 'len(data) < 16', @_);
@@ -75,8 +77,8 @@ def echo(connection):
 serve(echo)
 END
 
-# What precedes each server in Perl. take() returns an empty string at the end
-# of file.
+# The code before each server in Perl. take() returns an empty string at end of
+# file.
 my $perl_prelude = <<'END';
 use strict; use warnings;
 use Encode (); use IO::Select (); use IO::Socket::INET (); use Time::HiRes ();
@@ -418,8 +420,8 @@ PERL
 	    perl_loop(size => 1024, before => 'sleep 3 if $data eq ""',
 	    end => '$data eq ""'), [ '--only=bytes-1', '-t1s' ],
 	    [ 'bytes-1', $NOT_CLOSED ] ],
-	# The next client connects before the listener is closed, or while
-	# there is none, or afterwards.
+	# The next client connects before the listener is closed, while there is
+	# no listener, or when there is a new one.
 	[ 'opens a listener for each client', <<'END', <<'PERL', \@rfc862,
 listen()
 address = listener.getsockname()
@@ -447,7 +449,7 @@ PERL
 	    [ 'one-by-one', 'each client has its echo, but one that waits ' .
 	    'while another is served is reset: this happens where the ' .
 	    'listener is closed after each client' ] ],
-	# It ends if a client has closed before its answer.
+	# The server ends if a client has closed before its answer.
 	[ 'collects, and ends if a client has gone', <<'END', <<'PERL',
 def echo(connection):
     all = b""
@@ -585,7 +587,7 @@ PERL
 	    [ 'text', 'answered only after a newline: answers only complete ' .
 	    'lines' ],
 	    [ 'empty', "did not close after the client's end of file" ] ],
-	# The server has not yet come to the empty connection, and to the one
+	# The server has not yet served the empty connection and the connection
 	# after it.
 	[ 'is busy with an earlier client', <<'END', <<'PERL', [ '-t300ms', '--only=bytes-1,two-bursts,empty' ],
 def echo(connection):
@@ -736,9 +738,9 @@ sub is_expected {
 	} keys %$expected;
 }
 
-# Asserts what check says about a wrong server. On a busy machine an answer may
-# come after its probe, and check then says less: that is no result before the
-# last try.
+# Asserts the messages of check about a wrong server. On a busy machine an
+# answer may arrive after its probe, and check then names no cause. Such a
+# result counts only in the last try.
 sub report_wrong {
 	my ($case, $run) = @{ $_[0] }{qw(case run)};
 	my ($expected, $got, $is_last) = ($case->{expected}, messages($run), $_[1]);
@@ -756,7 +758,7 @@ sub report_wrong {
 	return 1;
 }
 
-# Asserts that check accuses a correct server of nothing.
+# Asserts that check finds no fault in a correct server.
 sub report_right {
 	my ($case, $run) = @{ $_[0] }{qw(case run)};
 	is_deeply messages($run), {}, $case->{name} or diag $run->{out};
@@ -780,7 +782,7 @@ run_at_once(sub { report_wrong($_[0]) or push @late, $_[0] }, @wrong)
     unless $ENV{ECHO_RUNS};
 run_again(\&report_wrong, @late);
 
-# What correct servers are made of.
+# The parts of the correct servers.
 my $tmp = File::Temp->newdir;
 sub write_file {
 	my ($name, $text) = @_;

@@ -63,11 +63,11 @@ sub no_children {
 }
 
 my @list = split /\n/, run_echo('faulty', '--list')->{out};
-# Those of connections; t/87-faulty-udp.t tests those of datagrams.
+# The faults of connections; t/87-faulty-udp.t tests the faults of datagrams.
 my %value_of = map { /^(\S+) +(\S+) +(?:tcp\b)/ } @list;
 
-# What a fault with an offset makes of a message, in Perl. It is undef if the
-# message is too short to be changed.
+# The message that a fault with an offset sends back, computed in Perl; undef if
+# the message is too short to be changed.
 my %changes = (
 	corrupt => sub {
 		my ($bytes, $at) = @_;
@@ -610,7 +610,7 @@ SKIP: {
 	    7, 'the address cannot be printed: exit status';
 }
 
-# Where it listens.
+# The addresses on which it listens.
 subtest 'addresses' => sub {
 	with_faulty('upper', sub {
 		like $_[0]->address, qr/^127\.0\.0\.1:\d+$/, 'the default';
@@ -736,7 +736,7 @@ my %refused = (
 	'corupt=5' => qr/unknown fault "corupt", perhaps corrupt; --list/,
 	"up\e[31m" => qr/unknown fault "up\\x1b\[31m"; --list/
 );
-# Pairs that make no sense, and some that do.
+# Pairs of faults that cannot be combined, and some that can.
 my @senseless = (
 	'corrupt=1,drop=1', 'swap=1,double=5', 'upper,upper', 'pieces=1,pieces=2',
 	'mute,deaf', 'short,gather', 'line,once=3', 'lost-tail,short',

@@ -125,15 +125,15 @@ sub is_outcome {
 	    "status $status, $expected", $name;
 }
 
-# A port that was free a moment ago.
+# A port that was free a short time ago.
 sub free_port {
 	my ($holder, $address) = closed_port();
 	my ($port) = $address =~ /:(\d+)$/;
 	return $port;
 }
 
-# check waits ten seconds for a server that never listens. This run begins
-# here, beside the other tests, and its result is read where it is needed.
+# check waits ten seconds for a server that never listens. This run begins here,
+# in parallel with the other tests, and its result is read later.
 my $silent = 'exec sleep 1000';
 pipe my $silent_result, my $write_result or die "pipe: $!";
 my $silent_check = spawn(sub {
@@ -264,7 +264,8 @@ subtest 'a server that serves one client' => sub {
 	    'what the first crash shows';
 };
 
-# When check sees the end of the server must not change what it says.
+# The time at which check notices the end of the server must not change the
+# report.
 subtest 'a server that ends at an empty connection' => sub {
 	for my $late (0, 0.15) {
 		my $run = start_check(command('empty', "late=$late"),
@@ -284,7 +285,7 @@ subtest 'a server that ends slowly, without a listener' => sub {
 	    'the crash is charged to the test that caused it');
 };
 
-# The fourth client waits in the queue of the listener, or finds none.
+# The fourth client waits in the queue of the listener, or finds no listener.
 subtest 'a server that ends within a test' => sub {
 	for my $late (0, 0.05) {
 		my $run = start_check(command('clients=3', "late=$late"),
@@ -294,7 +295,7 @@ subtest 'a server that ends within a test' => sub {
 	}
 };
 
-# Whether check sees the end before it begins the test is a matter of chance.
+# Chance decides whether check notices the end before it begins the test.
 subtest 'a server that ends when a client connects' => sub {
 	for my $run (1 .. 6) {
 		my $tap = parse_tap(start_check(command('refuse'),
@@ -305,7 +306,7 @@ subtest 'a server that ends when a client connects' => sub {
 	}
 };
 
-# On a busy machine the server may need more time to die than check gives it.
+# On a busy machine, the server may need more time to end than check allows.
 subtest 'a server that dies 20 ms after its answer' => sub {
 	my $expected = "not ok 1 - bytes-1\nnot ok 2 - text\n";
 	my $results = sub {
@@ -375,12 +376,12 @@ subtest 'the port' => sub {
 };
 
 # Starts check in the background with a server that does not answer, and waits
-# until that has a client. Returns the process id of check.
+# until the server has a client. Returns the process ID of check.
 sub check_in_background {
 	new_mark();
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {
-		# A shell ignores SIGINT in what it runs in the background.
+		# A shell ignores SIGINT for commands in the background.
 		$SIG{$_} = 'DEFAULT' for qw(HUP INT TERM);
 		open STDOUT, '>', "$dir/out";
 		exec program(), 'check', '-t60s', '--start=' . command(@_);

@@ -91,7 +91,7 @@ sub proxy_config {
 	return "$dir/$name";
 }
 
-# A port that was free a moment ago, for a proxy that cannot choose one.
+# A port that was free a short time ago, for a proxy that cannot choose a port.
 sub free_port {
 	my ($holder, $address) = closed_port();
 	my ($port) = $address =~ /:(\d+)$/;
@@ -118,13 +118,14 @@ sub start_proxy {
 	die 'no proxy';
 }
 
-# Whether a program is there: it is, if it can be run with these arguments.
+# Whether a program is installed, that is, whether it can be run with these
+# arguments.
 sub has { run_command(@_)->{status} != 127 }
 
-# Asserts that all tests pass behind a proxy or, if it does not pass on the
-# client's end of file, that tests fail that are about it, and that the message
-# of each says that the fault is in between. Which of them fail depends on what
-# the proxy has passed on before the FIN arrives.
+# Asserts that all tests pass behind a proxy. If the proxy does not forward the
+# client's end of file, asserts that only tests about the end of file fail, and
+# that each message says that the proxy is the cause. The bytes that the proxy
+# has forwarded before the FIN decide which of these tests fail.
 sub is_proxy_result {
 	my ($proxy, $breaks_fin) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;

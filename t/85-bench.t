@@ -1,5 +1,5 @@
-# The benchmark: its figures are what happened, and a fault of the server ends
-# it with one line and the exit status for that fault.
+# The benchmark: its figures agree with the events, and a fault of the server
+# ends it with one line and the exit status for that fault.
 use strict;
 use warnings;
 
@@ -564,8 +564,8 @@ for my $fault ('crossed', 'stale') {
 	    "server with a $fault buffer");
 }
 
-# The independent mode faulty, whose every third connection is wrong: the first
-# one only checks for the server, and two measure.
+# The mode faulty, which is independent of bench, with a fault in every third
+# connection: the first connection only checks for the server, and two measure.
 subtest 'faults of one connection' => sub {
 	for (['corrupt=20000', 1, 'connection \d differs at byte \d+: .*'],
 	    ['double=20000', 1, 'connection \d returned 1 byte too many .*'],
@@ -624,8 +624,9 @@ subtest 'usage errors' => sub {
 	$server->stop;
 };
 
-# Connections that bench has closed keep their ports for a minute, so that one
-# source address does not have enough of them. Each is used a thousand times.
+# Connections that bench has closed keep their ports for a minute, so one source
+# address does not have enough ports. Each source address is used a thousand
+# times.
 subtest 'thousands of connections' => sub {
 	plan skip_all => 'only Linux has more than one source address'
 	    unless system_has('linux');

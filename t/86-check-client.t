@@ -1,6 +1,6 @@
 # Tests of check --client: it passes every correct client, and for each wrong
-# client the failed tests, with one sentence that names the mistake, are exactly
-# those that the mistake breaks.
+# client exactly the tests fail that are about its mistake, with one sentence
+# that names the mistake.
 use strict;
 use warnings;
 
@@ -226,8 +226,8 @@ my %kinds = (
 		show();
 		print STDERR +('x' x 79 . "\n") x 50 for 1 .. 4000;
 	},
-	# What a client with a timeout does that checks everything. The timeout
-	# is longer than a busy machine needs, and than a late reply of check.
+	# A client that has a timeout and checks everything. The timeout is long
+	# enough for a busy machine and for a late reply of check.
 	'careful' => sub {
 		dial();
 		send_message();
@@ -240,7 +240,7 @@ my %kinds = (
 		show();
 		exit($back eq $message ? 0 : 1);
 	},
-	# The same without any check: its own time limit ends it.
+	# The same without any check: its own time limit ends the client.
 	'careless' => sub {
 		$SIG{ALRM} = sub { exit 0 };
 		alarm 4;
@@ -403,7 +403,7 @@ my @robust = (
 	{ kind => 'endless', only => 'client-close',
 	    failed => ['client-close'], says => 'does not terminate although ' .
 	    'only 10 of 40 bytes came back' },
-	# It may have ended before the server has logged it.
+	# The client may have ended before the server has logged it.
 	{ kind => 'sends-nothing', only => 'client-mute',
 	    failed => ['client-mute'],
 	    says => 'exits 0 although nothing came back' },
@@ -436,9 +436,10 @@ sub arguments_of {
 	    $case->{only} ? "--only=$case->{only}" : ());
 }
 
-# The sentences that depend on how much a client has read before the next piece
-# of a reply comes. On a busy machine it may read two at once, and check then
-# states only what it observed. Such a case is run again before it fails.
+# Sentences that depend on how much a client has read before the next piece of a
+# reply arrives. On a busy machine, the client may read two pieces at once, and
+# check then states only the observation. Such a case is run again before it
+# fails.
 my $paced = qr/^(?:prints only |stops |does not print the last)/;
 
 sub run_until_right {
@@ -577,7 +578,8 @@ subtest 'no process is left' => sub {
 	is $run->{status}, 0, 'a client that leaves a child passes'
 	    or diag $run->{out};
 	is processes_with("$tmp/client"), 0, 'after the tests';
-	# Only Linux finds processes that have left the group of the client.
+	# Only on Linux, check finds processes that have left the group of the
+	# client.
 	my $apart = system_has('linux') ? 'setsid' : '';
 	for my $signal (qw(INT TERM HUP KILL)) {
 		my $word = "left-by-$signal-$$";

@@ -1,6 +1,6 @@
 # Tests of check against the mode faulty: each fault is detected, and the
-# sentence names it. The servers of t/80-check.t are a second, independent
-# witness.
+# sentence names it. The servers of t/80-check.t test the same without the mode
+# faulty.
 use strict;
 use warnings;
 
@@ -92,7 +92,7 @@ run_cases(map {
 	};
 } grep { $faults{$_} } @listed);
 
-# What a test shows does not depend on the tests before it.
+# The result of a test does not depend on the tests before it.
 for my $fault (qw(gather line)) {
 	my $server = start_faulty($fault);
 	my @tests = qw(bytes-16 bytes-17 line bytes-1M fin);

@@ -26,8 +26,8 @@ subtest '--list' => sub {
 		push @tests, $name;
 	}
 };
-# What may be skipped, without privileges or without a second address, is left
-# out here and tested below.
+# Tests that may be skipped, without privileges or without a second address, are
+# left out here and tested below.
 my %may_skip = map { $_ => 1 }
     qw(udp-address udp-own-port udp-broadcast udp-low-port);
 my @all = grep { !$may_skip{$_} } @tests;
@@ -85,7 +85,7 @@ my @wrong = (
 	    qr/^the reply came from $address, but .* was sent to $address$/ } ],
 	[ [ 'twice' ], \@all, { 'udp-1' =>
 	    qr/^the same datagram came back more than once$/ } ],
-	# It also joins two tries of a datagram, if it was late.
+	# If the server was late, it also joins two tries of a datagram.
 	[ [ 'joins' ], [ qw(udp-boundaries udp-window) ], { 'udp-window' =>
 	    qr/^one datagram of 128 bytes came back for two of 64 and 64 / },
 	    may_fail => { map { $_ => 1 } grep { !/window|boundaries/ } @all }
@@ -212,7 +212,7 @@ subtest '--direct' => sub {
 subtest 'no server, and wrong options' => sub {
 	my ($socket, $address_without) = closed_port();
 	my $run = check("udp:$address_without", '--timeout=500ms');
-	# A socket that is not connected learns of ICMP errors on Linux only.
+	# Only Linux reports ICMP errors to a socket that is not connected.
 	my ($status, $reason) = system_has('linux') ?
 	    (4, qr/cannot connect to udp:127.*refused/) :
 	    (5, qr/udp:127.* has answered no datagram/);

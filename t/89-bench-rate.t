@@ -74,7 +74,7 @@ subtest 'the rate' => sub {
 	is $m->{unanswered}, 0, 'TCP: all are answered';
 	is $m->{bytes} % 64, 0, 'TCP: whole messages';
 	$m = measured($udp, '-d500ms', '--rate=200', '-c3');
-	# On a busy machine some leave later, or not at all.
+	# On a busy machine some messages leave later, or not at all.
 	is_between($m->{sent} + $m->{unanswered}, 99, 120,
 	    'UDP: the messages of 500 ms');
 	is $m->{messages} + $m->{lost}, $m->{sent}, 'UDP: answered or lost';
@@ -149,7 +149,7 @@ subtest 'losses' => sub {
 };
 
 subtest '--search' => sub {
-	# It answers 100 messages per second, and later ones wait.
+	# The server answers 100 messages per second, and further messages wait.
 	my $limited = start_command({ name => 'faulty rate' }, program(),
 	    qw(faulty rate=6400 -q -p0));
 	my $run = measure_again(sub {
@@ -175,7 +175,7 @@ subtest '--search' => sub {
 	$silent->stop;
 };
 
-# The server answers for longer than the warm-up, and then nothing any more.
+# The server answers until after the warm-up, and then stops answering.
 subtest 'Ctrl-C while a server pauses' => sub {
 	my $listener = IO::Socket::IP->new(LocalHost => '127.0.0.1',
 	    Listen => 5) or die $@;

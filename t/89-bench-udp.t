@@ -1,4 +1,5 @@
-# bench with UDP: what it counts is what the server did, and every run ends.
+# bench with UDP: its counts agree with the actions of the server, and every run
+# ends.
 use strict;
 use warnings;
 
@@ -56,7 +57,7 @@ sub has_only {
 	return $m->{sent} && !grep { $m->{$_} && !$expected{$_} } @counts;
 }
 
-# Asserts it.
+# Asserts that these counts are zero.
 sub only_counts {
 	my ($m, @names) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -211,7 +212,7 @@ subtest 'all kinds together' => sub {
 	});
 	my $margin = 10;
 	is_part($n, $_, 0.1, $margin) for qw(duplicated corrupted late);
-	# Not each of them is overtaken.
+	# Not every such message is overtaken.
 	is_between($n->{reordered}, 1, 0.1 * $n->{sent} + $margin, 'reordered');
 	is_part($n, 'foreign', 0.2, $margin);	# also the garbage
 	is_part($n, 'lost', 0.2, $margin);	# foreign ones are missing
@@ -238,8 +239,8 @@ subtest 'the options of faulty' => sub {
 	}
 };
 
-# A port at which no server is. The socket holds it, but is connected to
-# another one, so that the kernel refuses datagrams.
+# A port without a server. The socket holds the port, but is connected to
+# another port, so the kernel refuses datagrams.
 sub refusing_address {
 	my $sock = IO::Socket::IP->new(LocalHost => '127.0.0.1',
 	    PeerHost => '127.0.0.1', PeerPort => 1, Proto => 'udp',

@@ -115,8 +115,8 @@ sub against {
 	return run_echo(@words, @more, $address);
 }
 
-# Of check's TAP: the plan, the results and the count of failures. What else a
-# failed test shows depends on the kernel.
+# Returns, from the TAP of check, the plan, the results and the count of
+# failures. The other lines of a failed test depend on the kernel.
 sub results {
 	my ($tap) = @_;
 	return join '', $tap =~
@@ -169,8 +169,8 @@ subtest 'check with UDP' => sub {
 	is $got, $expected, $check;
 };
 
-# Writes the server of "Check your own server", which then takes its port as an
-# argument.
+# Writes the server of the section "Check your own server", changed so that it
+# takes its port as an argument.
 sub write_python {
 	my ($dir, $program) = @_;
 	$program =~ s/, 10000\b/, int(__import__("sys").argv[1])/ or

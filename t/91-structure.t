@@ -27,7 +27,7 @@ my @layers = (
 	[qw(control control_v4 inetd link pipe proxy reply_rate ring sandbox signals
 	    socket_path systemd tally)]
 );
-# A header that belongs to a mode of one file.
+# Headers that belong to a mode of one file.
 my %part_of = (services => 'ports');
 
 sub files {
@@ -127,7 +127,7 @@ sub functions {
 	my ($file) = @_;
 	my $code = code($source{$file}) =~ s/^#(?:.*\\\n)*.*$//mgr;
 	my @functions;
-	# At the top level: what precedes a block, and the block.
+	# At the top level: the text before a block, and the block.
 	while ($code =~ /([^;{}]*)(\{(?:[^{}]++|(?2))*\})/g) {
 		my ($head, $body) = ($1, $2);
 		next unless $head =~ /\)\s*\z/ && $head !~ /=/;

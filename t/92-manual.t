@@ -74,7 +74,7 @@ sub statuses_of_page {
 # The table of exit statuses in --help: { status => meaning }.
 my %statuses = run_echo('serve', '--help')->{out} =~ /^  (\d)  (.*)$/mg;
 
-# What --help and every page must say of a status.
+# A word that --help and every page must contain for a status.
 my %meaning = (2 => qr/usage|wrong/i, 3 => qr/resolved/, 4 => qr/refused/,
     5 => qr/\btime/i, 6 => qr/unreachable/,
     7 => qr/local failure/i);
@@ -97,7 +97,8 @@ for my $mode (sort keys %modes) {
 		my $help = options_of_help($mode);
 		my $in_page = options_of_page($page);
 		cmp_ok keys %$help, '>=', 4, 'number of options in --help';
-		# What this system does not have, the manual explains.
+		# The manual also contains options that this system does not
+		# have.
 		delete @$in_page{grep { !$help->{$_} &&
 		    $in_page->{$_}{text} =~ /\bexists?,? on .* only/s }
 		    keys %$in_page};

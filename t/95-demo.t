@@ -93,8 +93,8 @@ subtest 'every width' => sub {
 	}
 };
 
-# A program that runs ours, but not as the script $wrong says. It writes the ids
-# of its processes to a file.
+# A program that runs ours, with the changes of the script $wrong. It writes the
+# process IDs to a file.
 my $ids = File::Temp->new;
 sub wrong_program {
 	my ($wrong) = @_;

@@ -1,5 +1,6 @@
 # The static program is small, and every mode works without any other file, in
-# an empty folder under chroot. So do the commands of the image.
+# an empty folder under chroot. The commands of the container image work there,
+# too.
 use strict;
 use warnings;
 

@@ -21,7 +21,7 @@ plan skip_all => 'there is no haproxy'
 my $CONVERSATIONS = 1000;
 my $CLIENTS = 10;		# at the same time
 
-# The server that is stopped must not take a client for silent that is only not
+# The server that is stopped must not take a client as silent that is only not
 # scheduled.
 my $engine = (engines())[-1];
 my @servers = map { start_server($engine, '--proxy-protocol', '--gap=1m',
@@ -61,7 +61,7 @@ ok defined wait_until(sub {
 	} @servers
 }), 'a server logs the address of the client';
 
-# Has the nth conversation. Returns what is wrong with it.
+# Holds the nth conversation. Returns its fault, if any.
 sub converse {
 	my ($n) = @_;
 	my $message = random_bytes(1 + $n * 7919 % 50_000);

@@ -1,6 +1,6 @@
 # doc/servers is true: the server makes the system calls that the text shows,
-# the figures are those that were measured, the commands that find a fault by
-# hand print what the text shows, and check names the fault of each exercise.
+# the figures are the measured figures, the commands that find a fault by hand
+# print the output in the text, and check names the fault of each exercise.
 use strict;
 use warnings;
 
@@ -149,8 +149,8 @@ sub exercises {
 	return @found;
 }
 
-# Of check's TAP, the lines that the text shows: results and messages. Sizes
-# and offsets in a message depend on the kernel.
+# Returns, from the TAP of check, the lines that the text shows: results and
+# messages. Sizes and offsets in a message depend on the kernel.
 sub results {
 	my ($tap) = @_;
 	my @lines = $tap =~ /^((?:not )?ok .*|  message: .*)$/mg;

@@ -29,8 +29,8 @@ sub check {
 }
 
 # Reads the output of a run. Returns { plan, version, bailout, errors, passed,
-# failed, skipped, reason, yaml }, where the results are lists of names, and
-# the reasons of skips and the YAML of failures are hashes by name.
+# failed, skipped, reason, yaml }. passed, failed and skipped are lists of
+# names; reason (of skips) and yaml (of failures) are hashes by name.
 sub parse_tap {
 	my ($run) = @_;
 	my %tap = (failed => [], passed => [], skipped => []);
@@ -86,7 +86,7 @@ sub is_result {
 	    _expected_text(@$fails ? 1 : 0, $tests, $fails, {}), $name);
 }
 
-# What a case got, and what it expects, as two texts.
+# The result of a case, and the expected result, as two texts.
 sub _got_and_expected {
 	my ($case, $run) = @_;
 	my $optional = $case->{may_fail} // {};
@@ -96,8 +96,8 @@ sub _got_and_expected {
 	    $case->{tests}, $case->{fails}, $optional);
 }
 
-# Whether a result differs from what is expected, and time may be the reason:
-# tests timed out that should pass, tests passed that depend on a short pause,
+# Whether a result differs from the expected one, and time may be the reason: a
+# test that should pass timed out, a test that depends on a short pause passed,
 # or the run took too long.
 sub _is_late {
 	my ($case, $run, $limit) = @_;
@@ -161,9 +161,9 @@ sub run_at_once {
 }
 
 # Runs cases again, each alone, until a function that is called with the result
-# accepts it by returning true. In the last try it is also called with true, and
-# has to accept the result. So it has if there are many cases, because the machine
-# is not the reason then.
+# accepts it by returning true. In the last try the function is also called with
+# true, and has to accept the result. The same applies if there are many cases,
+# because then the machine is not the reason.
 sub run_again {
 	my ($report, @late) = @_;
 	if (@late > $LATE_MAX) {
@@ -207,7 +207,7 @@ sub _report {
 #	says		{ name => pattern for the message }
 #	seconds		limit for the whole run
 # On a busy machine a process may not be scheduled for a second. A case whose
-# result may be due to that is run again, alone and with more time.
+# result may be due to such a delay is run again, alone and with more time.
 sub run_cases {
 	my @late;
 	my $report = sub {

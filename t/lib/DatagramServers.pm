@@ -25,8 +25,8 @@ my $SOL_IP = 0;
 my ($socket, $port);		# in a server
 
 # Each server is a function. It is called with a datagram and its sender, and
-# with the arguments of start_datagrams. All ignore datagrams from their own
-# port, so that they pass every test if they do nothing else.
+# with the arguments of start_datagrams. All servers ignore datagrams from their
+# own port, so a server without another fault passes every test.
 my (%first, %seen, @delayed, $held, $count);
 my %servers = (
 	'blocking' => sub { reply(@_[0, 1]) },
@@ -43,7 +43,7 @@ my %servers = (
 		waitpid $pid, 0;
 	},
 
-	# Sends only the first bytes back, and nothing else of a long datagram.
+	# Sends back only the first bytes of a long datagram.
 	'cut' => sub { reply(substr($_[0], 0, $_[2]), $_[1]) },
 
 	# Sends a long datagram back as several.
@@ -69,7 +69,7 @@ my %servers = (
 	},
 	'twice' => sub { reply(@_[0, 1]) for 1, 2 },
 
-	# Replies to two datagrams that come at the same time in one.
+	# Joins the replies to two datagrams that arrive at the same time.
 	'joins' => sub {
 		my ($data, $from) = @_;
 		my $r = '';
@@ -106,7 +106,7 @@ my %servers = (
 		reply(@_[0, 1]) if $seen{$_[1]};
 	},
 
-	# Sends a reply to the client before.
+	# Sends a reply to the previous client.
 	'wrong-client' => sub {
 		my ($data, $from) = @_;
 		reply($data, length $data == 64 && $held ? $held : $from);
@@ -132,7 +132,7 @@ my %servers = (
 # The names of correct servers.
 sub right_datagrams { qw(blocking forking late) }
 
-# Starts one, on 127.0.0.1 or, with any as its name, on all addresses.
+# Starts a server on 127.0.0.1 or, if its name is any, on all addresses.
 sub start_datagrams {
 	my ($name, @args) = @_;
 	require EchoTest;

@@ -64,8 +64,8 @@ sub totals {
 }
 
 # The totals when the server has counted that many datagrams since its start. A
-# client may have its reply before, because a server counts what it has already
-# sent, and another worker may still have datagrams.
+# client may receive its reply earlier, because a server counts a reply after it
+# has sent it, and because another worker may still have datagrams.
 sub counted {
 	my ($server, $datagrams) = @_;
 	my $totals;

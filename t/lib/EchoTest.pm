@@ -1,9 +1,8 @@
 package EchoTest;
 
-# Everything that the tests share: running the program, starting servers that
+# The functions that all tests share: running the program, starting servers that
 # cannot outlive their test, sockets with a deadline on every step, comparisons
-# that print what they compared, and measurements that are repeated before they
-# fail.
+# that print both values, and measurements that are repeated before they fail.
 #
 # When an assertion fails, the logs of all running servers and the output of
 # the last command are printed, each part of a log once.
@@ -52,7 +51,7 @@ my $tree = abs_path(dirname(__FILE__) . '/../..');
 my $dir = abs_path($ENV{ECHO_DIR} // $tree);
 
 $SIG{PIPE} = 'IGNORE';
-# A background shell may ignore these signals, and programs would inherit that.
+# A background shell may ignore these signals, and its programs inherit this.
 $SIG{$_} = 'DEFAULT' for qw(HUP INT QUIT TERM);
 # The handler exits at once because an eval or a destructor would catch a die.
 $SIG{ALRM} = sub {
@@ -115,15 +114,15 @@ sub engines {
 	return @engines, ($with_workers // '--select') . ' --workers=2';
 }
 
-# Whether the kernel refuses io_uring. A server that cannot write where it
-# listens ends at once.
+# Whether the kernel refuses io_uring. A server that cannot print its listening
+# line ends at once.
 my $refused;
 sub io_uring_is_refused {
 	return $refused //= run_echo({ forget => 1, out => '/dev/full' },
 	    'serve', '--uring', '-p0')->{err} =~ /refuses io_uring/;
 }
 
-# The same without some, for loops in which these can make no difference.
+# The same without some engines, for loops in which these make no difference.
 sub engines_but {
 	my %left_out = map { $_ => 1 } @_;
 	return grep { !$left_out{$_} } engines();
@@ -139,9 +138,10 @@ sub usual_engine {
 	return $engine // '--select';
 }
 
-# Whether the program has what only Linux has, as its help shows: a sandbox, the
-# figures of a process (bench --pid), or abstract names of Unix sockets. With
-# "linux", whether it is compiled for Linux and not with PORTABLE=1.
+# Whether the program has a feature that only Linux has, as its help shows: a
+# sandbox, the figures of a process (bench --pid), or abstract names of Unix
+# sockets. With "linux", whether the program is compiled for Linux and not with
+# PORTABLE=1.
 my %shown = (sandbox => ['serve', qr/ --no-sandbox /],
     linux => ['serve', qr/ --epoll /],
     process_figures => ['bench', qr/ --pid=/]);
@@ -227,7 +227,7 @@ sub _unnamed_file {
 	return $f;
 }
 
-# What others have written to such a file.
+# The bytes that other processes have written to such a file.
 sub _content_of {
 	my ($f) = @_;
 	seek $f, 0, 0 or die "seek: $!";
@@ -302,8 +302,8 @@ sub run_outside_make {
 	return run_command({ deadline => 10 * $DEADLINE }, @_);
 }
 
-# The command that runs Python 3, which starts faster without site packages, or an
-# empty list. (What is found as python3 may be a script that looks for it.)
+# The command that runs Python 3, which starts faster without site packages, or
+# an empty list. (The python3 in PATH may be a script that searches for Python.)
 sub python {
 	my $run = run_command('python3', '-c',
 	    'import sys; print(sys.executable)');
@@ -520,7 +520,7 @@ sub _cpu_of {
 	    POSIX::sysconf(POSIX::_SC_CLK_TCK());
 }
 
-# The sum of a measurement over all processes; undef if one is not to be had.
+# The sum of a measurement over all processes; undef if a value cannot be read.
 sub _sum {
 	my ($measure, @pids) = @_;
 	my $sum = 0;
@@ -905,7 +905,7 @@ sub is_bytes {
 
 sub _visible { $_[0] =~ s/([^\x20-\x7e])/sprintf '\x%02x', ord $1/ger }
 
-# A beginning of some bytes, for a person to read in a diagnostic.
+# The first bytes of a text, for a person to read in a diagnostic.
 sub show {
 	my ($bytes, $most) = (@_, 80);
 	return 'undef' unless defined $bytes;

@@ -33,9 +33,9 @@ sub copy_tree {
 	return $dir;
 }
 
-# Copies what the compiler made of the program that is tested, so that make
-# compiles only files that are newer. Returns whether there was something; what was
-# built with PORTABLE or KQUEUE is of no use.
+# Copies the objects of the tested program, so that make compiles only newer
+# files. Returns whether there were objects; objects that were built with
+# PORTABLE or KQUEUE cannot be used.
 sub copy_objects {
 	my ($to) = @_;
 	my $engines = join ' ', engines();

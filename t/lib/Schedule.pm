@@ -102,9 +102,8 @@ sub _drive {
 }
 
 # Runs n schedules from a seed on, at most to the end of its block. Returns how
-# many succeeded and, if one failed, what is wrong with it. All choices of a
-# schedule depend on its seed alone, so that it fails alone as it failed beside
-# others.
+# many succeeded and, if one failed, its error. All choices of a schedule depend
+# only on its seed, so a schedule that fails beside others also fails alone.
 sub schedules {
 	my ($seed, $n, @way) = @_;
 	my ($chunk, @options) = _options($seed);

@@ -1,6 +1,6 @@
 package Terminal;
 
-# Pseudo-terminals, with what Perl's core has (pts(4)).
+# Pseudo-terminals (pts(4)), with modules of Perl's core only.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ our @EXPORT = qw(open_terminal);
 # ioctl(2) numbers of Linux, the same on x86 and ARM.
 use constant { TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430 };
 
-# The master, and the path of the slave; empty if there is none here.
+# The master, and the path of the slave; an empty list without pseudo-terminals.
 sub open_terminal {
 	sysopen my $master, '/dev/ptmx', O_RDWR | O_NOCTTY or return;
 	my ($unlock, $number) = (pack('i', 0), pack('i', 0));

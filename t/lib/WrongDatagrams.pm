@@ -29,9 +29,9 @@ sub later {
 	@later = sort { $a->[0] <=> $b->[0] } @later, [time + $_[0], $_[1]];
 }
 
-# Replies to every $every-th datagram in a wrong way, and to the others
-# correctly. The first datagram, which may be a test whether there is a server,
-# is answered correctly.
+# Replies to every $every-th datagram in a wrong way, and to all others
+# correctly. The first datagram is answered correctly, because it may only test
+# whether there is a server.
 sub sometimes {
 	my ($wrong) = @_;
 	return sub {
@@ -89,7 +89,7 @@ my %servers = (
 		later(0.001, sub { reply($bytes, $from) }) if $n % 10 == 7;
 	},
 
-	# What another client has sent comes back.
+	# The datagram of another client comes back.
 	'crosses' => do {
 		my ($last, $last_from) = ('');
 		sub {

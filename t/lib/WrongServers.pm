@@ -62,7 +62,7 @@ my %right = (
 		return defined $next && $next eq '' ? '' : $bytes;
 	}),
 
-	# Sends single bytes, with a pause in seconds before each.
+	# Sends single bytes, with a pause, in seconds, before each byte.
 	'byte-by-byte' => echo_changed_by(sub {
 		my ($bytes, undef, $c, $pause) = @_;
 		for (split //, $bytes) {
@@ -203,9 +203,10 @@ my %subtle = (
 	}),
 
 	# Stops answering when 0.35 s have passed between an answer and the next
-	# input. The time is measured, not waited for, so that the pause of the
-	# client is noticed however late this process runs. After 1000 bytes the
-	# time may have another reason: the client does not read.
+	# input. The server measures this time, and does not use a timeout, so
+	# it notices the pause of the client even if this process runs late.
+	# After 1000 bytes the time may have another reason: the client does not
+	# read.
 	'stops-at-pause' => sub {
 		my ($c) = @_;
 		my ($bytes, $size, $answered) = ('', 0);
@@ -291,8 +292,8 @@ my %loops = (
 
 my %servers = (%right, %wrong, %subtle, %loops);
 
-# These servers serve one client after another; all others serve clients at the
-# same time.
+# These servers serve one client after another; all other servers serve several
+# clients at the same time.
 my %serial = map { $_ => 1 } qw(homework one-at-a-time one-client-only
     stops-accepting);
 
@@ -308,8 +309,8 @@ sub start_wrong {
 	    $^X, $file, $name, @args);
 }
 
-# A listener that does not accept and whose backlog is full, so that the
-# kernel drops every SYN: { address }. Returns undef where it does not fill.
+# A listener that does not accept and whose backlog is full, so that the kernel
+# drops every SYN: { address }. Returns undef if the backlog cannot be filled.
 sub full_backlog {
 	my $socket = new_listener(1);
 	my @pending = fill_backlog($socket);
