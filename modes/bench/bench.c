@@ -70,7 +70,7 @@ static const struct option_row bench_options[] = {
 	{ 'w', "window", "N", NULL, "messages in flight per connection", 0,
 	    NULL },
 	{ 'd', "duration", "DURATION", "2s", "how long to measure, after a "
-	    "warm-up of a fifth of it, at most 1s", 0, NULL },
+	    "warm-up of a fifth of this time, at most 1s", 0, NULL },
 	{ OPTION_RATE, "rate", "N", NULL, "send N messages per second in all, "
 	    "on schedule, even if replies are missing; the latency counts "
 	    "from the time at which a message is due", 2, NULL },
@@ -96,8 +96,9 @@ static const struct option_row bench_options[] = {
 	{ OPTION_ROUNDS, "rounds", "N", NULL, "measure each server N times, "
 	    "in turn", 0, NULL },
 	{ OPTION_PID, "pid", "PID", NULL, "process of the server, to report "
-	    "the processor time and memory of it and its descendants; for "
-	    "several servers, give it for each, in the same order", 0, NULL },
+	    "its processor time and memory, with those of its descendants; for "
+	    "several servers, give the option for each, in the order of the "
+	    "addresses", 0, NULL },
 	{ OPTION_PERCENTILES, "percentiles", NULL, NULL, "also print the "
 	    "distribution of the latency in the text format of HdrHistogram", 0,
 	    NULL },

@@ -43,18 +43,20 @@ static const struct option_row check_options[] = {
 	    "(many clients, clients that misbehave, large messages).\n"),
 	DIAL_OPTIONS("the same as ADDRESS: " DIAL_ADDRESS_FORMS,
 	    "time limit for the connection, and then for each period in which "
-	    "no byte moves; after one timeout, later tests wait less"),
-	DIAL_UDP("test a UDP server, as udp: before ADDRESS does; each profile "
-	    "has tests of its own"),
+	    "no byte is sent or received; after one timeout, later tests wait "
+	    "less"),
+	DIAL_UDP("test a UDP server (the same as udp: before ADDRESS), with "
+	    "other tests"),
 	{ OPTION_CLIENT, "client", "COMMAND", NULL,
 	    "test an echo client: listen at ADDRESS and run COMMAND with "
 	    "/bin/sh once per test; {message}, {host} and {port} are replaced, "
-	    "and without {message} it is passed on standard input; the port "
-	    "is free if {port} is in COMMAND and no port is given", 2, NULL },
+	    "and without {message} the message is on standard input; if "
+	    "{port} is in COMMAND and no port is given, a free port is used",
+	    2, NULL },
 	{ OPTION_PROFILE, "profile", "PROFILE", "rfc862",
 	    "homework, rfc862 or robust", 0, NULL },
 	{ OPTION_ONLY, "only", "NAME[,...]", NULL,
-	    "run only these tests, whatever their profile", 0, NULL },
+	    "run only these tests, of any profile", 0, NULL },
 	{ OPTION_SKIP, "skip", "NAME[,...]", NULL, "skip these tests", 0,
 	    NULL },
 	{ OPTION_LIST, "list", NULL, NULL, "print the name, the profile and "

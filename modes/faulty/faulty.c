@@ -40,8 +40,8 @@ static const struct option_row faulty_options[] = {
 	    "datagram is faulty, the others are correct", 0, NULL },
 	{ OPTION_SEED, "seed", "N", NULL, "make the same random choices "
 	    "as another run", 0, NULL },
-	{ 'n', "count", "N", NULL, "accept N connections or datagrams, and "
-	    "exit when they have ended", 0, NULL },
+	{ 'n', "count", "N", NULL, "exit after N connections, when their "
+	    "clients have left, or after N datagrams", 0, NULL },
 	{ 'v', "verbose", NULL, NULL, "also log the end of connections, and "
 	    "each answer to a datagram", 0, NULL },
 	{ 'q', "quiet", NULL, NULL, "log only warnings", 0, NULL },

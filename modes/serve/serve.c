@@ -81,7 +81,7 @@ static const struct option_row serve_options[] = {
 	    "the default is then --stream with --select", 0, NULL },
 	{ OPTION_PROXY_PROTOCOL, "proxy-protocol", NULL, NULL, "each connection "
 	    "begins with a PROXY header, version 1 or 2, from a load balancer; "
-	    "the log has the address of the client in it", 0, NULL },
+	    "the log shows the address in the header", 0, NULL },
 	OPTIONS_TEXT("\nend of a connection:"),
 	{ OPTION_MESSAGE, "message", NULL, NULL, "at the client's end of "
 	    "file, or at a pause after its first byte", GROUP_END, NULL },
@@ -93,18 +93,18 @@ static const struct option_row serve_options[] = {
 	    "neither sends nor receives for this long; 0: never", 0, NULL },
 	OPTIONS_TEXT("\ndatagrams (UDP):"),
 	{ OPTION_ANY_SOURCE, "any-source", NULL, NULL, "answer every source "
-	    "port except 0, also one below 1024 or of this server", 0, NULL },
+	    "port except 0, even below 1024 or of this server", 0, NULL },
 	{ OPTION_TTL, "ttl", "N", NULL, "TTL (hop limit) of every reply, "
-	    "instead of one less than that of the datagram", 0, NULL },
+	    "instead of the TTL of the datagram minus 1", 0, NULL },
 	{ OPTION_REPLY_RATE, "reply-rate", "N", NULL, "maximum number of "
 	    "replies per second to one address", 0, NULL },
 	OPTIONS_TEXT("\nlimits:"),
 	{ OPTION_CHUNK, "chunk", "SIZE", NULL, "maximum size of one read", 0,
 	    NULL },
 	{ 'm', "max-clients", "N", NULL, "maximum number of clients at once; "
-	    "more wait in the kernel's queue", 0, NULL },
-	{ 'n', "count", "N", NULL, "accept N connections "
-	    "or datagrams, and exit when they have ended", 0, NULL },
+	    "further clients wait in the kernel's queue", 0, NULL },
+	{ 'n', "count", "N", NULL, "exit after N connections and "
+	    "datagrams, when the connections have ended", 0, NULL },
 	{ OPTION_DRAIN, "drain", "DURATION", "5s",
 	    "time limit for graceful shutdown", 0, NULL },
 	{ OPTION_USER, "user", "NAME", NULL,
