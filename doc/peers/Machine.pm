@@ -33,9 +33,10 @@ sub go_alone {
 	exit($? >> 8 || $? & 127);
 }
 
-# Sets the congestion control to cubic if the system permits this, and returns
-# its name and where it comes from. The reason: BBR paces the packets, and then
-# the figures of bulk streams vary by a factor of three.
+# Sets the congestion control to cubic if the system permits this. Returns the name
+# of the congestion control, and whether it is the default of the system. The reason
+# for cubic: BBR paces the packets, and then the figures of bulk streams vary by a
+# factor of three.
 sub congestion_control {
 	my $system = do {
 		open my $f, '<', '/proc/sys/net/ipv4/tcp_congestion_control';

@@ -75,8 +75,8 @@ sub _free_port {
 	return $l->sockport;
 }
 
-# Whether a UDP port is open on this machine. A datagram that asks for it would
-# be the first client, and some servers have only one.
+# Whether a UDP port is open on this machine. No datagram is sent to find this out:
+# its sender would be the first client, and some servers serve only one client.
 sub _is_open_udp {
 	my ($port) = @_;
 	local @ARGV = grep { -r } '/proc/net/udp', '/proc/net/udp6';
@@ -84,8 +84,8 @@ sub _is_open_udp {
 	return grep { /^\s*\d+: [0-9A-F]+:$hex / } readline;
 }
 
-# Waits until the server accepts a connection, or until its UDP port is open;
-# false if it does not.
+# Waits until the server accepts a connection, or until its UDP port is open.
+# Returns false if the server is not ready in time.
 sub _comes_up {
 	my ($self) = @_;
 	my ($udp_port) = $self->{address} =~ /^udp:.*:(\d+)$/;

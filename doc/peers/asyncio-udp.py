@@ -1,5 +1,5 @@
-# The example of Python's manual (asyncio, "UDP Echo Server"), without its
-# output, and with an end only by a signal.
+# The example of Python's manual (asyncio, "UDP Echo Server"). It prints nothing,
+# and runs until a signal ends it.
 import asyncio, sys
 
 class EchoServerProtocol:
