@@ -120,8 +120,8 @@ run_first_word(int argc, char **argv)
 
 /*
  * Opens each standard descriptor that is closed, so that the first socket does
- * not become descriptor 0, 1 or 2. What it opens can be neither read nor
- * written.
+ * not become descriptor 0, 1 or 2. The opened descriptors can be neither read
+ * nor written.
  */
 static void
 fill_standard_descriptors(void)

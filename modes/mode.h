@@ -52,8 +52,8 @@ struct mode {
 	    size_t size);
 
 	/*
-	 * Whether this system has what an option needs; --help shows no other
-	 * options. The pointer may be NULL: it has all.
+	 * Whether this system supports an option; --help shows only supported
+	 * options. The pointer may be NULL: all options are supported.
 	 */
 	bool (*has_option)(const struct option_row *);
 

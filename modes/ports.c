@@ -3,8 +3,8 @@
  * assigns to a range of ports.
  *
  * One pass over getservent(3) reads the database. musl's getservent() returns
- * nothing, so the file is read next; where there is no file, as in an empty
- * container, a list that is compiled in.
+ * nothing; then the file /etc/services is read. If there is no such file, as in
+ * an empty container, a list that is compiled in is used.
  */
 #include <arpa/inet.h>
 #include <ctype.h>

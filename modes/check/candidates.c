@@ -1,9 +1,10 @@
 /*
  * The candidates are the models that explain the last conversation and
- * contradict no other one, with as few mistakes as possible. A read size can be
- * made to fit any single failure, so a candidate must also have predicted
- * another failure; if none of them has, a probe makes them do so. The exception
- * is a server that has ended, because it cannot be probed.
+ * contradict no other conversation, with as few mistakes as possible. For any
+ * single failure there is a read size that fits. Therefore a candidate must
+ * also have predicted another failure. If no candidate has, a probe tests their
+ * predictions. A server that has ended cannot be probed, so this rule does not
+ * apply to it.
  */
 #include "candidates.h"
 
@@ -22,8 +23,8 @@ struct candidate {
 	struct model model;
 	enum cause cause;
 	bool decodes_wrong;	/* it fails to decode what was sent */
-	bool supported;		/* it predicted a failure exactly, and not */
-				/* only the last one, which suggested it */
+	bool supported;		/* it predicted exactly a failure other than */
+				/* the last one */
 };
 
 /* All candidates for the last observation of a history. */
@@ -114,7 +115,7 @@ fit_model(const struct history *h, const struct observation *o,
 
 	model_predict(p, m, &o->plan, o->whole);
 	if (o->is_slow)
-		return POSSIBLE;	/* the rest was not waited for */
+		return POSSIBLE;	/* check did not wait for the rest */
 	if (o->is_dead && !correct && h->deaths_tell && !p->fails_to_decode)
 		return CONTRADICTED;
 	switch (p->kind) {
@@ -132,7 +133,7 @@ fit_model(const struct history *h, const struct observation *o,
 	}
 }
 
-/* Whether a model that does not change the bytes would not have failed. */
+/* Whether the same model without the change would not have failed. */
 static bool
 is_due_to_change(const struct model *m, const struct observation *o)
 {
@@ -186,7 +187,9 @@ consider_model(const struct model *m, void *data)
 	(void)data;
 	if (fit == CONTRADICTED || p.kind == MODEL_CORRECT)
 		return;
-	/* The model has what was kept sent at the end of file: it was not. */
+	/*
+	 * In the model, the kept bytes are sent at end of file: they were not.
+	 */
 	if (m->end == MODEL_EOF && m->answer != MODEL_AT_ONCE &&
 	    last->plan.flags & SEND_FIN && p.kind == MODEL_UNKNOWN)
 		return;
@@ -218,7 +221,7 @@ find_candidates(const struct history *h)
 		    consider_model, NULL);
 }
 
-/* The causes that the candidates name, one bit for each. */
+/* Returns the causes of all candidates, one bit for each cause. */
 static uint64_t
 candidate_causes(void)
 {
@@ -246,7 +249,7 @@ is_any_supported(void)
 	return false;
 }
 
-/* The read size of all candidates, or 0 if they differ. */
+/* Returns the read size of all candidates, or 0 if they have several. */
 static size_t
 common_read_size(void)
 {
@@ -258,8 +261,9 @@ common_read_size(void)
 }
 
 /*
- * Plans that tell models apart. Those with bytes above 127 come last: before
- * them it is clear whether the server survives to decode them.
+ * Plans that distinguish models. Plans with bytes above 127 come last, because
+ * the earlier plans have then shown whether decoding such bytes ends the
+ * server.
  */
 #define LETTERS_PLAN(n, each) { .message = { .content = LETTERS, \
 	.size = (n), .seed = 77 }, .burst = (each), .flags = AWAIT_ECHO }

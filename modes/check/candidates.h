@@ -1,6 +1,6 @@
 /*
- * What the conversations of a run have shown, and which models of a server can
- * explain it.
+ * Keeps the observations from the conversations of a run, and finds the models
+ * of a server that can explain them.
  */
 #ifndef CANDIDATES_H
 #define CANDIDATES_H
@@ -19,7 +19,7 @@ enum {
 /* What makes a server fail. CAUSE_CHANGE is the first change of change.h. */
 enum cause {
 	CAUSE_END,		/* and the other ends of enum model_end */
-	CAUSE_WAITS = MODEL_ENDS,	/* answers after a short recv, which */
+	CAUSE_WAITS = MODEL_ENDS,	/* waits for a short recv, which */
 				/* never came */
 	CAUSE_AT_EOF,
 	CAUSE_LINES,
@@ -30,7 +30,7 @@ enum cause {
 
 #define CAUSE_BIT(cause) (UINT64_C(1) << (cause))
 
-/* What a conversation showed. */
+/* The observations from one conversation. */
 struct observation {
 	struct plan plan;
 	size_t whole;
@@ -48,7 +48,7 @@ struct observation {
 /* The observations of a run: the first ones, and the last. */
 struct history {
 	int n;
-	bool deaths_tell;	/* no correct echo was followed by a death */
+	bool deaths_tell;	/* it never ended after a correct echo */
 	struct observation observations[CANDIDATES_OBSERVATIONS];
 };
 
@@ -69,7 +69,7 @@ bool candidates_any_answer(const struct history *);
 
 /*
  * Holds a conversation from connecting to its end, for candidates_record().
- * Returns 0, and the caller closes it; or -errno.
+ * Returns 0, and the caller then closes the conversation; or -errno.
  */
 int candidates_hold_talk(struct talk *, const struct plan *, struct target *);
 
@@ -80,10 +80,10 @@ int candidates_hold_talk(struct talk *, const struct plan *, struct target *);
 bool candidates_hold_probe(struct history *, const struct plan *,
     struct target *);
 
-/* What the candidates have in common. */
+/* The properties that all candidates share. */
 struct verdict {
-	uint64_t causes;	/* all that they name, as CAUSE_BIT() */
-	enum cause cause;	/* that of the first candidate */
+	uint64_t causes;	/* all causes of candidates, as CAUSE_BIT() */
+	enum cause cause;	/* of the first candidate */
 	struct model model;	/* the first candidate */
 	size_t read_size;	/* bytes; 0 if they differ in it */
 };

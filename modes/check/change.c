@@ -1,7 +1,7 @@
 /*
- * Most changes act on single bytes (case, line ends, NUL, encodings); the
- * others on everything that one recv returned. A sentence states what came
- * back, and a cause only if there is no other one.
+ * Most changes act on single bytes (case, line ends, NUL, encodings); the other
+ * changes act on all bytes of one recv. A sentence states the result, and names
+ * a cause only if no other cause is possible.
  */
 #include "change.h"
 
@@ -10,8 +10,8 @@
 #include "modes/lib/text.h"
 
 /*
- * Writes what becomes of one byte to out, and returns the number of bytes, at
- * most CHANGE_GROWTH.
+ * Writes the result for one byte to out, and returns the number of written
+ * bytes, at most CHANGE_GROWTH.
  */
 typedef size_t byte_change(unsigned char in, unsigned char *out);
 
@@ -108,9 +108,9 @@ double_255(unsigned char in, unsigned char *out)
 }
 
 /*
- * The size of the bytes at p that begin a UTF-8 character which does not
- * continue; at least 1. Decoders replace them as one (Unicode 15, 3.9,
- * "maximal subparts").
+ * Returns the number of bytes at p that begin an incomplete UTF-8 character, at
+ * least 1. Decoders replace these bytes together (Unicode 15, 3.9, "maximal
+ * subparts").
  */
 static size_t
 broken_size(const unsigned char *p, size_t n)

@@ -1,6 +1,6 @@
 /*
  * The usual ways in which an echo server changes the bytes of a message, as
- * functions that can be applied to what was sent.
+ * functions that can be applied to the bytes that were sent.
  */
 #ifndef CHANGE_H
 #define CHANGE_H
@@ -13,8 +13,9 @@ enum { CHANGE_NONE = -1, CHANGE_GROWTH = 3 };
 extern const int change_count;
 
 /*
- * Writes what becomes of the n bytes of one recv to out, which has room for
- * CHANGE_GROWTH * n bytes. Returns the number of bytes written.
+ * Applies a change to the n bytes of one recv, and writes the result to out,
+ * which has room for CHANGE_GROWTH * n bytes. Returns the number of bytes
+ * written.
  */
 size_t change_apply(int change, const unsigned char *in, size_t n,
     unsigned char *out);
@@ -22,7 +23,7 @@ size_t change_apply(int change, const unsigned char *in, size_t n,
 /* Whether the result depends on how the bytes are divided into recvs. */
 bool change_depends_on_reads(int change);
 
-/* What the change does, as one sentence. */
+/* Returns one sentence that says what the change does. */
 const char *change_sentence(int change);
 
 #endif

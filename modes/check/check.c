@@ -159,7 +159,7 @@ mark_tests(const char *option, char *names, bool marks[2][MAX_TESTS],
 	}
 }
 
-/* Exits if a test is marked that the run does not have. */
+/* Exits if a marked test does not belong to this run. */
 static void
 refuse_marks(const bool *marks, int n, const char *what)
 {
@@ -173,7 +173,7 @@ check_set(void *to, const struct option_row *row, char *value)
 {
 	struct settings *set = to;
 
-	if (row->key == 'p')	/* the default comes first */
+	if (row->key == 'p')	/* the default is set by an earlier call */
 		set->has_port = set->server.port != 0;
 	if (dial_set_option(&set->server, row->key, value, NET_MS))
 		return;
@@ -239,7 +239,7 @@ count_selected(const struct settings *set)
 struct result {
 	enum outcome outcome;
 	bool crashed;		/* the server has ended in this test */
-	/* What follows the message, at most that of another run. */
+	/* Text after the message; it may contain the message of another run. */
 	char more[NET_NAME_MAX + sizeof(((struct report *)0)->message) + 80];
 };
 
@@ -263,8 +263,9 @@ init_target(struct target *target, const struct settings *set)
 }
 
 /*
- * A server that resets each connection at once may have done so before this
- * program sees that the connection is open. The tests then say so.
+ * If a server resets each connection at once, the reset may arrive before this
+ * program sees that the connection is open. Such a server counts as found, and
+ * the tests report the resets.
  */
 static bool
 is_server_found(const struct target *target, const struct dial_error *error)
@@ -343,9 +344,9 @@ check_show_progress(const struct settings *set, int number, int n,
 
 /*
  * Starts the server again if it has ended in an earlier test. The connection
- * that finds it ready is the first one of the next test, even if the server has
- * ended since: it may have died of that. Returns PASS, or why that test cannot
- * be run.
+ * that shows that the server is ready becomes the first connection of the next
+ * test, even if the server has ended since: this connection may be the reason.
+ * Returns PASS, or the outcome of a test that cannot be run.
  */
 static enum outcome
 ensure_started(struct session *s)
@@ -362,7 +363,7 @@ ensure_started(struct session *s)
 		tests_server_restarted(&s->run);
 		return PASS;
 	}
-	/* Where this system is the cause, another attempt may succeed. */
+	/* If this system is the cause, another attempt may succeed. */
 	s->given_up = error->status != STATUS_LOCAL;
 	snprintf(s->run.report.message, sizeof(s->run.report.message),
 	    "not tried: the server was not started again: %.*s",
@@ -371,8 +372,9 @@ ensure_started(struct session *s)
 }
 
 /*
- * What had happened before a server ended that had passed the test until then.
- * When check sees the end is a matter of chance, so only this names it.
+ * Describes the event before the end of a server that had passed the test until
+ * then. The time at which check notices the end depends on chance, so no other
+ * part of the report mentions the end.
  */
 static const char *
 before_end_text(const struct test_run *run)
@@ -383,7 +385,7 @@ before_end_text(const struct test_run *run)
 	    "only" : " after it had answered";
 }
 
-/* Fails the test if the server has died of it. */
+/* Fails the test if the server has ended because of the test. */
 static void
 look_for_crash(struct result *result, struct test_run *run)
 {
@@ -404,8 +406,8 @@ look_for_crash(struct result *result, struct test_run *run)
 }
 
 /*
- * Resolves and connects to the direct address when a test fails for the first
- * time: an earlier connection would be a client that does nothing.
+ * Resolves the direct address and connects to it when a test fails for the
+ * first time. An earlier connection would be a client that does nothing.
  */
 static bool
 connect_direct(struct session *s, struct result *result)
@@ -426,7 +428,9 @@ connect_direct(struct session *s, struct result *result)
 	return false;
 }
 
-/* Repeats a failed test at the direct address, and says which side failed. */
+/*
+ * Repeats a failed test at the direct address, and reports which side failed.
+ */
 static void
 ask_direct(struct session *s, const struct test *test, struct result *result)
 {
@@ -531,8 +535,8 @@ check_server(const struct settings *set)
 }
 
 /*
- * Sets the address of the server. If check starts the server and no host or no
- * port is given, it remains NULL or 0, and start_server() chooses it.
+ * Sets the address of the server. If check starts the server, a host or port
+ * that is not given remains NULL or 0, and start_server() chooses it.
  */
 static void
 set_address(struct settings *set, char *value, const char *what)
@@ -569,7 +573,7 @@ check_client(struct settings *set, const struct address *address)
 		    "a test of servers with --client");
 	}
 	client->address = address;
-	/* A port in the address is one that differs from the default. */
+	/* If the port differs from the default, the address contains a port. */
 	client->has_port = set->has_port || address->port != set->server.port;
 	client->profile = set->profile;
 	client->timeout = set->server.timeout;

@@ -41,14 +41,14 @@ predict_short_read(const struct client_plan *plan, size_t buffer)
 	return sent;
 }
 
-/* The same, but what the last recv returned is lost. */
+/* The same, but the client does not print the bytes of the last recv. */
 static size_t
 predict_lost_end(const struct client_plan *plan, size_t buffer)
 {
 	return predict_short_read(plan, buffer) / buffer * buffer;
 }
 
-/* The client reads until nothing has come for a moment. */
+/* The client reads until no bytes have arrived for a short time. */
 static size_t
 predict_impatient(const struct client_plan *plan, size_t buffer)
 {
@@ -63,9 +63,9 @@ static const struct reply_model {
 	size_t (*predict)(const struct client_plan *, size_t buffer);
 } reply_models[] = {
 	/*
-	 * A first recv with a buffer larger than every piece is also a short
-	 * read. The sentence about the first recv is true of both, so this row
-	 * comes first.
+	 * If the buffer is larger than every piece, the first recv is also a
+	 * short read. The sentence about the first recv is true in both cases,
+	 * so this row comes first.
 	 */
 	{ "prints only what the first recv returned", NULL,
 	    predict_first_recv },
@@ -81,8 +81,9 @@ static const struct reply_model {
 enum { HOMEWORK_READ = 16, MAX_BUFFER = 16384 };	/* bytes */
 
 /*
- * A model that predicts no reply at all explains nothing, and no model is about
- * a client that reads between the parts of its message.
+ * Whether a model predicts the results. A model that predicts no reply at all
+ * explains nothing. No model describes a client that reads between the parts of
+ * its message.
  */
 static bool
 model_explains(const struct reply_model *model, size_t buffer,
@@ -101,8 +102,8 @@ model_explains(const struct reply_model *model, size_t buffer,
 }
 
 /*
- * The number of buffer sizes with which the model explains the evidence; one
- * of them is set.
+ * Returns the number of buffer sizes with which the model explains the
+ * evidence, and sets *buffer to one of them.
  */
 static int
 count_buffers(const struct reply_model *model, size_t *buffer,
@@ -119,8 +120,8 @@ count_buffers(const struct reply_model *model, size_t *buffer,
 }
 
 /*
- * Writes what was observed of a reply that was not printed in full. The output
- * of a client that was killed may be lost in its buffer.
+ * Describes a reply that was not printed in full. If the client was killed, its
+ * output may have been lost in its buffer.
  */
 static void
 describe_printed(char out[DIAGNOSE_SIZE], const struct client_result *r)
@@ -174,11 +175,11 @@ count_whole_characters(const char *text, size_t size)
 }
 
 /*
- * Whether a client that compares a number of characters with a number of bytes
- * would do that with a message of whole characters. It stops after a read of
- * fewer characters than its buffer has bytes; or as soon as there are as many
- * bytes as the message has characters; or it waits for as many characters as
- * the message has bytes, although it has printed all of them.
+ * Whether the result is that of a client that compares a number of characters
+ * with a number of bytes. With a message of whole characters, such a client
+ * stops after a read of fewer characters than its buffer has bytes, or when it
+ * has as many bytes as the message has characters. Or it prints the whole
+ * reply, and then still waits for as many characters as the message has bytes.
  */
 static bool
 counts_characters(const struct client_result *r)
@@ -192,9 +193,9 @@ counts_characters(const struct client_result *r)
 }
 
 /*
- * Whether the client fails at a read that ends within a character: not even
- * the first 16 bytes are printed, whose last one begins a character, although
- * 16 bytes of whole characters are.
+ * Whether the client fails at a read that ends within a character. Such a
+ * client does not print the first 16 bytes if the last one begins a character,
+ * but prints 16 bytes of whole characters.
  */
 static bool
 fails_at_parts(const struct client_result *r, const struct client_result *whole)
@@ -262,7 +263,7 @@ differ_in_space(const char *a, size_t a_size, const char *b, size_t b_size)
 	}
 }
 
-/* Nothing arrived. */
+/* No byte of the message arrived. */
 static void
 describe_silence(char out[DIAGNOSE_SIZE], const struct client_run *run)
 {
@@ -280,7 +281,7 @@ describe_silence(char out[DIAGNOSE_SIZE], const struct client_run *run)
 		    "does not connect", run->status);
 }
 
-/* The message is followed by more bytes. */
+/* After the message, the client sent more bytes. */
 static void
 describe_surplus_output(char out[DIAGNOSE_SIZE], const char *surplus, size_t size)
 {

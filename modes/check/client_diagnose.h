@@ -1,8 +1,8 @@
 /*
  * Finds the mistake of a client. Each known mistake is a hypothesis that
- * predicts how much of a reply the client prints; the sentence of a hypothesis
- * is printed only if it predicts what happened in all tests and probes. Without
- * one, the sentence states what was observed.
+ * predicts how much of a reply the client prints. The sentence of a hypothesis
+ * is printed only if the prediction is right for all tests and probes. If there
+ * is no such hypothesis, the sentence states the observation.
  */
 #ifndef CLIENT_DIAGNOSE_H
 #define CLIENT_DIAGNOSE_H
@@ -10,7 +10,7 @@
 #include "client_run.h"
 #include "diagnose.h"
 
-/* What a client did in one run, as far as the hypotheses are about it. */
+/* The result of one run of a client, as the hypotheses use it. */
 struct client_result {
 	const struct client_plan *plan;
 	bool is_right;		/* nothing is wrong with it */
@@ -23,15 +23,15 @@ struct client_result {
 	int status;
 	size_t on_out, on_err;	/* bytes of the reply that were printed */
 	size_t printed;		/* the greater of both */
-	bool decodes_parts;	/* an error message names that */
-	bool decodes_ascii;	/* the same */
+	bool decodes_parts;	/* according to an error message */
+	bool decodes_ascii;	/* according to an error message */
 };
 
 /*
  * Each function writes one sentence without double quotes to out.
  *
- * The message did not arrive. other is what arrived in a run with another
- * message, or NULL.
+ * The message did not arrive. other is the text that arrived in a run with
+ * another message, or NULL.
  */
 void client_diagnose_message(char out[DIAGNOSE_SIZE],
     const struct client_run *, const char *other, size_t other_size);
@@ -45,9 +45,9 @@ void client_diagnose_reply(char out[DIAGNOSE_SIZE],
     size_t n);
 
 /*
- * The same for a message that is not ASCII, by a client that is right with an
- * ASCII message of the same size. whole is the run with a message whose first
- * 16 bytes are whole characters.
+ * The same for a message that is not ASCII, if the client passes with an ASCII
+ * message of the same size. whole is the run with a message whose first 16
+ * bytes are whole characters.
  */
 void client_diagnose_text(char out[DIAGNOSE_SIZE],
     const struct client_result *, const struct client_result *whole);

@@ -7,15 +7,15 @@
 
 /*
  * The sizes of the first pieces. The first probe shows whether the client reads
- * in a loop; the next ones find the size of its buffer if that is a power of
- * two. The last two are multiples of other sizes: 1000 and 1023.
+ * in a loop. The next probes find the size of its buffer if this is a power of
+ * two. The last two sizes are multiples of other buffer sizes: 1000 and 1023.
  */
 static const size_t probe_sizes[CLIENT_EVIDENCE_PROBES] = { 8192, 16, 32, 64,
 	128, 256, 512, 1024, 2048, 4096, 8000, 8184 };
 
 enum { LONGEST = 2 * 8192, ODD_PROBES = 2 };
 
-/* The rest of the reply comes when a client on a busy machine has read. */
+/* The rest of the reply is sent when even a slow client has read the piece. */
 #define PROBE_PAUSE (250 * NET_MS)
 
 void
@@ -37,7 +37,7 @@ output_has(const struct client_run *run, const char *text)
 	    strlen(text)) > 0;
 }
 
-/* Looks for the error messages of Python, the language of the homework. */
+/* Finds decode errors in the output of Python, the language of the homework. */
 static void
 find_decode_error(struct client_result *r, const struct client_run *run)
 {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* The end of the output's nth occurrence of the text (0: the beginning). */
+/* Returns the end of the nth occurrence of the text; n 0: the beginning. */
 static const char *
 skip_occurrences(const struct keeper_output *o, const char *text,
     size_t size, size_t n)
@@ -30,7 +30,7 @@ client_output_count(const struct keeper_output *o, const char *text,
 	return n;
 }
 
-/* How many bytes at the beginning of a and b are the same, up to n. */
+/* Returns how many bytes at the beginning of a and b are equal, up to n. */
 static size_t
 common_bytes(const char *a, const char *b, size_t n)
 {

@@ -1,7 +1,7 @@
 /*
- * Finds the reply in what a client has printed. Clients of the homework print
- * it in many ways: as it is, behind other words ("Server says: ..."), or in one
- * line for each recv ("received ..."); and some of them also print the message
+ * Finds the reply in the output of a client. Clients of the homework print the
+ * reply in many ways: unchanged, after other words ("Server says: ..."), or in
+ * one line for each recv ("received ..."). Some clients also print the message
  * before they send it.
  */
 #ifndef CLIENT_OUTPUT_H
@@ -12,15 +12,16 @@
 
 #include "command.h"
 
-/* How often the whole text occurs in the output. */
+/* Returns how often the whole text occurs in the output. */
 size_t client_output_count(const struct keeper_output *, const char *text,
     size_t size);
 
 /*
- * Returns how much of the reply is in the output, in bytes from its beginning.
- * The parts may be apart, in order, and have at least the given size each,
- * apart from the last. The first own occurrences of the whole reply do not
- * count: the client prints the message so often before it has sent it.
+ * Returns how many bytes of the reply, from its beginning, are in the output.
+ * The output may contain the reply in separate parts, which must be in order.
+ * Each part except the last one must have at least the given size. The first
+ * `own` occurrences of the whole reply do not count: the client itself prints
+ * its message that many times.
  */
 size_t client_output_find(const struct keeper_output *, const char *reply,
     size_t size, size_t part, size_t own);

@@ -12,11 +12,11 @@
 
 /* An interpreter on a busy machine may need this long to connect. */
 static const int64_t START_TIMEOUT = 10 * NET_SECOND;
-/* How often the end of the command is looked for. */
+/* The interval at which check looks for the end of the command. */
 static const int64_t TICK = 10 * NET_MS;
 /* Ticks to wait for the log line of a client that has already ended. */
 enum { LOG_TICKS = 200 };
-/* A message that is not complete after this silence is answered as it is. */
+/* An incomplete message is answered after this silence. */
 static const int64_t INCOMPLETE_GAP = 300 * NET_MS;
 
 /* The server's side of a run. */
@@ -229,7 +229,7 @@ serve_session(struct session *s)
 		close_socket(&s->fd);
 }
 
-/* ns until something has to be done although no descriptor is ready. */
+/* Returns the ns until work is due, even if no descriptor is ready. */
 static int64_t
 time_to_wait(const struct session *s)
 {
@@ -266,7 +266,7 @@ wait_session(struct session *s, struct command *faulty)
 		look_for_connection(s, faulty);
 }
 
-/* Whether the client has had all the time that it may take. */
+/* Whether the client has used all the time that it may take. */
 static bool
 is_late(const struct session *s)
 {

@@ -18,7 +18,7 @@
 enum client_content {
 	CAPITALS,		/* letters that are rare in other output */
 	WHOLE_CHARACTERS,	/* two bytes each, so that 16 bytes are 8 */
-	SPLIT_CHARACTERS,	/* the same, but one is split at byte 16 */
+	SPLIT_CHARACTERS,	/* two bytes each, one split at byte 16 */
 	SPACES,
 	BINARY			/* all byte values */
 };
@@ -38,8 +38,8 @@ static const struct client_test {
 	const char *shows;	/* for --list */
 	enum client_content content;
 	struct client_plan plan;	/* without its message */
-	const char *although;	/* with a fault: what a client must notice */
-	bool stays_open;	/* with a fault: the server does not close */
+	const char *although;	/* the fault that a client must notice */
+	bool stays_open;	/* with the fault, the server does not close */
 } client_tests[] = {
 	{ HOMEWORK, "client-stdout", "the reply is on standard output",
 	    CAPITALS, { .size = 25 }, NULL, false },
@@ -102,11 +102,11 @@ struct client_check {
 	struct client_evidence evidence;
 	bool has_evidence;	/* evidence has the results of tests */
 	bool uses_stderr;	/* a reply was only on standard error */
-	bool is_wrapped;	/* among other words, or in several parts */
+	bool is_wrapped;	/* a reply was among other words or in parts */
 	bool waits_always;	/* in all right runs, the server closed first */
-	bool waits_after_short;	/* also in one with a size that is no multiple
-				   of the chunk of the homework */
-	int first_to_wait;	/* the first test of those, or -1 */
+	bool waits_after_short;	/* one of these runs had a size that is not a
+				   multiple of the homework's chunk */
+	int first_to_wait;	/* the first test of these runs, or -1 */
 };
 
 int
@@ -164,7 +164,7 @@ write_message(char *out, size_t size, enum client_content content,
 	}
 }
 
-/* Runs a test unless it has run. Its run and its result stay. */
+/* Runs a test unless it has run before. Keeps its run and its result. */
 static const struct client_result *
 run_client_test(struct client_check *check, int test)
 {
@@ -185,8 +185,8 @@ run_client_test(struct client_check *check, int test)
 }
 
 /*
- * Collects what the hypotheses about a reply have to predict: all tests with
- * ASCII letters, and probes.
+ * Collects the results that the hypotheses about a reply have to predict: all
+ * tests with ASCII letters, and probes.
  */
 static void
 collect_evidence(struct client_check *check)
@@ -251,7 +251,7 @@ explain_reply(struct client_check *check, int test, char out[DIAGNOSE_SIZE])
 		return;
 	}
 	collect_evidence(check);
-	/* What explains the other tests has to explain this one, too. */
+	/* A hypothesis must explain this test as well as the other tests. */
 	evidence->results[evidence->size] = *r;
 	client_diagnose_reply(out, r, evidence->results, evidence->size + 1);
 }
@@ -342,7 +342,7 @@ is_client_test_selected(const struct client_options *o, int test)
 	    client_tests[test].profile <= o->profile;
 }
 
-/* Remembers what the comment lines at the end say. */
+/* Records the facts for the comment lines at the end. */
 static void
 note_result(struct client_check *check, int test)
 {
@@ -383,8 +383,8 @@ report_client_test(struct client_check *check, int test, int number)
 
 /*
  * Whether the client ends only when the server closes. In a test, the client
- * may have been slower than the server's gap, so the test is repeated with a
- * gap of all the time that a client may take.
+ * may only have been slower than the server's gap. Therefore the test is
+ * repeated with a gap that is as long as the time that a client may take.
  */
 static bool
 needs_close(struct client_check *check, int test)

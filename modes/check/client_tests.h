@@ -1,6 +1,6 @@
 /*
- * The tests of `check --client`: check is the server, and runs the client's
- * command once per test.
+ * The tests of `check --client`: check acts as the server, and runs the
+ * client's command once per test.
  */
 #ifndef CLIENT_TESTS_H
 #define CLIENT_TESTS_H
@@ -24,7 +24,9 @@ struct client_options {
 	bool only[CLIENT_TESTS_MAX], skip[CLIENT_TESTS_MAX];
 };
 
-/* The index of the test with that name in only and skip, or -1. */
+/*
+ * Returns the index of a test in only and skip, or -1 if no test has that name.
+ */
 int client_tests_find(const char *name);
 
 /* Prints the name, the profile and the purpose of each test (--list). */

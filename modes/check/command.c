@@ -37,7 +37,7 @@ wait_for_keeper(pid_t keeper)
 		;
 }
 
-/* Uses only functions that a signal handler may call. */
+/* Stops all commands; calls only functions that a signal handler may call. */
 static void
 stop_running(void)
 {
@@ -80,8 +80,8 @@ catch_ending_signals(void)
 }
 
 /*
- * Forks the keeper. The ending signals are blocked until their handler knows
- * it. Returns 0 or -errno.
+ * Forks the keeper. The ending signals are blocked until the keeper is in the
+ * list of their handler. Returns 0 or -errno.
  */
 static int
 fork_keeper(struct command *c, const struct keeper_plan *plan)
@@ -128,7 +128,7 @@ command_start(struct command *c, const struct keeper_plan *plan)
 	return error;
 }
 
-/* A keeper that sends no byte was killed, and so was the command. */
+/* If the keeper sends no byte, the keeper and the command were killed. */
 static void
 receive_end(struct command *c)
 {
@@ -212,7 +212,7 @@ command_last_line(const struct keeper_output *o, const char **line)
 	return end - start;
 }
 
-/* Whether the shell takes the text for one word, and as it is. */
+/* Whether the shell takes the text as one word, without changes. */
 static bool
 is_plain_word(const char *text)
 {

@@ -3,11 +3,11 @@
  * a client (--client); and `echo faulty`, which check runs in the same way. The
  * command has its own process group, and its output is captured.
  *
- * The command is the child of a process of its own, the keeper (keeper.h). No
- * process of the command is left after command_stop(), nor after this program
- * has ended for any reason: SIGINT, SIGTERM and SIGHUP stop all commands before
- * they end this program, and after a SIGKILL the keeper reads end of file from
- * its socket.
+ * Each command is the child of a separate process, the keeper (keeper.h). No
+ * process of the command is left after command_stop(), or after this program
+ * has ended for any reason. SIGINT, SIGTERM and SIGHUP stop all commands before
+ * they end this program. If SIGKILL ends this program, the keeper reads end of
+ * file from its socket, and then stops the command.
  */
 #ifndef COMMAND_H
 #define COMMAND_H
@@ -35,15 +35,15 @@ struct command_word {
 };
 
 /*
- * Replaces each placeholder by its value, quoted for the shell where that is
- * needed. The list ends with a NULL name. Returns a string for free(3), or NULL
- * if there is no memory.
+ * Replaces each placeholder by its value, quoted for the shell if necessary.
+ * The list ends with a NULL name. Returns a string for free(3), or NULL if
+ * there is no memory.
  */
 char *command_substitute(const char *command, const struct command_word *);
 
 /*
  * Starts the command. Returns 0, or -errno with nothing to be freed. The plan
- * is not needed after that.
+ * is not needed after this call.
  */
 int command_start(struct command *, const struct keeper_plan *);
 
@@ -51,13 +51,13 @@ int command_start(struct command *, const struct keeper_plan *);
 bool command_has_ended(struct command *, int64_t ns);
 
 /*
- * Ends all processes of the command that are left, also those that have left
- * its process group, and waits until they have ended. Does nothing if the
+ * Ends all remaining processes of the command, including processes that have
+ * left its process group, and waits until they have ended. Does nothing if the
  * command is not running.
  */
 void command_stop(struct command *);
 
-/* Frees what was recorded of a command that has been stopped. */
+/* Frees the record of a command that has been stopped. */
 void command_free(struct command *);
 
 /*

@@ -1,8 +1,9 @@
 /*
- * The message states what was observed. A cause follows only if further
- * datagrams have shown it: a size that comes back whole while one byte more
- * does not, or another client that is answered while this one is not. A lost
- * datagram is never a proof, so each of them is tried as often as any other.
+ * The message states the observation. A cause follows only if further datagrams
+ * have shown it: for example, a size that comes back whole while one byte more
+ * does not, or another client that is answered while this client is not. A
+ * single lost datagram is never a proof, so each of these datagrams is sent
+ * again, too.
  */
 #include "datagram_diagnose.h"
 
@@ -18,15 +19,16 @@
 
 enum {
 	CONTROL = 23,		/* bytes of a datagram that a server returns */
-	CUT_PROOFS = 3		/* how often the rest has to be missing */
+	CUT_PROOFS = 3		/* tries in which the rest has to be missing */
 };
 
-/* How long a server may take for the rest of a datagram that it splits. */
+/* How long a server that splits a datagram may take to send the rest. */
 static const int64_t REST_WAIT = 100 * NET_MS;
 
 /*
- * The received datagram, or none, as a conversation (talk.h), so that the
- * report and the description of a difference are those of TCP.
+ * Describes an exchange, with or without a received datagram, as a conversation
+ * (talk.h), so that the functions for the report and for differences can be
+ * those of TCP.
  */
 static struct talk
 describe_as_talk(struct exchange *x, const struct datagram *d, int attempt)
@@ -86,12 +88,13 @@ datagram_diagnose_returns(struct test_run *run, uint64_t size)
 	return ask_with(run, &x, size);
 }
 
-/* What became of a datagram of one byte more than a size. */
+/* The result of a datagram that has one byte more than a size. */
 enum cut { CUT_NOT, CUT_UNCLEAR, CUT_REST_LOST, CUT_REST_FOLLOWS };
 
 /*
- * Whether the datagram comes back with size bytes, and another one follows. If
- * it was sent more than once, the other one may be the reply to another try.
+ * Whether a datagram of size + 1 bytes comes back with size bytes, and whether
+ * another datagram follows. If the datagram was sent more than once, the other
+ * one may be the reply to another try.
  */
 static enum cut
 try_cut(struct test_run *run, uint64_t size)
@@ -115,8 +118,8 @@ try_cut(struct test_run *run, uint64_t size)
 }
 
 /*
- * Whether the server cuts datagrams at that size. One try does not show that no
- * rest is sent, because the rest may have been lost.
+ * Whether the server truncates datagrams at that size. One try does not prove
+ * that the server sends no rest, because the rest may have been lost.
  */
 static enum cut
 find_cut(struct test_run *run, uint64_t size)
@@ -135,7 +138,7 @@ find_cut(struct test_run *run, uint64_t size)
 	return proofs == CUT_PROOFS ? CUT_REST_LOST : CUT_UNCLEAR;
 }
 
-/* Fewer bytes came back, and these are right. */
+/* Explains a reply that has too few bytes, all of them correct. */
 static enum outcome
 explain_short(struct test_run *run, size_t got, uint64_t sent)
 {
@@ -154,8 +157,8 @@ explain_short(struct test_run *run, size_t got, uint64_t sent)
 }
 
 /*
- * Whether the wrong bytes, which follow a whole message, are those of a try
- * other than the one that the message is of.
+ * Whether the wrong bytes, which follow a whole message, belong to another try
+ * than this message.
  */
 static bool
 continues_with(const struct exchange *x, const struct talk *t,
@@ -169,7 +172,9 @@ continues_with(const struct exchange *x, const struct talk *t,
 	    t->wrong_size >= n && memcmp(t->wrong, start, n) == 0;
 }
 
-/* The datagram whose message follows another one in what was received. */
+/*
+ * Finds the datagram whose message follows another one in a received datagram.
+ */
 static const struct datagram *
 find_joined(const struct exchange *x, const struct talk *t)
 {
@@ -246,8 +251,9 @@ serves_first_client(struct test_run *run)
 }
 
 /*
- * Finds the largest size that is answered, between one that is and one that is
- * not. Returns 0 if a datagram comes back wrong, so that there is no limit.
+ * Finds the largest size that is answered; good is a size that is answered, and
+ * bad is one that is not. Returns 0, for no limit, if a datagram comes back
+ * wrong.
  */
 static uint64_t
 find_size_limit(struct test_run *run, uint64_t good, uint64_t bad)
@@ -266,7 +272,7 @@ find_size_limit(struct test_run *run, uint64_t good, uint64_t bad)
 	return good;
 }
 
-/* The datagram was not answered, but others are. */
+/* Explains a datagram that is not answered although others are. */
 static enum outcome
 explain_size(struct test_run *run, uint64_t size, int tries)
 {
@@ -330,7 +336,7 @@ datagram_diagnose(struct test_run *run, struct exchange *x)
 	if (x->fault != DATAGRAM_CORRECT) {
 		d = x->faulty;
 	} else {
-		while (d->is_answered)	/* one of them is not */
+		while (d->is_answered)	/* one datagram is not answered */
 			d++;
 		attempt = d->tries - 1;
 	}

@@ -8,8 +8,8 @@
 #include "tests.h"
 
 /*
- * Fills in the report on an exchange that has failed. To find out why, it
- * sends further datagrams. Returns FAIL, or SKIP if this system is the cause.
+ * Fills in the report on a failed exchange. Sends further datagrams to find the
+ * cause. Returns FAIL, or SKIP if this system is the cause.
  */
 enum outcome datagram_diagnose(struct test_run *, struct exchange *);
 

@@ -26,16 +26,16 @@ enum {
 	CLIENTS = 5,		/* clients that take turns, */
 	TURNS = 4,		/* and how often */
 	PORTS = 1000,		/* source ports */
-	CLOSING = 20,		/* clients that no reply reaches */
+	CLOSING = 20,		/* clients that do not receive a reply */
 	LOW_PORT = 1023, LOWEST_PORT = 512,	/* source ports to try */
-	BURST_LOSS = 10,	/* lost datagrams that are not chance */
+	BURST_LOSS = 10,	/* losses that are not by chance */
 	MAX_ADDRESSES = 32	/* of this system */
 };
 
-/* How long an answer that should not come is waited for. */
+/* How long the test waits for an answer that should not come. */
 static const int64_t NO_ANSWER_WAIT = 200 * NET_MS;
 
-/* Opens a socket for a test; -1, and the test is to be skipped. */
+/* Opens a socket for a test. Returns -1 if the test must be skipped. */
 static int
 open_client(struct test_run *run)
 {
@@ -108,7 +108,7 @@ test_boundaries(struct test_run *run)
 	return outcome;
 }
 
-/* Adds a small datagram from each of as many new sockets as make it n. */
+/* Adds small datagrams, each from a new socket, until there are n. */
 static bool
 add_clients(struct test_run *run, struct exchange *x, int n)
 {
@@ -122,7 +122,7 @@ add_clients(struct test_run *run, struct exchange *x, int n)
 	return true;
 }
 
-/* Each client in turn sends a datagram, before any is answered. */
+/* Each client in turn sends a datagram, before the first answer arrives. */
 static enum outcome
 test_clients(struct test_run *run)
 {
@@ -141,7 +141,10 @@ test_clients(struct test_run *run)
 	return outcome;
 }
 
-/* Whether as many datagrams, sent one at a time, are all answered at once. */
+/*
+ * Whether the same number of datagrams, sent one at a time, are all answered at
+ * the first try.
+ */
 static bool
 answers_singly(struct test_run *run, int fd)
 {
@@ -162,8 +165,8 @@ answers_singly(struct test_run *run, int fd)
 }
 
 /*
- * Datagrams that are lost although each one comes back when it is alone are
- * lost because there were many at once. Random loss would lose some of both.
+ * If datagrams of a burst are lost, but all datagrams that are sent one at a
+ * time come back, the burst is the cause. Random loss would affect both.
  */
 static void
 comment_on_burst(struct test_run *run, const struct exchange *x)
@@ -235,9 +238,10 @@ at_server_port(const struct test_run *run, const struct sockaddr *address)
 }
 
 /*
- * Asks the server at another address of its system. A client at the first
- * address must get its reply from there too: a server that does not care
- * replies from the address that the route to the client has.
+ * Sends a datagram to another address of the server's system, from a client at
+ * the first address. The reply must come from that other address. A server that
+ * does not set the address replies from the address that the route to the
+ * client has.
  */
 static enum outcome
 ask_address(struct test_run *run, const struct net_peer *to)
@@ -287,7 +291,9 @@ ask_interface(struct test_run *run, const struct ifaddrs *i)
 	return ask_address(run, &to);
 }
 
-/* Every address after that of a server on 127.0.0.0/8 is one of its system. */
+/*
+ * If the server is on 127.0.0.0/8, the next address belongs to its system, too.
+ */
 static enum outcome
 ask_next_loopback(struct test_run *run)
 {
@@ -318,11 +324,11 @@ test_other_address(struct test_run *run)
 }
 
 /*
- * Opens the socket of a client that no reply reaches, so that its system answers
- * each with ICMP port unreachable. A socket that is closed after sending may get
- * the reply first. This one is connected to another port at the server's
- * address, and receives from there only; on Linux it can still send to the
- * server (udp(7)).
+ * Opens the socket of a client that does not receive replies, so that its
+ * system answers each reply with ICMP port unreachable. A socket that is closed
+ * after sending might receive the reply before. Therefore this socket is
+ * connected to another port at the server's address, and receives only from
+ * that port. On Linux, it can still send to the server (udp(7)).
  */
 static int
 open_unreachable_client(const struct test_run *run)
@@ -335,8 +341,8 @@ open_unreachable_client(const struct test_run *run)
 }
 
 /*
- * Sends datagrams from such a client. Returns its socket for close(2), or
- * -errno.
+ * Sends datagrams from a client that does not receive replies. Returns its
+ * socket for close(2), or -errno.
  */
 static int
 send_unreachably(struct test_run *run)
@@ -354,9 +360,9 @@ send_unreachably(struct test_run *run)
 }
 
 /*
- * The clients that no reply reaches stay open until the last client has been
- * answered. Otherwise this client might get the port of one of them, and with it
- * the replies of a slow server.
+ * The clients that do not receive replies stay open until the last client has
+ * been answered. Otherwise the last client might get the port of one of these
+ * clients, and receive the replies of a slow server for that port.
  */
 static enum outcome
 test_unreachable(struct test_run *run)
@@ -426,9 +432,10 @@ is_answered(struct test_run *run, int fd, const struct net_peer *to)
 }
 
 /*
- * A client whose port is that of the server, at another address: the server
- * cannot tell it from a second echo server. No packet has to be forged, because
- * 127.0.0.0/8 has many addresses, and a server elsewhere leaves the port free.
+ * The client has the same port as the server, at another address, so the server
+ * cannot distinguish it from a second echo server. No packet has to be forged:
+ * on 127.0.0.0/8 there are many addresses, and if the server is on another
+ * system, the port is free on this system.
  */
 static enum outcome
 test_own_port(struct test_run *run)
@@ -466,7 +473,7 @@ test_own_port(struct test_run *run)
 	    "(CVE-1999-0103)", ntohs(to->address.v4.sin_port));
 }
 
-/* The broadcast address of an interface whose network the server is in. */
+/* Asks at the broadcast address of an interface in the server's network. */
 static enum outcome
 ask_broadcast(struct test_run *run, const struct ifaddrs *i)
 {

@@ -9,13 +9,13 @@
 
 #include <stdbool.h>
 
-/* A process whose parent has ended becomes a child of this process. */
+/* Makes descendants whose parent has ended children of this process. */
 void descendants_adopt(void);
 
 /*
- * Sends a signal to all descendants of this process, also to those in other
- * groups and sessions; on systems other than Linux only to the group of the
- * command.
+ * Sends a signal to all descendants of this process, including those in other
+ * process groups and sessions. On systems other than Linux, sends the signal
+ * only to the process group of the command.
  */
 void descendants_signal(pid_t command, int signal);
 

@@ -54,7 +54,7 @@ descendants_adopt(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-/* Without /proc only the group is known. */
+/* Without /proc, only the process group of the command is known. */
 void
 descendants_signal(pid_t command, int signal)
 {
@@ -69,7 +69,7 @@ descendants_signal(pid_t command, int signal)
 		kill(-command, signal);
 }
 
-/* All are children of this process or of its children. */
+/* All processes of the command are children or descendants of this process. */
 bool
 descendants_remain(pid_t command)
 {

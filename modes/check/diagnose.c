@@ -1,10 +1,10 @@
 /*
- * A diagnosis is a hypothesis that predicts. Each model (model.h) predicts every
- * conversation of the run so far. The candidates are the models that explain
- * the failure and contradict no other conversation, with as few mistakes as
- * possible. If they name several causes, a probe, which is one more short
- * conversation, decides. The cause is printed only if a single one remains;
- * otherwise the sentence states only what was observed.
+ * A diagnosis is a hypothesis that makes predictions. Each model (model.h)
+ * predicts every conversation of the run so far. The candidates are the models
+ * that explain the failure and contradict no other conversation, with as few
+ * mistakes as possible. If the candidates name several causes, a probe decides;
+ * a probe is one more short conversation. The sentence names the cause only if
+ * a single cause remains; otherwise it states only the observation.
  */
 #include "diagnose.h"
 
@@ -126,7 +126,7 @@ find_cause(char *out, const struct verdict *v, const struct observation *o)
 	return true;
 }
 
-/* All bytes that came back; at most MODEL_REPLY. Returns how many. */
+/* Writes the received bytes, at most MODEL_REPLY. Returns their number. */
 static size_t
 reply_bytes(const struct observation *o, unsigned char *out)
 {
@@ -162,8 +162,9 @@ static const struct plan line_plan = { .message = { .content = TEXT,
 
 /*
  * Describes the bytes with which the answers to the last message and to another
- * one began; is_all: neither had more. A server that answers lines may have
- * sent no more than a greeting, so one of the messages has to be a line.
+ * message began; is_all: neither answer had more bytes. A server that answers
+ * only lines may have sent only a greeting, so one of the messages has to be a
+ * line.
  */
 static bool
 describe_same_start(char *out, struct history *h, struct target *target,
@@ -191,7 +192,7 @@ describe_same_start(char *out, struct history *h, struct target *target,
 
 /*
  * Sends another message to a server that answered with other bytes, and
- * compares both answers. Returns false if they have nothing in common.
+ * compares both answers. Returns false if the answers have nothing in common.
  */
 static bool
 ask_again(char *out, struct history *h, struct target *target)
@@ -224,7 +225,7 @@ ask_again(char *out, struct history *h, struct target *target)
 	return true;
 }
 
-/* Whether a server of another protocol answered: the most usual one. */
+/* Whether the answer is HTTP, the most usual protocol of other servers. */
 static bool
 is_http(char *out, const struct observation *o)
 {
@@ -239,7 +240,7 @@ is_http(char *out, const struct observation *o)
 	return true;
 }
 
-/* The size of an answer that is the message and then NUL bytes; 0: it is not. */
+/* The size of an answer, if it is the message and then NUL bytes, or else 0. */
 static size_t
 padded_size(const struct observation *o)
 {
@@ -256,7 +257,7 @@ padded_size(const struct observation *o)
 }
 
 /*
- * Whether the answers to the last message and to one of another size were
+ * Whether the answers to the last message and to a message of another size were
  * filled up with NUL bytes to the same size, or to a multiple of it.
  */
 static bool
@@ -331,9 +332,9 @@ describe_timeout(char *out, const struct talk *t)
 }
 
 /*
- * Whether it depends on timing if the client sees a close or a reset. A close
- * with unread input is a reset, so both are possible if the client may have
- * sent further bytes, or if the server may not have read.
+ * Whether timing decides if the client sees a close or a reset. A close with
+ * unread input is a reset. Therefore both are possible if the client may have
+ * sent further bytes, or if the server may have left bytes unread.
  */
 static bool
 is_close_or_reset(const struct talk *t)
@@ -364,7 +365,7 @@ describe_close(char *out, const struct talk *t, bool is_dead)
 		    " bytes", how, t->received, size);
 }
 
-/* What was observed; is_dead: no connection was accepted afterwards. */
+/* Writes the observation; is_dead: no connection was accepted afterwards. */
 static void
 describe_talk(char *out, const struct talk *t, bool is_dead)
 {
@@ -404,8 +405,8 @@ drops_output_at_fin(struct history *h, const struct talk *t)
 }
 
 /*
- * Whether a message comes back that was answered only after a probe before: the
- * server was late, and the probe not the reason.
+ * Whether the same message, which was answered only after a probe, now comes
+ * back without a probe: then the server was only late.
  */
 static bool
 was_late(struct history *h, const struct talk *t)

@@ -1,6 +1,6 @@
 /*
- * Finds the mistake of a server from everything that its conversations have
- * shown so far.
+ * Finds the mistake of a server from the observations of all conversations so
+ * far.
  */
 #ifndef DIAGNOSE_H
 #define DIAGNOSE_H
@@ -11,11 +11,11 @@
 enum { DIAGNOSE_SIZE = 336 };	/* room for a sentence, in bytes */
 
 /*
- * Writes one sentence about the last conversation recorded, which is not
- * correct: what was observed, the mistake that causes it if that is proven, and
- * whether the server accepts connections, unless check itself has started it.
- * To decide between several mistakes it holds further conversations. Returns
- * out. The sentence contains no double quotes.
+ * Writes one sentence about the last recorded conversation, which is not
+ * correct: the observation, the mistake that causes it, if it is proven, and,
+ * unless check has started the server, whether the server accepts connections.
+ * Holds further conversations to decide between several mistakes. Returns out.
+ * The sentence contains no double quotes.
  */
 const char *diagnose_talk(char out[DIAGNOSE_SIZE], struct history *,
     const struct talk *);
@@ -25,13 +25,13 @@ const char *diagnose_observation(char out[DIAGNOSE_SIZE], const struct talk *);
 
 /*
  * Writes why there is no connection; error is the errno. accepted_in is the
- * name of the last test that had one, and opened_before the number of
- * connections before the current test. Returns out.
+ * name of the last test that had a connection, and opened_before is the number
+ * of connections before the current test. Returns out.
  */
 const char *diagnose_connect(char out[DIAGNOSE_SIZE], const struct target *,
     int error, int opened_before, const char *accepted_in);
 
-/* What makes a silent server answer, for "answered only after %s". */
+/* The words for a probe in the sentence "answered only after %s". */
 const char *diagnose_probe_text(enum probe);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * States how the bytes that came back differ from those that were sent.
+ * Describes how the received bytes differ from the bytes that were sent.
  */
 #ifndef DIFFERENCE_H
 #define DIFFERENCE_H

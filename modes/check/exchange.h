@@ -1,13 +1,14 @@
 /*
  * Conversations with a UDP echo server: datagrams are sent and retried, and
- * each datagram that comes back is compared with those that were sent. What
- * the result means is decided by datagram_tests.c and datagram_diagnose.c.
+ * each received datagram is compared with the datagrams that were sent.
+ * datagram_tests.c and datagram_diagnose.c decide what the result means.
  *
  * UDP may lose, repeat and delay datagrams. Each try of a datagram of 8 bytes
- * or more has content of its own, made from a random number. A reply to an
- * earlier try is therefore an answer, and neither a duplicate nor wrong bytes.
- * Shorter datagrams are alike in each try; each has a socket of its own, and
- * counts as duplicated only if there are more replies than tries.
+ * or more has different content, made from a random number. Therefore a reply
+ * to an earlier try is recognized as an answer, and is neither a duplicate nor
+ * wrong bytes. The tries of a shorter datagram are identical. Each shorter
+ * datagram has its own socket, and counts as duplicated only if there are more
+ * replies than tries.
  *
  * The sockets are not connected, so that a reply from another address is seen.
  */
@@ -34,12 +35,12 @@ struct datagram {
 enum datagram_fault {
 	DATAGRAM_CORRECT,
 	DATAGRAM_DIFFERS,	/* other bytes, or more, or fewer */
-	DATAGRAM_SOURCE,	/* from another address than the one asked */
+	DATAGRAM_SOURCE,	/* not from the address of the request */
 	DATAGRAM_CLIENT,	/* at the socket of another client */
-	DATAGRAM_REPEATED	/* once more */
+	DATAGRAM_REPEATED	/* received more than once */
 };
 
-/* Datagrams that are on their way at the same time. */
+/* Datagrams that are in flight at the same time. */
 struct exchange {
 	struct target *target;
 	struct net_peer to;	/* the address that is asked */
@@ -52,7 +53,7 @@ struct exchange {
 
 	/* The first wrong datagram; bytes are valid until the next receive. */
 	enum datagram_fault fault;
-	const struct datagram *faulty;	/* what it was to be */
+	const struct datagram *faulty;	/* the datagram that it answers */
 	int faulty_try;
 	unsigned char *bytes;
 	size_t size;
@@ -71,31 +72,31 @@ int exchange_family(const struct target *);
 /* An exchange with the address of the target, without a datagram. */
 void exchange_init(struct exchange *, struct target *);
 
-/* Adds a datagram, which that socket sends. Its identity is new. */
+/* Adds a datagram with a new identity, to be sent by that socket. */
 void exchange_add(struct exchange *, int fd, enum content, uint64_t size);
 
 /* The message of a try, from 0 on. */
 struct message exchange_message(const struct datagram *, int attempt);
 
 /*
- * Sends all datagrams at once, and then each one that is not answered alone,
- * until it is answered or there is no try left. The last try waits until the
- * current timeout of the target has passed. Ends at the first fault, at the
- * first datagram that is not answered, or when surplus datagrams have been
- * waited for. Returns whether all were answered without a fault.
+ * Sends all datagrams at once. Then sends each unanswered datagram separately,
+ * until it is answered or no try is left. The last try waits until the current
+ * timeout of the target has passed. Ends at the first fault, at the first
+ * datagram that is never answered, or, without these, after a wait for surplus
+ * datagrams. Returns whether all datagrams were answered without a fault.
  */
 bool exchange_run(struct exchange *);
 
-/* Waits for ns for more datagrams, until the first fault. */
+/* Receives further datagrams for ns, or until the first fault. */
 void exchange_listen(struct exchange *, int64_t ns);
 
-/* Sends each datagram once, and waits for no answer. */
+/* Sends each datagram once, without waiting for answers. */
 void exchange_send_all(struct exchange *);
 
 /* Closes the sockets. */
 void exchange_close(struct exchange *);
 
-/* Counts the tries, or those without an answer, of all datagrams. */
+/* Counts the tries, or the unanswered tries, of all datagrams. */
 int exchange_count_tries(const struct exchange *);
 int exchange_count_lost(const struct exchange *);
 
@@ -103,8 +104,8 @@ int exchange_count_lost(const struct exchange *);
 bool exchange_same_address(const struct net_peer *, const struct net_peer *);
 
 /*
- * As dial_any(). Where the address has UDP, a datagram is sent to each of its
- * addresses, again and again, until one of them sends any datagram back.
+ * Does the same as dial_any(). For a UDP address, sends a datagram again and
+ * again to each address that the name has, until any datagram comes back.
  */
 int exchange_dial(const struct address *, int64_t timeout,
     struct dial_server *, struct dial_error *);

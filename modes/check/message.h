@@ -1,7 +1,7 @@
 /*
- * What a test sends. Each byte of a message is computed from its position, once
- * for sending and once for comparing. A message of any size therefore needs no
- * memory.
+ * The message of a test. Each byte of a message is computed from its position,
+ * once for sending and once for comparing. Therefore a message needs no memory,
+ * whatever its size.
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H
@@ -28,7 +28,7 @@ struct message {
 
 /*
  * Writes up to n bytes of the message to out, starting at the given offset.
- * Returns how many; fewer than n at the end of the message.
+ * Returns the number of bytes, which is less than n at the end of the message.
  */
 size_t message_bytes(const struct message *, uint64_t offset,
     unsigned char *out, size_t n);

@@ -11,14 +11,14 @@
 #include "change.h"
 #include "talk.h"
 
-/* What the server takes for the end of the message. */
+/* The event that the server takes for the end of the message. */
 enum model_end {
 	MODEL_EOF,		/* the end of file, which is correct */
 	MODEL_SHORT_READ,	/* a recv of fewer bytes than it asked for */
 	MODEL_ONE_READ,		/* one recv */
 	MODEL_FEW_CHARACTERS,	/* fewer characters than bytes asked for */
 	MODEL_NOTHING_WAITING,	/* no further bytes have arrived yet */
-	MODEL_LIMIT,		/* a number of bytes that it has sent */
+	MODEL_LIMIT,		/* the limit of bytes that it sends */
 	MODEL_ENDS
 };
 
@@ -29,7 +29,7 @@ enum model_answer {
 	MODEL_AT_END		/* after the end of the message */
 };
 
-/* As what the server decodes what a recv returned. */
+/* How the server decodes the bytes of a recv. */
 enum model_text { MODEL_BYTES, MODEL_UTF8, MODEL_ASCII };
 
 struct model {
@@ -39,7 +39,7 @@ struct model {
 	enum model_answer answer;
 	enum model_text text;
 	bool sends_first;	/* sends what it received, then decodes it */
-	bool stays_open;	/* at the end it reads no more, but does not */
+	bool stays_open;	/* at the end it stops reading, but does not */
 				/* close the connection */
 	int change;		/* as in change.h, or CHANGE_NONE */
 };
@@ -82,8 +82,8 @@ int model_mistakes(const struct model *);
 
 /*
  * Calls a function with each model that makes the given number of mistakes (1
- * or 2). extra_size is tried as a read size besides the usual ones, and as the
- * limit of MODEL_LIMIT.
+ * or 2). extra_size is tried as a read size, in addition to the usual sizes,
+ * and as the limit of MODEL_LIMIT.
  */
 void model_each(int mistakes, size_t extra_size,
     void (*)(const struct model *, void *), void *);

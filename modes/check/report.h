@@ -10,7 +10,9 @@
 #include "modes/lib/text.h"
 #include "talk.h"
 
-/* Why the last test failed or was skipped, and what else it has shown. */
+/*
+ * Why the last test failed or was skipped, and the other facts for the report.
+ */
 struct report {
 	char message[DIAGNOSE_SIZE + 80];
 	const char *ended;	/* how the connection ended; NULL: there is */

@@ -15,24 +15,25 @@ enum { START_SIZE = 160 };	/* room for a sentence, in bytes */
 
 struct start {
 	const char *command;	/* with {host} and {port} */
-	struct address address;	/* where the server listens; host NULL: */
+	struct address address;	/* of the server; host NULL: */
 				/* 127.0.0.1 or ::1; port 0: a free port */
 	int64_t timeout;	/* ns until it accepts a connection */
 };
 
 /*
- * Completes the settings: the timeout is at least 10 s, and the port, if it is
- * 0, is the default port unless the command contains {port}.
+ * Completes the settings: raises the timeout to at least 10 s, and replaces
+ * port 0 by the default port unless the command contains {port}.
  */
 void start_prepare(struct start *);
 
 /*
  * Starts the server and waits until it accepts a connection. A server that was
  * started before is stopped first. Returns a socket for close(2), or -1 and the
- * reason. If that is ECONNRESET, the server has accepted a connection and has
- * reset it; otherwise it has been stopped. STATUS_LOCAL means that the server
- * is not the cause: another program has the port, or the port is in TIME_WAIT.
- * The text of the reason is shorter than START_SIZE.
+ * reason. After ECONNRESET, the server is running: it has accepted a connection
+ * and has reset it. After any other error, the server has been stopped.
+ * STATUS_LOCAL means that the server is not the cause: another program has the
+ * port, or the port is in TIME_WAIT. The text of the reason is shorter than
+ * START_SIZE.
  */
 int start_server(const struct start *, struct dial_server *,
     struct dial_error *);
@@ -41,9 +42,9 @@ int start_server(const struct start *, struct dial_server *,
 bool start_has_ended(int64_t ns);
 
 /*
- * Whether the last test has ended the server, which may take a moment. A server
- * that has closed its listener is waited for longer, because it is about to end
- * or to open another one.
+ * Whether the server has ended because of the last test; waits a short time for
+ * its end. If the server has closed its listener, the wait is longer, because
+ * the server is about to end or to open another listener.
  */
 bool start_has_died(void);
 
@@ -54,8 +55,9 @@ bool start_has_died(void);
 const char *start_end_text(char out[START_SIZE]);
 
 /*
- * Prints the last lines that the server has written to standard error or, if
- * it has written none, to standard output, as a YAML block with that key.
+ * Prints the last lines of the standard error of the server or, if there are
+ * none, of its standard output, as a YAML block with the name of the stream as
+ * its key.
  */
 void start_print_yaml(void);
 

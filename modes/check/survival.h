@@ -16,17 +16,18 @@ enum survival {
 };
 
 /*
- * Finds out with another client what has become of the server. If check has
- * started it, the client is needed only to see whether it must serve others.
+ * Finds out with another client whether the server still serves. If check has
+ * started the server, check sees its end without a client, and a client
+ * connects only if must_serve is set.
  */
 enum survival survival_look(struct target *, bool must_serve);
 
-/* Whether a line and an end of file are answered. */
+/* Whether the server answers a line that is followed by an end of file. */
 bool survival_answers_line(struct target *);
 
 /*
  * Whether another client that sends a line gets any answer, or an end, within
- * the whole timeout. Also true if it cannot connect.
+ * the whole timeout. Also true if this client cannot connect.
  */
 bool survival_serves_line(struct target *);
 
@@ -37,8 +38,8 @@ bool survival_answers_letters(struct target *);
 bool survival_reads(struct target *);
 
 /*
- * Whether a client that is alone gets its echo within ns, so that another
- * client must have been the reason if one did not get it.
+ * Whether a single client gets its echo within ns. If it does, and a client
+ * beside another one does not, the other client is the reason.
  */
 bool survival_answers_within(struct target *, const struct plan *, int64_t ns);
 

@@ -1,7 +1,7 @@
 /*
- * One conversation with an echo server: sends a message, compares what comes
- * back, and records what happened. What the record means is decided by the
- * tests (tests.c) and by diagnose.c.
+ * One conversation with an echo server: sends a message, compares the reply,
+ * and records what happened. The tests (tests.c) and diagnose.c decide what the
+ * record means.
  */
 #ifndef TALK_H
 #define TALK_H
@@ -23,8 +23,8 @@ struct target {
 	bool refuses;		/* it refused the last connection */
 	bool is_started;	/* by check, so the server is known to run */
 	bool is_probed;		/* by talk_probe() */
-	bool queue_is_known;	/* whether it resets its queue (queue.h), */
-	bool resets_queue;	/* and whether it does */
+	bool queue_is_known;	/* resets_queue has been found out */
+	bool resets_queue;	/* it resets its queue (queue.h) */
 	int64_t timeout;	/* ns */
 	int64_t answer_left;	/* ns of the timeout left for answers */
 	int64_t eof_left;	/* ns of the timeout left for ends of file */
@@ -39,12 +39,12 @@ struct target {
 int64_t talk_short_timeout(const struct target *);
 
 enum plan_flags {
-	AWAIT_ECHO = 1,	/* send a burst when all before it has come back */
+	AWAIT_ECHO = 1,	/* send a burst after the previous echo */
 	SEND_FIN = 2,	/* half-close right after the last byte */
 	NO_READ = 4,	/* do not read until nothing more can be written */
-	AWAIT_FIRST = 8	/* send the first byte alone, and await its echo; with
-			 * SEND_FIN not for long, because the server may
-			 * answer after the FIN only */
+	AWAIT_FIRST = 8	/* send the first byte alone, and wait for its echo;
+			 * with SEND_FIN only a short time, because the server
+			 * may answer only after the FIN */
 };
 
 /* What to send, and how. */
@@ -58,14 +58,14 @@ struct plan {
 /* How the server's side of a conversation ended. */
 enum talk_end { TALK_OPEN, TALK_EOF, TALK_ERROR, TALK_TIMEOUT };
 
-/* What talk_probe() found out about a server that timed out. */
+/* The result of talk_probe() for a server that timed out. */
 enum probe {
 	PROBE_NOTHING,		/* no answer, or not probed */
 	PROBE_NEWLINE,		/* it answered after a newline */
-	PROBE_CRLF,		/* the same after CR LF, */
-	PROBE_NUL,		/* a NUL byte, */
-	PROBE_FIN,		/* or the client's FIN */
-	PROBE_LOST		/* it answered, but not what was missing */
+	PROBE_CRLF,		/* it answered after CR LF */
+	PROBE_NUL,		/* it answered after a NUL byte */
+	PROBE_FIN,		/* it answered after the client's FIN */
+	PROBE_LOST		/* it answered with other bytes */
 };
 
 struct talk {
@@ -78,7 +78,7 @@ struct talk {
 	bool write_failed;	/* there may still be bytes to read */
 	bool reading;		/* false while NO_READ applies */
 	uint64_t sent, received;	/* bytes */
-	bool differs;		/* what came differs from what was sent */
+	bool differs;		/* received bytes differ from sent bytes */
 	uint64_t differs_at;	/* offset; the message's size for surplus */
 	unsigned char *wrong;	/* bytes received from that offset on */
 	size_t wrong_size;
@@ -95,7 +95,7 @@ struct talk {
 /* Connects. Returns 0, or -errno with nothing to be closed. */
 int talk_open(struct talk *, const struct plan *, struct target *);
 
-/* Closes the connection; what was received can still be looked at. */
+/* Closes the connection; the received bytes can still be read. */
 void talk_hang_up(struct talk *);
 
 /* Frees the conversation, and closes its connection if that is open. */
@@ -111,9 +111,10 @@ int64_t talk_time_limit(const struct talk *);
 void talk_run(struct talk *, size_t n);
 
 /*
- * Sends FIN and reads until the server's end of file. Waits for the timeout
- * if the plan has SEND_FIN. Otherwise it gives the server a moment to close
- * first, and then waits only long enough to see surplus bytes.
+ * Sends FIN and reads until the server's end of file. Waits for the timeout if
+ * the plan has SEND_FIN. Without SEND_FIN, gives the server a short time to
+ * close before the client sends FIN, and then waits only long enough to receive
+ * surplus bytes.
  */
 void talk_finish(struct talk *);
 
@@ -131,8 +132,8 @@ void talk_fill_buffers(struct talk *, int64_t ns);
 
 /*
  * After TALK_TIMEOUT: sends a newline, CR LF, a NUL byte, and then FIN, to find
- * out which of them the server was waiting for (t->probe). The conversation
- * cannot be continued.
+ * out for which of them the server was waiting (t->probe). The conversation
+ * cannot be continued afterwards.
  */
 void talk_probe(struct talk *);
 

@@ -18,9 +18,9 @@ enum profile { HOMEWORK, RFC862, ROBUST };	/* each includes those before */
 enum outcome { PASS, FAIL, SKIP };
 
 /*
- * The state of a run. The names of tests are those after which waiting again
- * is pointless: the server did not answer, or only after something that most
- * messages do not contain.
+ * The state of a run. The members no_answer_since, stuck_since and needs_since
+ * name a test after which later tests need not wait again: the server did not
+ * answer, or answered only after bytes that most messages do not contain.
  */
 struct test_run {
 	struct target target;
@@ -30,8 +30,8 @@ struct test_run {
 	int opened_before;		/* connections, before the test */
 	bool ends_first;		/* the server ends connections first */
 	bool is_first;			/* the last conversation was the first */
-	bool is_dead;			/* after it */
-	bool serves_next;		/* the same: another client is served */
+	bool is_dead;			/* after the last conversation */
+	bool serves_next;		/* after it, another client is served */
 	const char *accepted_in;	/* name of the last test that connected */
 	bool answers_letters;		/* it has, without a newline or FIN */
 	bool reads_nothing;		/* nor does it answer anything */
@@ -51,7 +51,7 @@ struct test {
 
 extern const struct test tests_table[];	/* ends with a NULL name */
 
-/* The server has been started again: what earlier tests did to it is over. */
+/* To be called when the server was started again: forgets earlier failures. */
 void tests_server_restarted(struct test_run *);
 
 /* Sets the message of the report, and returns the outcome. */

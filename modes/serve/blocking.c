@@ -2,20 +2,20 @@
  * Engine: one client at a time, a few bytes at a time, in two nested loops.
  * This is the server of the homework; read this file first.
  *
- * The outer loop, in blocking_run(), accepts a client, serves it and closes
- * it, again and again. Other clients wait in the kernel's queue meanwhile. The
+ * The outer loop, in blocking_run(), accepts a client, serves it and closes it,
+ * again and again. Other clients wait in the kernel's queue meanwhile. The
  * inner loop receives at most --chunk bytes (16) and sends them back, until the
  * message is complete.
  *
  * When is a message complete? TCP carries a stream of bytes without marks. A
- * recv that returns fewer than 16 bytes proves nothing: a message may arrive
- * in several packets, and a message of 32 bytes ends with a full read. It is
- * complete when the client has finished sending (recv returns 0), or has
- * paused for longer than --gap. The struct conn of a client keeps this account
- * (conn.h), and server.c does what all servers have in common.
+ * recv that returns fewer than 16 bytes proves nothing: a message may arrive in
+ * several packets, and a message of 32 bytes ends with a full read. It is
+ * complete when the client has finished sending (recv returns 0), or has paused
+ * for longer than --gap. The struct conn of a client counts the bytes and keeps
+ * this state (conn.h), and server.c contains the part that all servers share.
  *
- * Only wait_for() blocks. A recv or send that blocked could not be ended by a
- * timeout or a signal.
+ * Only wait_for() blocks. A timeout or a signal could not end a recv or send
+ * that blocks.
  */
 #include <err.h>
 #include <string.h>
@@ -41,7 +41,7 @@ wait_for(struct server *s, struct pollfd *fds, nfds_t n)
 		errx(STATUS_LOCAL, "cannot wait: %s", strerror(-ready));
 }
 
-/* Looks at the clock and the signals. */
+/* Reads the clock and the signals. */
 static void
 check_clock_and_signals(struct server *s)
 {
@@ -51,8 +51,9 @@ check_clock_and_signals(struct server *s)
 }
 
 /*
- * Between two calls of recv or send: ends the client if it has timed out, and
- * sleeps until the next call can succeed, unless the last one has.
+ * To be called between two calls of recv or send. Ends the client if it has
+ * timed out. If the last call has not succeeded, sleeps until the next one can
+ * succeed.
  */
 static void
 before_next_call(struct server *s, struct client *c, bool succeeded)
@@ -85,9 +86,9 @@ select_listeners(const struct server *s, struct pollfd *fds)
 }
 
 /*
- * The next client, or NULL when there will be none. Datagrams that arrive
- * before it are answered. A server that stops has accepted all clients that
- * were waiting, and serves them as well.
+ * Returns the next client, or NULL if no client will come any more. Answers the
+ * datagrams that arrive in the meantime. A server that stops has accepted all
+ * waiting clients, and serves these clients, too.
  */
 static struct client *
 accept_client(struct server *s)
@@ -131,7 +132,7 @@ receive_header(struct server *s, struct client *c)
 		before_next_call(s, c, false);
 }
 
-/* Receives the next bytes into the buffer. 0: the message is complete. */
+/* Receives bytes into the buffer. Returns 0 if the message is complete. */
 static size_t
 receive(struct server *s, struct client *c)
 {

@@ -1,9 +1,9 @@
 /*
- * An idle client has no buffer. There is one buffer, used for one read and its
- * answer at a time, and one pipe, used likewise by bulk streams. Either way
- * the answer is sent at once, without waiting until the socket is writable:
- * mostly it is. What the kernel does not accept is kept in a block that the
- * client owns, and the client is not read until that block has been sent.
+ * An idle client has no buffer. One buffer is used for one read and its answer
+ * at a time, and bulk streams use one pipe in the same way. The answer is sent
+ * at once, because the socket is nearly always writable. Bytes that the kernel
+ * does not accept are kept in a block that the client owns. The server does not
+ * read from this client until the block has been sent.
  */
 #include "client.h"
 
@@ -21,14 +21,14 @@
 static const int64_t LINGER = NET_SECOND;	/* for the peer's FIN */
 
 /*
- * What a client may echo in a row before the others have their turn, in bytes.
- * A small read costs as much as one of READ_COST bytes.
+ * The bytes that a client may echo before the other clients have their turn. A
+ * small read counts as a read of READ_COST bytes, because it costs as much.
  */
 enum { TURN = 65536, READ_COST = 1024 };
 
 /*
- * A client is a bulk stream after BULK_READS reads of BULK_SIZE bytes in a
- * row, until a read has less than BULK_MIN.
+ * A client becomes a bulk stream after BULK_READS consecutive reads of
+ * BULK_SIZE bytes, until a read returns fewer than BULK_MIN bytes.
  */
 enum { BULK_SIZE = 65536, BULK_READS = 4, BULK_MIN = 16384 };
 
@@ -42,7 +42,7 @@ _Static_assert((int)WANT_READ == (int)WATCH_READ &&
  * Queues in the order of last activity.
  */
 
-/* The client that has been in the list longest, or NULL. */
+/* The client that has been in the list for the longest time, or NULL. */
 static struct client *
 first_of(const struct link *head)
 {
@@ -142,8 +142,8 @@ client_new(struct clients *cs, int fd, const union net_address *peer)
 }
 
 /*
- * Whether a client that has sent this number of bytes is, so far, a health
- * check of the load balancer, which is logged only with -v.
+ * Whether a client that has sent this number of bytes can still be a health
+ * check of the load balancer. A health check is logged only with -v.
  */
 static bool
 is_quiet_check(const struct clients *cs, const struct client *c, uint64_t in)
@@ -250,7 +250,7 @@ client_first(const struct clients *cs)
  * Results of system calls.
  */
 
-/* Keeps the first bytes of a message, which is logged when it is complete. */
+/* Keeps the first bytes of a message, to log them when it is complete. */
 static void
 keep_text(struct client *c, const char *data, size_t n)
 {
@@ -370,8 +370,8 @@ wants_to_write(const struct client *c)
 }
 
 /*
- * Makes a block for all pending bytes of the client. NULL: there is no memory,
- * which ends the client.
+ * Allocates a block for all pending bytes of the client. Returns NULL if there
+ * is no memory, and ends the client.
  */
 static char *
 new_pending(struct clients *cs, struct client *c)
@@ -434,7 +434,7 @@ count_full_reads(struct client *c, ssize_t n)
 		c->full_reads++;
 }
 
-/* One read and its answer. Returns the bytes read; 0 if no more are waiting. */
+/* Reads once and answers. Returns the bytes read; 0: no bytes are waiting. */
 static size_t
 echo_once(struct clients *cs, struct client *c)
 {
@@ -454,9 +454,9 @@ echo_once(struct clients *cs, struct client *c)
 }
 
 /*
- * The same as echo_once(), through the pipe. splice(2) returns 0 or an error
- * when the stream pauses, has ended, or has an urgent byte, where it stops; the
- * next recv(2) finds out which.
+ * The same as echo_once(), through the pipe. splice(2) returns 0 or an error if
+ * the stream pauses, has ended, or continues with an urgent byte. The next
+ * recv(2) finds out which of these is the case.
  */
 static size_t
 echo_bulk(struct clients *cs, struct client *c)
@@ -507,7 +507,7 @@ client_serve(struct clients *cs, struct client *c)
 }
 
 /*
- * Timeouts, and stopping, which ends clients through the same queues with
+ * Timeouts and stopping. A stop ends clients through the same queues, with
  * shorter timeouts.
  */
 
@@ -555,9 +555,9 @@ end_client(struct clients *cs, struct client *c)
 }
 
 /*
- * Whether the peer has acknowledged any byte since the last call; the first
- * call for a client assumes so. send(2) does not show it: it accepts megabytes
- * at once, and then nothing until a third of them has left.
+ * Whether the peer has acknowledged a byte since the last call; the first call
+ * for a client assumes that it has. send(2) does not show this: it accepts some
+ * megabytes at once, and then no byte until a third of these bytes has left.
  */
 static bool
 is_peer_receiving(struct client *c)
@@ -570,9 +570,9 @@ is_peer_receiving(struct client *c)
 }
 
 /*
- * The time of a client is up. A client that is ready has not timed out: this
- * process was not scheduled, or had too many events at once. A client that
- * still receives has not timed out either, unless a pause ends its message.
+ * Ends a client whose timeout has passed, with two exceptions. If the client is
+ * ready, this process was late: it was not scheduled, or had too many events.
+ * If the client still receives, it has time left unless a pause ends a message.
  */
 static void
 check_timeout(struct clients *cs, struct client *c)

@@ -1,10 +1,9 @@
 /*
  * The clients of one process: their bytes, their timeouts and their end. All
- * that moves a client's bytes is in client.c.
+ * code that receives or sends a client's bytes is in client.c.
  *
- * What a result of recv(2) or send(2) means for a client (client_received,
- * client_sent) is separate from the call that produced it, so that a loop may
- * get its results in another way.
+ * client_received() and client_sent() take the results of recv(2) and send(2),
+ * but do not make these calls. So a loop may get the results in another way.
  */
 #ifndef CLIENT_H
 #define CLIENT_H
@@ -25,19 +24,20 @@ struct client_options {
 	bool message;		/* a pause ends the connection */
 	bool proxy;		/* a connection begins with a PROXY header */
 	int64_t gap;		/* ns of that pause */
-	int64_t idle;		/* ns without progress until a client is
-				   disconnected; 0: never */
+	int64_t idle;		/* ns without progress after which a client
+				   is disconnected; 0: never */
 };
 
 /*
- * What a client waits for decides its timeout. All clients of a queue have the
- * same timeout, and each queue is in the order of last activity, so that the
- * first of a queue is the next that times out: no heap, no scan.
+ * Each client is in the queue of the event that the client waits for. All
+ * clients of a queue have the same timeout, and each queue is in the order of
+ * last activity. So the first client of a queue is the next one to time out,
+ * and neither a heap nor a scan of all clients is needed.
  */
 enum client_queue {
 	QUEUE_SILENT,		/* waits for input */
-	QUEUE_MESSAGE,		/* waits for more of a message, or the pause */
-	QUEUE_PENDING,		/* the peer does not take pending output */
+	QUEUE_MESSAGE,		/* waits for the rest, or end, of a message */
+	QUEUE_PENDING,		/* the peer does not accept pending output */
 	QUEUE_LINGERING,	/* waits for the peer's FIN after ours */
 	QUEUES,
 	QUEUE_ENDED = QUEUES	/* to be closed after this round of events */
@@ -56,7 +56,7 @@ struct pending {
 	char data[];
 };
 
-/* An idle client costs this and nothing else: at most 128 bytes of malloc. */
+/* The only memory of an idle client: at most 128 bytes of malloc. */
 struct client {
 	struct link link;	/* first, so that a link is its client */
 	struct conn conn;
@@ -67,7 +67,7 @@ struct client {
 	struct watch watch;
 	int unacknowledged;	/* bytes in flight when last asked */
 	uint8_t queue;		/* enum client_queue */
-	uint8_t full_reads;	/* in a row: is it a bulk stream? */
+	uint8_t full_reads;	/* full reads in a row, to find bulk streams */
 	uint8_t header_state;	/* enum client_header */
 	struct header header[];	/* one if options->proxy is set, else none */
 };
@@ -91,56 +91,58 @@ void client_open(struct clients *, const struct client_options *,
     struct tally *);
 void client_close(struct clients *);
 
-/* The client of a watch of the kind WATCH_CLIENT. */
+/* Returns the client to which a watch of the kind WATCH_CLIENT belongs. */
 struct client *client_of(struct watch *);
 
 /*
- * A new client on that socket, which is the client's from now on. NULL: there
- * is no memory, and the socket is the caller's.
+ * Returns a new client on that socket, and closes the socket with the client.
+ * Returns NULL if there is no memory; the caller then closes the socket.
  */
 struct client *client_new(struct clients *, int fd, const union net_address *);
 
-/* Any client that has not been freed yet, or NULL. */
+/* Returns any client that has not been freed yet, or NULL. */
 struct client *client_first(const struct clients *);
 
 /*
- * recv(2) returned n bytes at data, 0 at end of file, or -errno. data is for
- * the log; NULL: not known.
+ * Takes the result of recv(2): n bytes at data, 0 at end of file, or -errno.
+ * data is for the log; NULL: the bytes are not known.
  */
 void client_received(struct clients *, struct client *, const char *data,
     ssize_t n);
 
-/* send(2) accepted n bytes, or failed with -errno. */
+/* Takes the result of send(2): n bytes were accepted, or -errno. */
 void client_sent(struct clients *, struct client *, ssize_t n);
 
 /*
  * Copies n bytes of pending output to the block that the client owns: before
- * the bytes that are there, or after them. A lack of memory ends the client.
+ * the bytes of the block if is_first is set, or else after them. A lack of
+ * memory ends the client.
  */
 void client_keep(struct clients *, struct client *, const char *data,
     size_t n, bool is_first);
 
 /*
- * Does what follows from the results: sends the FIN if it is due, and watches
- * for what the client wants next.
+ * To be called after client_received() or client_sent(): sends the FIN if it is
+ * due, and watches for the event that the client waits for next.
  */
 void client_update(struct clients *, struct client *);
 
 /*
- * Whether more input waits behind a read of n bytes. Then both answers should
- * leave together, in full segments (MSG_MORE).
+ * Whether more input waits after a read of n bytes. If so, the answers to both
+ * reads should leave together, in full segments (MSG_MORE).
  */
 bool client_has_more(const struct clients *, const struct client *, ssize_t n);
 
 /*
- * Reads what has arrived of a PROXY header that is awaited. Returns whether the
- * bytes that follow it may be read. Otherwise, the connection may have ended.
+ * Reads the part of an expected PROXY header that has arrived. Returns whether
+ * the header is complete, so that the bytes after it may be read. If not, the
+ * connection may have ended.
  */
 bool client_read_header(struct clients *, struct client *);
 
 /*
  * Serves a client that is ready: sends pending output, and echoes input until
- * there is no more or it is another client's turn.
+ * there is no more input or it is another client's turn.
  */
 void client_serve(struct clients *, struct client *);
 
@@ -148,27 +150,27 @@ void client_serve(struct clients *, struct client *);
 void client_free(struct clients *, struct client *);
 
 /*
- * The same for all whose connection is closed, and for which no request is in
- * flight. Returns how many there were.
+ * Frees all clients whose connection is closed and for which no request is in
+ * flight, as client_free() does. Returns the number of these clients.
  */
 size_t client_free_ended(struct clients *);
 
-/* The time in ns at which the next client times out, or INT64_MAX. */
+/* Returns the time, in ns, at which the next client times out, or INT64_MAX. */
 int64_t client_next_timeout(const struct clients *);
 
 /* Ends the clients that have timed out. */
 void client_expire(struct clients *);
 
 /*
- * The server stops: a client that is silent for longer than a gap has nothing
- * more to send, and is finished.
+ * To be called when the server begins to stop. From now on, the connection of a
+ * client that is silent for longer than a gap is finished.
  */
 void client_begin_stop(struct clients *);
 
-/* Finishes all clients: what they have sent is sent back, and then FIN. */
+/* Finishes all clients: sends back the bytes received so far, and then FIN. */
 void client_finish_all(struct clients *);
 
-/* Aborts the clients that have pending output, or linger. */
+/* Aborts the clients that have pending output or linger. */
 void client_abort_all(struct clients *);
 
 #endif

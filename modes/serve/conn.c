@@ -23,7 +23,7 @@ set_error(struct conn *c, int error)
 	c->state = CONN_CLOSED;
 }
 
-/* A connection that is finished moves on when no byte is pending any more. */
+/* Enters the next state of a finished connection when no byte is pending. */
 static void
 advance(struct conn *c)
 {

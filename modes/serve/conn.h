@@ -1,16 +1,16 @@
 /*
  * The echo protocol (RFC 862 over TCP) as a state machine without I/O.
  *
- * It is told the results of recv(2), send(2) and shutdown(2), and says what
- * the connection wants next. It keeps counts, not bytes, so the same machine
- * serves a blocking loop, a readiness loop, a pipe in the kernel and a
- * completion ring, and its tests need no network. It makes no system call and
- * reads no clock.
+ * The caller passes the results of recv(2), send(2) and shutdown(2) to the
+ * machine, and asks what the connection wants next. The machine keeps counts,
+ * not bytes. Therefore the same machine serves a blocking loop, a readiness
+ * loop, a pipe in the kernel and a completion ring, and its tests need no
+ * network. It makes no system call and reads no clock.
  *
  * These properties hold after any sequence of calls: out <= in; a closed
  * connection wants nothing; a connection is closed only if no byte is pending
  * or an error is set; WANT_READ is never set while bytes are pending, because
- * there is no room to keep more of them.
+ * there is no room for more pending bytes.
  */
 #ifndef CONN_H
 #define CONN_H
@@ -35,7 +35,7 @@ enum conn_state {
 	CONN_CLOSED
 };
 
-/* Why a connection ended, if no error broke it. */
+/* Why a connection ended, if no error ended it. */
 enum conn_reason {
 	CONN_NO_REASON,
 	CONN_END_OF_FILE,	/* the peer finished first */
@@ -48,7 +48,7 @@ enum conn_reason {
 /* All zero is a new connection. Only conn_*() may change it. */
 struct conn {
 	uint64_t in, out;	/* bytes to echo, bytes echoed */
-	int err;		/* errno of what broke it, or 0 */
+	int err;		/* errno that ended the connection, or 0 */
 	uint8_t state;		/* enum conn_state */
 	uint8_t reason;		/* enum conn_reason: the first one */
 };
@@ -60,31 +60,31 @@ conn_pending(const struct conn *c)
 	return c->in - c->out;
 }
 
-/* What to do next: WANT_* bits. 0: the connection is closed. */
+/* Returns what to do next: WANT_* bits. 0: the connection is closed. */
 unsigned conn_want(const struct conn *);
 
 /*
- * recv(2) returned n bytes, 0 for the peer's end of file, or -errno. -EAGAIN
- * and -EINTR change nothing.
+ * Takes the result of recv(2): n bytes, 0 for the peer's end of file, or
+ * -errno. -EAGAIN and -EINTR change nothing.
  */
 void conn_received(struct conn *, ssize_t n);
 
-/* send(2) accepted n bytes or failed with -errno, as above. */
+/* Takes the result of send(2): n bytes, or -errno as in conn_received(). */
 void conn_sent(struct conn *, ssize_t n);
 
 /*
- * The server ends the connection: pending bytes are sent, then FIN, and then
- * input is discarded until the peer's FIN. Closing with unread input would
+ * Lets the server end the connection: pending bytes are sent, then FIN, and
+ * then input is discarded until the peer's FIN. Closing with unread input would
  * cause an RST, which destroys bytes in flight (RFC 2525, section 2.17).
  */
 void conn_finish(struct conn *, enum conn_reason);
 
-/* The FIN that was due has been sent. */
+/* To be called after WANT_FIN, when the FIN has been sent. */
 void conn_fin_sent(struct conn *);
 
 /*
- * The server gives up: the connection is closed at once. If bytes are pending,
- * that is the error ETIMEDOUT.
+ * Lets the server give up: the connection is closed at once. If bytes are
+ * pending, the error ETIMEDOUT is set.
  */
 void conn_abort(struct conn *, enum conn_reason);
 

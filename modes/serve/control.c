@@ -11,8 +11,8 @@ control_is_link_local(struct in_addr address)
 }
 
 /*
- * Copies the value of a control message of that size, if it has one and is
- * within the size bytes that are left.
+ * Copies a value of size bytes from a control message, if the message has such
+ * a value and is within the `left` bytes that remain.
  */
 static bool
 copy_value(void *out, const struct cmsghdr *message, size_t size, size_t left)
@@ -90,8 +90,8 @@ add_message(char *out, int level, int type, const void *value, size_t size)
 }
 
 /*
- * The interface on which a link-local address is valid. 0: the reply goes out by
- * the interface that its route says.
+ * Returns the interface on which a link-local address is valid. 0: the route
+ * decides by which interface the reply leaves.
  */
 static unsigned
 interface_of(const struct control *c)

@@ -1,10 +1,10 @@
 /*
- * The control messages of a datagram: the address that it was sent to and its
- * TTL, and the same for the reply (ip(7), ipv6(7), RFC 3542). Makes no system
- * call.
+ * The control messages of a datagram and of the reply: for a datagram, its TTL
+ * and the address to which it was sent; for the reply, its TTL and the address
+ * from which it is sent (ip(7), ipv6(7), RFC 3542). Makes no system call.
  *
- * IPv6 calls the TTL the hop limit. An IPv6 socket that also receives IPv4 has
- * the control messages of IPv4 for an IPv4 datagram.
+ * IPv6 calls the TTL the hop limit. If an IPv6 socket receives an IPv4
+ * datagram, the control messages of this datagram are those of IPv4.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -15,7 +15,7 @@
 #include <stdbool.h>
 
 enum {
-	CONTROL_SIZE = 256,	/* bytes; more than all that is asked for */
+	CONTROL_SIZE = 256,	/* bytes; enough for all control messages */
 	CONTROL_NO_TTL = -1
 };
 
@@ -28,7 +28,7 @@ struct control {
 	} to;
 };
 
-/* Reads the control messages of a datagram. Others than these are ignored. */
+/* Reads the address and the TTL; ignores all other control messages. */
 void control_read(const struct msghdr *, struct control *);
 
 /*
@@ -41,11 +41,11 @@ bool control_is_unicast(const struct control *);
 bool control_is_link_local(struct in_addr);
 
 /*
- * Writes the control messages of the reply into out, CONTROL_SIZE bytes that
- * are aligned for struct cmsghdr: it leaves from the address that the datagram
- * was sent to, and with that TTL, or the TTL of the socket if ttl is
- * CONTROL_NO_TTL. A socket that has one address needs no control message for
- * it. Returns their size in bytes.
+ * Writes the control messages of the reply into out, which has CONTROL_SIZE
+ * bytes and is aligned for struct cmsghdr. The reply leaves from the address to
+ * which the datagram was sent, and with the given TTL, or with the TTL of the
+ * socket if ttl is CONTROL_NO_TTL. If the socket has one address, the address
+ * needs no control message. Returns the size of the control messages in bytes.
  */
 socklen_t control_write(void *out, const struct control *, int ttl,
     bool one_address);

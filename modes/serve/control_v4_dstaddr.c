@@ -1,6 +1,6 @@
 /*
- * The broadcast address of a network is not recognized here, but the kernel does
- * not send a reply from it.
+ * The broadcast address of a network is not recognized on these systems, but
+ * the kernel does not send a reply from this address.
  */
 #include "control_v4.h"
 

@@ -4,10 +4,10 @@
 
 /*
  * For a broadcast or multicast address, ipi_spec_dst is the address of the
- * interface that received the datagram. It is 0 for a datagram that arrived
- * before the socket had IP_PKTINFO, so before a service manager started the
- * server. The broadcast address of a network is not recognized then, but the
- * kernel does not send a reply from it.
+ * interface that received the datagram. ipi_spec_dst is 0 for a datagram that
+ * arrived before the socket had IP_PKTINFO, that is, before a service manager
+ * started the server. For such a datagram, the broadcast address of a network
+ * is not recognized, but the kernel does not send a reply from this address.
  */
 bool
 control_v4_is_unicast(const struct in_pktinfo *info)
@@ -30,7 +30,7 @@ control_v4_reply(const struct in_pktinfo *to, unsigned interface)
 {
 	struct in_pktinfo reply = { .ipi_spec_dst = to->ipi_addr };
 
-	/* It is an int on Linux and unsigned on macOS. */
+	/* ipi_ifindex is an int on Linux and unsigned on macOS. */
 	memcpy(&reply.ipi_ifindex, &interface, sizeof(reply.ipi_ifindex));
 	return reply;
 }

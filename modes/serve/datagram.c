@@ -18,18 +18,19 @@
 #include "sandbox.h"
 
 enum {
-	PORT_UNPRIVILEGED = 1024,	/* the first that any program may use */
+	PORT_UNPRIVILEGED = 1024,	/* the first port of any user */
 
 	/*
-	 * The TTL of a UDP socket. Most systems send datagrams with TTL 64,
-	 * so the reply to a client on the same network has this TTL, and needs
-	 * no control message for it. (The kernel reads those of each reply.)
+	 * The TTL of a UDP socket. Most systems send datagrams with TTL 64, so
+	 * the reply to a client on the same network has this TTL, and needs no
+	 * control message. (Control messages cost time in the kernel.)
 	 */
 	SOCKET_TTL = 63,
 
 	/*
-	 * The space of a datagram, the largest and a byte more. The additional
-	 * 64 bytes put the beginnings of all into different cache sets.
+	 * The space for a datagram: one byte more than the largest datagram.
+	 * The additional 64 bytes put the beginnings of the spaces into
+	 * different cache sets.
 	 */
 	SPACE = 65536 + 64
 };
@@ -37,10 +38,10 @@ enum {
 _Static_assert(NET_DATAGRAM_MAX < 65536, "the largest datagram has room");
 
 /*
- * A batch. Pages that no datagram has reached cost no memory: 64 datagrams of
- * up to 4 KiB use 512 KiB at most, and only 64 of the largest use all 4 MiB.
- * Batches keep the memory that they have used, because it is limited, and to
- * return it costs more than to receive into it.
+ * A batch. A page that no datagram has reached costs no memory: 64 datagrams of
+ * up to 4 KiB use 512 KiB at most, and only 64 datagrams of the largest size
+ * use all 4 MiB. The used memory is not returned to the system, because it is
+ * limited, and returning it costs more than receiving into it.
  */
 static struct batch {
 	char data[DATAGRAM_BATCH][SPACE];
@@ -51,7 +52,7 @@ static struct batch {
 	struct mmsghdr in[DATAGRAM_BATCH], out[DATAGRAM_BATCH];
 } batch;
 
-static size_t used = DATAGRAM_BATCH;	/* the first of in, to be set anew */
+static size_t used = DATAGRAM_BATCH;	/* elements of in to prepare again */
 
 /* The sendmmsg(2) of musl on 64 bits calls sendmsg(2) for each message. */
 const int datagram_calls[] = {
@@ -97,8 +98,9 @@ may_be_broadcast(const struct sockaddr *sa, socklen_t size)
 
 /*
  * Whether a socket is bound to one unicast address, so that each datagram was
- * sent to this address and each reply comes from it. A link-local address is
- * valid on one interface only, which has to be known as well.
+ * sent to this address and each reply comes from it. A link-local address does
+ * not count: it is valid on one interface only, and a reply needs that
+ * interface.
  */
 static bool
 is_bound_to_unicast(int fd)
@@ -120,9 +122,10 @@ is_bound_to_unicast(int fd)
 }
 
 /*
- * Asks for the TTL of each datagram and, unless there is only one, the address
- * that it was sent to. A system that cannot tell the TTL relies on the other
- * rules. An IPv6 socket that was inherited may receive IPv4 too.
+ * Asks the kernel for the TTL of each datagram and, unless the socket has only
+ * one address, for the address to which the datagram was sent. On a system that
+ * does not give the TTL, only the other rules against loops apply. An inherited
+ * IPv6 socket may receive IPv4, too.
  */
 static int
 ask_for_control(int fd, int family)
@@ -199,7 +202,7 @@ datagram_add(struct datagrams *ds, int fd)
 
 	ds->ports[ds->port_count++] = htons(net_port(fd));
 	error = setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
-	/* An IPv6 socket that was inherited may send IPv4 too. */
+	/* An inherited IPv6 socket may send IPv4, too. */
 	if (socket_family(fd) == AF_INET6)
 		error = setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl,
 		    sizeof(ttl));
@@ -218,7 +221,7 @@ datagram_has_one_address(int fd)
  * Receiving.
  */
 
-/* Sets the messages that the last batch has used to receive again. */
+/* Prepares the messages that the last batch has used for the next one. */
 static void
 prepare_to_receive(void)
 {
@@ -244,7 +247,7 @@ is_own_port(const struct datagrams *ds, in_port_t port)
 	return false;
 }
 
-/* A port from which another server may answer every answer. */
+/* Whether a server that answers every reply may use the port of a sender. */
 static bool
 is_refused_port(const struct datagrams *ds, const union net_address *from)
 {
@@ -261,8 +264,8 @@ _Static_assert(offsetof(struct sockaddr_in, sin_port) ==
     offsetof(struct sockaddr_in6, sin6_port), "one place for the port");
 
 /*
- * The TTL of the reply. 0: there must be no reply. CONTROL_NO_TTL: that of the
- * socket.
+ * Returns the TTL of the reply. 0: there must be no reply. CONTROL_NO_TTL: the
+ * reply has the TTL of the socket.
  */
 static int
 reply_ttl(const struct datagrams *ds, const struct control *control)
@@ -273,7 +276,10 @@ reply_ttl(const struct datagrams *ds, const struct control *control)
 	return control->ttl > 0 ? control->ttl - 1 : 0;
 }
 
-/* Prepares the reply to the ith datagram as the nth. False: it has none. */
+/*
+ * Prepares the nth reply, which answers the ith datagram. Returns false if the
+ * datagram must not be answered.
+ */
 static bool
 prepare_reply(struct datagrams *ds, size_t i, size_t n, bool one_address,
     int64_t now)
@@ -331,9 +337,9 @@ datagram_receive(struct datagrams *ds, int fd, bool one_address, uint64_t most,
  */
 
 /*
- * Sends n replies. What cannot be sent at once is dropped, as a network would.
- * sendmmsg(2) stops at a message that fails, and reports why in the next call
- * only.
+ * Sends n replies. Replies that cannot be sent at once are dropped, as a
+ * network drops datagrams. sendmmsg(2) stops at a message that fails, and
+ * reports the reason only in the next call.
  */
 static void
 send_replies(struct datagrams *ds, int fd, size_t n)

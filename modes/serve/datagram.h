@@ -1,15 +1,16 @@
 /*
- * UDP: each datagram is sent back to its sender once, whole, from the address
- * that it was sent to (RFC 862). There is no client and no state for each.
+ * UDP: each datagram is sent back to its sender once and whole, from the
+ * address to which it was sent (RFC 862). The server keeps no state for a
+ * client.
  *
- * Two echo servers that answer each other would do so for ever, and a sender
- * can forge the datagram that begins it (CVE-1999-0103, CVE-2024-2169). The
- * server refuses datagrams from ports of such services, and from its own, and
- * those for broadcast and multicast addresses. The TTL of a reply is one less
- * than that of the datagram, so that a loop between servers which do this ends.
+ * Two echo servers can answer each other for ever, and one datagram with a
+ * forged source address starts such a loop (CVE-1999-0103, CVE-2024-2169). The
+ * server refuses datagrams from ports of such services, from its own ports, and
+ * to broadcast and multicast addresses. The TTL of a reply is the TTL of the
+ * datagram minus 1, so a loop between servers that follow this rule ends.
  *
- * Datagrams arrive in batches, because a system call costs more than what it
- * does for a small datagram.
+ * Datagrams are received and sent in batches, because for a small datagram most
+ * of the cost is the system call itself.
  */
 #ifndef DATAGRAM_H
 #define DATAGRAM_H
@@ -23,7 +24,7 @@
 #include "tally.h"
 
 enum {
-	DATAGRAM_BATCH = 64,	/* at most, before other sockets are served */
+	DATAGRAM_BATCH = 64,	/* datagrams before other sockets are served */
 	DATAGRAM_PORTS_MAX = 64
 };
 
@@ -49,14 +50,14 @@ struct datagrams {
 extern const int datagram_calls[];
 
 /*
- * Opens a UDP socket at that address, with what serving needs. Returns it or
- * -errno.
+ * Opens a UDP socket at that address, and sets its options for serving. Returns
+ * the socket or -errno.
  */
 int datagram_bind(const struct sockaddr *, socklen_t);
 
 /*
- * Prepares an inherited UDP socket in the same way. Returns 0 or -errno;
- * -EPROTOTYPE if it is not one.
+ * Sets the same options of an inherited UDP socket. Returns 0 or -errno;
+ * -EPROTOTYPE if the descriptor is not a UDP socket.
  */
 int datagram_adopt(int fd);
 
@@ -64,29 +65,29 @@ int datagram_adopt(int fd);
 void datagram_open(struct datagrams *, const struct datagram_options *);
 
 /*
- * Adds a socket, which is bound: its port is one of ours. Exits with
- * STATUS_LOCAL if its TTL cannot be set.
+ * Adds a bound socket, and its port to the ports of the server. Exits with
+ * STATUS_LOCAL if the TTL of the socket cannot be set.
  */
 void datagram_add(struct datagrams *, int fd);
 
 /*
- * Whether all datagrams of a socket are sent to one unicast address. Then they
- * need no control message with the address, which costs time.
+ * Whether all datagrams of a socket are sent to one unicast address. Such
+ * datagrams need no control message with the address, which would cost time.
  */
 bool datagram_has_one_address(int fd);
 
 /*
- * Receives at most that many datagrams from a socket that is ready, at the time
- * now, and prepares the replies; one_address as from
- * datagram_has_one_address(). Returns how many there are; the datagrams without
- * a reply have been counted. Sets received and error.
+ * Receives at most `most` datagrams from a socket that is ready, and prepares
+ * the replies. now is the current time; one_address is the result of
+ * datagram_has_one_address(). Returns the number of replies; the datagrams
+ * without a reply have been counted. Sets received and error.
  */
 size_t datagram_receive(struct datagrams *, int fd, bool one_address,
     uint64_t most, int64_t now);
 
 /*
- * Sends the first n of the replies that datagram_receive() has prepared, and
- * drops the rest of the count.
+ * Sends the first n of the count replies that datagram_receive() has prepared,
+ * and drops the other replies.
  */
 void datagram_reply(struct datagrams *, int fd, size_t n, size_t count,
     int64_t now);

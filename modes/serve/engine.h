@@ -10,21 +10,23 @@
 struct server;
 
 struct engine {
-	/* Its defaults, as they would be given on the command line. */
+	/* The defaults of the options with this engine. */
 	bool message;		/* --message instead of --stream */
 	const char *chunk;	/* --chunk */
 	const char *idle;	/* --idle */
 
 	/*
-	 * System calls (SYS_*) that it makes besides those of every server,
-	 * while it serves and before; each list ends with SANDBOX_END.
+	 * System calls (SYS_*) that the engine makes in addition to those of
+	 * every server: calls while it serves, and setup_calls before. Each
+	 * list ends with SANDBOX_END.
 	 */
 	const int *calls;
 	const int *setup_calls;
 
 	/*
-	 * Exits with one line and STATUS_LOCAL if the system refuses what the
-	 * engine needs; called once, before workers start. NULL: no need.
+	 * Exits with one line and STATUS_LOCAL if the system refuses a feature
+	 * that the engine needs; called once, before workers start. NULL: the
+	 * engine needs no such check.
 	 */
 	void (*check)(void);
 
@@ -32,7 +34,7 @@ struct engine {
 	void (*run)(struct server *);
 };
 
-/* The run of an engine that this system does not have is NULL. */
+/* If this system does not have an engine, run of the engine is NULL. */
 extern const struct engine engine_blocking, engine_epoll, engine_kqueue,
     engine_select, engine_uring;
 

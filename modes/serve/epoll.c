@@ -1,9 +1,9 @@
 /*
  * Engine: epoll(7). Any number of clients in one process: the kernel keeps the
- * list of what is watched, and a wait returns only what is ready, so that a
+ * list of watched descriptors, and a wait returns only the ready ones, so a
  * thousand silent clients cost no time.
  *
- * Level-triggered: what is not read to its end now is reported again.
+ * Level-triggered: if input is left unread, the descriptor is reported again.
  */
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -21,8 +21,9 @@
 #include "watch.h"
 
 /*
- * How many are taken from the kernel at once: the kernel has just looked at
- * them, and they are still in the processor's caches when they are served.
+ * The number of ready watches that one call of epoll_wait(2) returns. The
+ * kernel has just accessed these sockets, and with this number, their data is
+ * still in the processor's caches when they are served.
  */
 enum { BATCH = 64 };
 _Static_assert((int)BATCH <= (int)WATCH_READY_MAX, "the loop has room");
@@ -40,7 +41,7 @@ epoll_set(struct watch *watch, unsigned events)
 	int change = watch->events == 0 ? EPOLL_CTL_ADD :
 	    events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
 
-	/* Closing its socket removes a client. */
+	/* When a socket is closed, the kernel removes it from the list. */
 	if (events == 0 && watch->kind == WATCH_CLIENT)
 		return 0;
 	return epoll_ctl(epoll, change, watch->fd, &event) < 0 ? -errno : 0;

@@ -1,7 +1,8 @@
 /*
- * The bytes are first looked at and then read up to the end of the header, so
- * that the bytes of the client stay in the socket, where the engine expects
- * them. That costs a system call for each connection, and none for a message.
+ * The bytes are first examined (MSG_PEEK), and then read up to the end of the
+ * header. So the bytes of the client stay in the socket, where the engine
+ * expects them. This costs one more system call for each connection, and none
+ * for a message.
  */
 #include "header.h"
 
@@ -16,14 +17,15 @@
 #include "modes/lib/text.h"
 #include "proxy.h"
 
-enum { PIECE = 1024 };		/* bytes that are looked at together */
+enum { PIECE = 1024 };		/* bytes that are examined together */
 
 _Static_assert(sizeof(struct proxy) + sizeof(struct header) <= 536,
     "what a client may cost while its header is incomplete");
 
 /*
- * Reads a piece of the header. What is looked at is parsed with a copy of the
- * parser, because less may be read afterwards. Returns as recv(2).
+ * Reads a piece of the header. The examined bytes are parsed with a copy of the
+ * parser, because the following read may return fewer bytes. Returns the same
+ * value as recv(2).
  */
 static ssize_t
 read_piece(struct proxy *parser, int fd)
@@ -40,7 +42,7 @@ read_piece(struct proxy *parser, int fd)
 	return n;
 }
 
-/* Returns the name for free(3), or NULL if there is no memory. */
+/* Returns the client's name for free(3), or NULL if there is no memory. */
 static char *
 client_name(const struct proxy *parser)
 {

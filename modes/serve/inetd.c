@@ -1,11 +1,11 @@
 /*
  * Messages are written to a pipe, and sent to the system log when the program
- * exits. The server has one client, so there are few of them.
+ * exits. The server has one client, so there are only a few messages.
  *
- * syslog(3) cannot send them: it opens a new socket if syslogd has been
- * restarted, it reads the time zone, and it asks for the process id, and the
- * sandbox allows none of these. Therefore the socket is opened at the start,
- * and a message is one datagram (RFC 3164).
+ * syslog(3) cannot send the messages: it opens a new socket if syslogd has been
+ * restarted, reads the time zone, and gets the process ID. The sandbox does not
+ * allow these system calls. Therefore the socket is opened at the start, and a
+ * message is one datagram (RFC 3164).
  */
 #include "inetd.h"
 

@@ -2,7 +2,7 @@
  * A server that inetd(8) or a similar program starts: standard input is the
  * connection of its only client, and standard output and standard error may be
  * the same socket. Nothing may be written to them, because the client would
- * take it for a part of its echo.
+ * take such output for a part of its echo.
  */
 #ifndef INETD_H
 #define INETD_H
@@ -11,8 +11,9 @@
 
 /*
  * Redirects standard output and standard error to the system log, if they are
- * sockets; the messages are sent when the program exits. May be called again.
- * Exits with STATUS_LOCAL, without a message, if that fails.
+ * sockets. The messages are sent when the program exits. The function may be
+ * called again. Exits with STATUS_LOCAL, without a message, if redirecting
+ * fails.
  */
 void inetd_redirect(void);
 

@@ -1,12 +1,13 @@
 /*
- * Engine: kqueue(2) of macOS and the BSDs. Like epoll, the kernel keeps the list
- * of what is watched, and a wait returns only what is ready. Reading and writing
- * are two filters, each of which is added and deleted by itself.
+ * Engine: kqueue(2) of macOS and the BSDs. As with epoll, the kernel keeps the
+ * list of watched descriptors, and a wait returns only the ready ones. Reading
+ * and writing are two filters, which are added and deleted separately.
  *
- * Level-triggered: what is not read to its end now is reported again. The kernel
- * queue is not inherited by fork(2), so each worker creates its own. The filters
- * of a client are deleted before its socket is closed: the BSDs would do that by
- * themselves, but libkqueue does not notice that a descriptor was closed.
+ * Level-triggered: if input is left unread, the descriptor is reported again. A
+ * child process does not inherit the kernel queue (fork(2)), so each worker
+ * creates its own. The filters of a client are deleted before its socket is
+ * closed. The BSDs would delete them automatically, but libkqueue does not
+ * notice that a descriptor was closed.
  */
 #include <sys/types.h>
 #include <sys/event.h>
@@ -24,13 +25,13 @@
 #include "sandbox.h"
 #include "watch.h"
 
-/* How many are taken from the kernel at once, as in epoll.c. */
+/* The number of events that one call of kevent(2) returns, as in epoll.c. */
 enum { BATCH = 64 };
 _Static_assert((int)BATCH <= (int)WATCH_READY_MAX, "the loop has room");
 
 static int queue = -1;
 
-/* Adds a change if an event is waited for from now on, or no longer. */
+/* Adds a change if an event is to be watched from now on, or no longer. */
 static int
 add_change(struct kevent *changes, int n, struct watch *watch, unsigned events,
     unsigned event)
@@ -51,7 +52,7 @@ kqueue_set(struct watch *watch, unsigned events)
 	int n = add_change(changes, 0, watch, events, WATCH_READ);
 
 	n = add_change(changes, n, watch, events, WATCH_WRITE);
-	/* NetBSD counts in size_t, the others in int. */
+	/* The type of the count is size_t on NetBSD, and int elsewhere. */
 	return n > 0 && kevent(queue, changes, (unsigned char)n, NULL, 0,
 	    NULL) < 0 ? -errno : 0;
 }

@@ -7,7 +7,9 @@
 
 #include <stdint.h>
 
-/* As much aligned as a struct that it begins, for -Wcast-align on ARM. */
+/*
+ * Aligned like the struct that begins with the link, for -Wcast-align on ARM.
+ */
 struct link {
 	_Alignas(int64_t) struct link *next;
 	struct link *prev;

@@ -65,7 +65,9 @@ add_listener(struct listeners *ls, int fd, enum watch_kind kind)
 	return l;
 }
 
-/* The file of a Unix socket is removed whatever way the program exits. */
+/*
+ * Lets atexit(3) remove the file of a Unix socket, however the program exits.
+ */
 static void
 remove_at_exit(struct listeners *ls)
 {
@@ -132,8 +134,9 @@ close_from(struct listeners *ls, int first)
 
 /*
  * Listens on each address of the list, all with the same port if the system
- * chooses it. A kind of address that this machine lacks is passed over if
- * there is another. Returns 0, or -errno and the address that failed.
+ * chooses the port. An address family that this machine lacks is skipped if the
+ * list also has another family. Returns 0, or -errno and the address that
+ * failed.
  */
 static int
 listen_on(struct listeners *ls, struct addrinfo *found, mode_t socket_mode,
@@ -192,7 +195,7 @@ void
 listener_open(struct listeners *ls, const struct address *address,
     mode_t socket_mode)
 {
-	/* A port that is free on one address may be in use on the next. */
+	/* A port that is free on one address may be in use on another. */
 	bool is_any_port = address->port == 0 &&
 	    (address->host == NULL || !net_is_unix(address->host));
 	int tries = is_any_port ? PORT_TRIES : 1;
@@ -343,8 +346,8 @@ listener_pause(struct listeners *ls, int error, int64_t now)
 }
 
 /*
- * Errors of the network, which a call may report for an earlier packet
- * (accept(2), "Error handling").
+ * Whether an error is one of the network. A call may report such an error for
+ * an earlier packet (accept(2), "Error handling").
  */
 static bool
 is_network_error(int error)
@@ -365,9 +368,8 @@ is_network_error(int error)
 }
 
 /*
- * Receiving failed. An ICMP error is reported once, and only to a socket that
- * was inherited and is connected (udp(7)). After other errors, no datagram is
- * received for a while.
+ * An ICMP error is reported once, and only to an inherited socket that is
+ * connected (udp(7)). After any other error, the socket pauses.
  */
 void
 listener_receive_failed(struct listener *l, int error, int64_t now)
@@ -387,9 +389,10 @@ listener_resume(struct listeners *ls)
 }
 
 /*
- * Out of descriptors, a connection can neither be served nor refused. The
- * reserve is given up to accept the connection and close it. (libev's manual,
- * "The special problem of accept()ing when you can't".)
+ * Without a free descriptor, a connection can be neither served nor refused.
+ * Therefore this function closes the reserve, and uses its descriptor to accept
+ * the connection and close it. (libev's manual, "The special problem of
+ * accept()ing when you can't".)
  */
 static void
 refuse_connection(struct listeners *ls, const struct listener *l)
@@ -405,8 +408,8 @@ refuse_connection(struct listeners *ls, const struct listener *l)
 }
 
 /*
- * accept(2) failed. Errors of the connection that was to be accepted are
- * ignored, as accept(2) recommends. After others, accepting pauses.
+ * Errors of the connection that was to be accepted are ignored, as accept(2)
+ * recommends. After other errors, accepting pauses.
  */
 void
 listener_accept_failed(struct listeners *ls, const struct listener *l,
@@ -425,10 +428,12 @@ listener_accept_failed(struct listeners *ls, const struct listener *l,
 		errx(STATUS_LOCAL, "cannot accept: %s", strerror(error));
 	case EMFILE:
 	case ENFILE:
-		/* accept(2) takes a descriptor before it looks for a client */
+		/*
+		 * accept(2) reserves a descriptor before it looks for a client
+		 */
 		if (!net_is_ready(l->watch.fd, POLLIN))
 			return;
-		/* The first time, a client may be about to leave. */
+		/* After the first failure, a client may be about to leave. */
 		if (ls->out_of_fds)
 			refuse_connection(ls, l);
 		ls->out_of_fds = true;

@@ -1,7 +1,7 @@
 /*
- * The listeners of a server: where it accepts connections, when it must not,
- * and what to do if accept(2) fails. A UDP socket is a listener too, of the
- * kind WATCH_DATAGRAMS: it is opened, named and closed like the others.
+ * The listeners of a server: opens and closes them, pauses accepting, and
+ * handles failures of accept(2). A UDP socket is a listener too, of the kind
+ * WATCH_DATAGRAMS: it is opened, named and closed like the other listeners.
  */
 #ifndef LISTEN_H
 #define LISTEN_H
@@ -30,24 +30,24 @@ struct listener {
 struct listeners {
 	struct listener list[LISTENERS_MAX];
 	int n;
-	int reserve;		/* a descriptor for when there are no more */
+	int reserve;		/* a descriptor for the lack of descriptors */
 	bool out_of_fds;	/* none has been freed since accept failed */
 	int64_t paused_until;	/* do not accept before; net_now() */
-	uint64_t kernel_drops;	/* of the UDP sockets that are closed */
+	uint64_t kernel_drops;	/* of the UDP sockets that were closed */
 };
 
 /*
  * Listens on every address that the name has; socket_mode is for the file of a
- * Unix socket. Exits with one line and STATUS_NAME or STATUS_LOCAL if it
- * cannot listen on any of them, or if one is in use.
+ * Unix socket. Exits with one line and STATUS_NAME or STATUS_LOCAL if the
+ * server cannot listen on any of these addresses, or if one of them is in use.
  */
 void listener_open(struct listeners *, const struct address *,
     mode_t socket_mode);
 
 /*
- * Takes over the sockets that a service manager has passed (systemd.h).
- * Returns how many; exits with STATUS_LOCAL if one of them neither listens nor
- * is a UDP socket.
+ * Takes over the sockets that a service manager has passed (systemd.h). Returns
+ * the number of these sockets. Exits with STATUS_LOCAL if one of them is
+ * neither a listening socket nor a UDP socket.
  */
 int listener_inherit(struct listeners *);
 
@@ -57,13 +57,16 @@ int listener_inherit(struct listeners *);
  */
 void listener_reserve(struct listeners *);
 
-/* Prints each address on standard output. Exits if that fails. */
+/* Prints each address on standard output. Exits if printing fails. */
 void listener_announce(const struct listeners *);
 
-/* The listener of a watch of the kind WATCH_LISTENER or WATCH_DATAGRAMS. */
+/*
+ * The listener to which a watch of kind WATCH_LISTENER or WATCH_DATAGRAMS
+ * belongs.
+ */
 struct listener *listener_of(struct watch *);
 
-/* Whether it is a UDP socket, and whether any of them is. */
+/* Whether the listener, or any of the listeners, is a UDP socket. */
 bool listener_is_udp(const struct listener *);
 bool listener_any_udp(const struct listeners *);
 
@@ -71,21 +74,25 @@ bool listener_any_udp(const struct listeners *);
 uint64_t listener_kernel_drops(const struct listeners *);
 
 /*
- * Whether to wait for this listener: for datagrams unless it pauses, and for
- * connections if may_accept; now is the time in ns, as below.
+ * Whether to wait for this listener: for datagrams unless the socket pauses,
+ * and for connections if may_accept is set. Here and below, now is the time in
+ * ns.
  */
 bool listener_is_watched(const struct listener *, bool may_accept,
     int64_t now);
 
-/* Waits for those from now on. One that cannot be waited for pauses. */
+/*
+ * Watches these listeners from now on. A listener that cannot be watched
+ * pauses.
+ */
 void listener_watch(struct listeners *, bool may_accept, int64_t now);
 
-/* When the next pause ends, of accepting or of a UDP socket; or INT64_MAX. */
+/* When the next pause, of accepting or of a UDP socket, ends; or INT64_MAX. */
 int64_t listener_pause_end(const struct listeners *, int64_t now);
 
 /*
  * Accepts one connection. Returns its socket and the address of its peer, or
- * -errno; -EAGAIN if there is none.
+ * -errno; -EAGAIN if no connection is waiting.
  */
 int listener_accept(struct listener *, union net_address *peer);
 
@@ -94,40 +101,43 @@ void listener_accepted(const struct listener *, int fd,
     union net_address *peer);
 
 /*
- * Deals with a failure of listener_accept(): it is logged, and accepting
- * pauses if it would fail again at once.
+ * Handles a failure of listener_accept(): logs the failure, and pauses
+ * accepting if it would fail again at once.
  */
 void listener_accept_failed(struct listeners *, const struct listener *,
     int error, int64_t now);
 
 /*
- * Deals with a connection that could not be kept: errno error. Accepting
+ * Handles a connection that could not be kept because of errno error. Accepting
  * pauses, so that a listener that stays ready does not keep the server busy.
  */
 void listener_pause(struct listeners *, int error, int64_t now);
 
 /*
- * Deals with a failure to receive from a UDP socket: errno error. The socket
- * pauses if it would fail again at once.
+ * Handles a failure to receive from a UDP socket because of errno error. The
+ * socket pauses if receiving would fail again at once.
  */
 void listener_receive_failed(struct listener *, int error, int64_t now);
 
-/* A client has left, and with it a descriptor: accepts again. */
+/*
+ * To be called when a client has left and a descriptor is free: ends a pause.
+ */
 void listener_resume(struct listeners *);
 
 /*
- * Stops listening in all processes that share the listeners, except on those
- * that a service manager owns. Other processes that wait to accept wake up.
+ * Stops listening in all processes that share the listeners, except on
+ * listeners that a service manager owns. Other processes that wait to accept
+ * wake up.
  */
 void listener_shut_down(struct listeners *);
 
-/* Closes the listeners of this process, and removes the files that are ours. */
+/* Closes the listeners of this process, and removes the files that it owns. */
 void listener_close(struct listeners *);
 
-/* Whether any listener has a file that is ours. */
+/* Whether any listener has a file that this process owns. */
 bool listener_has_files(const struct listeners *);
 
-/* In a worker: the files belong to the supervisor. */
+/* Called in a worker: the supervisor, not the worker, owns the files. */
 void listener_forget_files(struct listeners *);
 
 #endif

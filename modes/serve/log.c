@@ -25,12 +25,12 @@
 #include "sandbox.h"
 
 static const int64_t WARNING_INTERVAL = NET_SECOND;
-static const int64_t COPIER_TIME = 500 * NET_MS;	/* to write the end */
+static const int64_t COPIER_TIME = 500 * NET_MS;	/* for the last lines */
 
 enum {
 	LINE_MAX_SIZE = 1024,
 	REASON_MAX = 96,	/* bytes of why a connection ended */
-	FDS_CLOSED = 256,	/* in the copier: those below are closed */
+	FDS_CLOSED = 256,	/* the copier closes descriptors below this */
 	DATAGRAM_LINES = 10	/* per second */
 };
 
@@ -41,7 +41,7 @@ static bool is_socket;
 static pid_t copier;		/* a child that copies to a terminal, or 0 */
 static uint64_t dropped;	/* lines since the last one that was written */
 
-/* The rest of a line that was written in part: it is written first. */
+/* The rest of a partly written line, which must be written first. */
 static char rest[LINE_MAX_SIZE];
 static size_t rest_size;
 
@@ -59,9 +59,10 @@ static struct limited {
 } *limited;
 
 /*
- * Writes without blocking. Returns as write(2). A pipe or a file that poll(2)
- * reports as writable accepts a line without blocking; a terminal and a socket
- * may accept a part of it, and are written to as non-blocking.
+ * Writes without blocking. Returns the same value as write(2). A pipe or a file
+ * that poll(2) reports as writable accepts a line without blocking. A terminal
+ * or a socket may accept only a part of the line, so it is written to in
+ * non-blocking mode.
  */
 static ssize_t
 write_some(const char *data, size_t size)
@@ -74,7 +75,7 @@ write_some(const char *data, size_t size)
 	    write(log_fd, data, size);
 }
 
-/* Completes a line that was written in part. False: it is not complete. */
+/* Writes the rest of a partly written line. False: a rest is still left. */
 static bool
 write_rest(void)
 {
@@ -89,7 +90,7 @@ write_rest(void)
 	return rest_size == 0;
 }
 
-/* Writes n bytes and a newline; what does not fit into size is cut off. */
+/* Writes n bytes and a newline; truncates the line to size bytes. */
 static bool
 write_line(char *line, size_t n, size_t size)
 {
@@ -160,9 +161,10 @@ print_event(const char *name, const char *fmt, ...)
 }
 
 /*
- * A terminal that is not being read blocks a write(2) even if it has some
- * room. Its flags are shared with other processes, so it is opened again to be
- * written without blocking. Returns a descriptor or -1.
+ * A terminal whose output is not read blocks a write(2) even if it has some
+ * room. O_NONBLOCK would also affect the other processes that share the open
+ * terminal, so this function opens the terminal again. Returns a descriptor or
+ * -1.
  */
 static int
 reopen_terminal(void)
@@ -177,9 +179,10 @@ reopen_terminal(void)
 }
 
 /*
- * Where the terminal cannot be opened again (after sudo(8), or without /proc),
- * a child copies the log to it from a pipe, and blocks instead of the server.
- * It ends when the pipe is closed, and at the latest with the server.
+ * If the terminal cannot be opened again (after sudo(8), or without /proc), a
+ * child process copies the log from a pipe to the terminal, and blocks instead
+ * of the server. The child ends when the pipe is closed, or else with the
+ * server.
  */
 static void
 start_copier(void)
@@ -489,7 +492,7 @@ report_dropped_lines(void)
 	dropped = 0;
 	log_warning("%" PRIu64 " line%s of the log lost", lines,
 	    PLURAL(lines));
-	if (dropped > 0)	/* the notice itself was dropped */
+	if (dropped > 0)	/* the line about lost lines was dropped, too */
 		dropped = lines;
 }
 

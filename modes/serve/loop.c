@@ -1,7 +1,8 @@
 /*
- * Each round waits until watches are ready, serves each of them once, ends
- * what has timed out, and then closes the clients that have ended: a client
- * must not be freed while a later watch of the same round may be its own.
+ * Each round waits until watches are ready, serves each of them once, ends the
+ * clients that have timed out, and then frees the clients that have ended. A
+ * client must not be freed before, because a later watch of the same round may
+ * belong to this client.
  */
 #include "loop.h"
 
@@ -19,9 +20,9 @@
 enum { FDS_SEARCHED = 1024 };	/* inherited descriptors are below this */
 
 /*
- * Limits the clients to the descriptors that are free below the highest that
- * the poller takes and the system allows. The kernel assigns the lowest free
- * descriptor, so it is enough to count them.
+ * Limits the number of clients to the number of free descriptors that the
+ * poller and the system allow. The kernel always assigns the lowest free
+ * descriptor, so it is enough to count the free ones.
  */
 static void
 limit_clients(struct server *s, int fds)
@@ -56,8 +57,8 @@ watch_signals(struct server *s)
 }
 
 /*
- * One connection for each time that a listener is ready. If more are waiting,
- * the next round finds them, or another worker does.
+ * Accepts one connection each time a listener is ready. If more connections are
+ * waiting, the next round or another worker accepts them.
  */
 static void
 accept_one(struct server *s, struct watch *watch)
@@ -100,7 +101,7 @@ void
 loop_open(struct server *s, const struct poller *poller)
 {
 	watch_use(poller);
-	/* Bulk streams do not pass through the pipe where reads are logged. */
+	/* If reads are logged, bulk streams do not pass through the pipe. */
 	if (!log_has(LOG_READS))
 		pipe_open();
 	limit_clients(s, poller->fd_limit);

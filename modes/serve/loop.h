@@ -12,8 +12,9 @@ struct watch;
 void loop_run(struct server *, const struct poller *);
 
 /*
- * The parts of it, for an engine with a loop of its own: what comes before the
- * first wait and after the last one, and what a watch that is ready needs.
+ * The parts of loop_run(), for an engine with a loop of its own: loop_open()
+ * before the first wait, loop_close() after the last one, and loop_serve() for
+ * a watch that is ready.
  */
 void loop_open(struct server *, const struct poller *);
 void loop_close(void);

@@ -1,7 +1,7 @@
 /*
- * The pipe of bulk streams: their bytes pass from socket to socket without
- * being copied (splice(2)). A process has one, which is empty between the turns
- * of two clients.
+ * The pipe of bulk streams: through it, bytes pass from socket to socket
+ * without being copied (splice(2)). A process has one pipe, which is empty
+ * between the turns of two clients.
  */
 #ifndef PIPE_H
 #define PIPE_H
@@ -11,7 +11,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Opens the pipe. Without it, bulk streams are served like others. */
+/*
+ * Opens the pipe. Without a pipe, bulk streams are served like other clients.
+ */
 void pipe_open(void);
 void pipe_close(void);
 bool pipe_is_open(void);

@@ -1,7 +1,7 @@
 /*
- * The first byte decides between the versions. A byte that no header has at its
- * place is refused at once, so that a client which does not send a header need
- * not wait for a timeout.
+ * The first byte shows the version. A byte that no valid header can have at its
+ * place is refused at once, so a client that does not send a header does not
+ * wait for a timeout.
  */
 #include "proxy.h"
 

@@ -33,7 +33,7 @@ enum proxy_state {
 
 /* All zero is the state before the first byte. */
 struct proxy {
-	const char *error;	/* why it is wrong, as a clause; or NULL */
+	const char *error;	/* why the header is wrong; or NULL */
 	uint32_t read;		/* bytes of the header so far */
 	uint16_t kept;		/* of these, bytes that are in data */
 	uint16_t wanted;	/* bytes of version 2 that are to be kept */
@@ -57,7 +57,8 @@ struct proxy {
 
 /*
  * Continues with the size bytes at data. Returns how many of them belong to the
- * header. That is less than size only if the header is then complete or wrong.
+ * header. This number is less than size only if the header is complete or
+ * wrong.
  */
 size_t proxy_parse(struct proxy *, const void *data, size_t size);
 

@@ -8,8 +8,9 @@
 #include "modes/lib/random.h"
 
 /*
- * An entry is one number, so that it can be replaced in one step: a part of
- * the hash that tells addresses apart, the second, and the replies in it.
+ * An entry is one number, so that it can be replaced in one step. It consists
+ * of a part of the hash, which distinguishes addresses, the current second, and
+ * the number of replies in this second.
  */
 enum {
 	SETS = 1024,		/* a power of two */
@@ -37,7 +38,7 @@ reply_rate_new(void)
 
 	if (table == MAP_FAILED)
 		return NULL;
-	/* Early after boot there is no randomness; the clock must do. */
+	/* Early after boot there is no randomness; then the clock is used. */
 	if (!random_fill(table->keys, sizeof(table->keys)))
 		table->keys[0] = (uint64_t)net_now();
 	return table;
@@ -70,7 +71,7 @@ count_of(uint64_t entry)
 	return entry & LOW_BITS(COUNT_BITS);
 }
 
-/* What the entry of an address is without its count, in this second. */
+/* Returns the entry of an address in this second, without its count. */
 static uint64_t
 entry_at(uint64_t hash, int64_t now)
 {
@@ -88,7 +89,7 @@ has_tag(uint64_t entry, uint64_t own)
 	    own >> (SECOND_BITS + COUNT_BITS);
 }
 
-/* The replies that an entry has in the second of own; 0 if it is older. */
+/* Returns the replies of an entry in the second of own; 0 if it is older. */
 static uint64_t
 count_now(uint64_t entry, uint64_t own)
 {
@@ -97,7 +98,7 @@ count_now(uint64_t entry, uint64_t own)
 	return (entry & second) == (own & second) ? count_of(entry) : 0;
 }
 
-/* The place of that address in its set, or the one to take. */
+/* Returns the place of that address in its set, or the place to replace. */
 static _Atomic uint64_t *
 find_place(_Atomic uint64_t *set, uint64_t own)
 {
@@ -120,7 +121,7 @@ reply_rate_allows(struct reply_rate *table, const union net_address *address,
 	uint64_t own = entry_at(hash, now), entry, count;
 	_Atomic uint64_t *set = table->entries[hash & (SETS - 1)], *place;
 
-	do {	/* until no other worker has changed it in between */
+	do {	/* again if another worker has changed it in between */
 		place = find_place(set, own);
 		entry = *place;
 		count = has_tag(entry, own) ? count_now(entry, own) : 0;

@@ -1,11 +1,12 @@
 /*
- * Limits the replies to one source address (--reply-rate), and with them a loop
+ * Limits the replies to one source address (--reply-rate), and so limits a loop
  * between two echo servers.
  *
  * All workers share one table of fixed size. An address is found by a hash with
- * a random key. Four addresses with the same hash have places; of more, the
- * one with the fewest replies in this second loses its place, so that a loop
- * keeps its own. Makes no system call after reply_rate_new().
+ * a random key. The table has places for four addresses with the same hash. A
+ * fifth address replaces the address with the fewest replies in this second, so
+ * the address of a loop keeps its place. Makes no system call after
+ * reply_rate_new().
  */
 #ifndef REPLY_RATE_H
 #define REPLY_RATE_H
@@ -20,12 +21,12 @@ enum { REPLY_RATE_MAX = 1000000 };	/* replies per second */
 
 struct reply_rate;
 
-/* A table in memory that processes share after fork(2). NULL: no memory. */
+/* Returns a table that processes share after fork(2), or NULL: no memory. */
 struct reply_rate *reply_rate_new(void);
 
 /*
- * Counts a reply to that address at that time, net_now(). False: it would be
- * more than limit replies in this second.
+ * Counts a reply to that address at the time now, as from net_now(). Returns
+ * false if the address would get more than limit replies in this second.
  */
 bool reply_rate_allows(struct reply_rate *, const union net_address *,
     uint32_t limit, int64_t now);

@@ -21,8 +21,8 @@ enum {
 };
 
 /*
- * Only this process uses the ring, and the kernel does the work of completions
- * when the process waits for them, not whenever they come.
+ * Only this process uses the ring. The kernel does the work for completions
+ * only while the process waits for completions, and not at any other time.
  */
 static const unsigned SETUP_FLAGS = IORING_SETUP_SINGLE_ISSUER |
     IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
@@ -31,7 +31,7 @@ static const unsigned SETUP_FLAGS = IORING_SETUP_SINGLE_ISSUER |
 static const unsigned FEATURES = IORING_FEAT_SINGLE_MMAP |
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 
-/* The operations that the ring takes, and nothing else. */
+/* The only operations that the ring accepts. */
 static const uint8_t operations[] = {
 	IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND,
 	IORING_OP_CLOSE, IORING_OP_ASYNC_CANCEL
@@ -56,8 +56,8 @@ static struct {
 } ring = { .fd = -1 };
 
 /*
- * Hands the requests to the kernel, and lets it complete what it can, until
- * that many completions are there, or a time is over (NULL: no limit).
+ * Hands the requests to the kernel. Then waits until the wanted number of
+ * completions has arrived, or the time is over (NULL: no limit).
  */
 static int
 call_enter(unsigned requests, unsigned wanted, struct __kernel_timespec *time)
@@ -105,7 +105,7 @@ larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-/* Each place of the queue has its request from now on. */
+/* Assigns to each place of the queue the request with the same number. */
 static void
 fill_in_order(unsigned *order, unsigned n)
 {
@@ -159,8 +159,9 @@ provide_buffers(void)
 }
 
 /*
- * From here on the ring takes the operations above, and flags for a buffer of
- * the group; and nothing can be registered, so this cannot be changed.
+ * From now on the ring accepts only the operations above, and the flags for a
+ * buffer of the group. Nothing can be registered any more, so this restriction
+ * cannot be removed.
  */
 static int
 restrict_ring(void)
@@ -281,8 +282,9 @@ ring_submit(void)
 }
 
 /*
- * The time is over, a signal has come, or the kernel lacks memory or room for
- * completions. What was not done is done by the next call.
+ * Whether an error is temporary: the time is over, a signal has arrived, or the
+ * kernel lacks memory or room for completions. The next call does the rest of
+ * the work.
  */
 static bool
 is_passing(int error)

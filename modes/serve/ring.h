@@ -1,11 +1,11 @@
 /*
  * The io_uring of a process (io_uring(7)), with raw system calls: a queue of
- * requests for the kernel, a queue of their completions, and buffers that the
- * kernel chooses from when it receives.
+ * requests for the kernel, a queue of their completions, and a set of buffers
+ * from which the kernel chooses one when it receives.
  *
- * Linux 6.1 and later. The ring takes the operations that the engine uses, and
- * no others: the filter for system calls (sandbox.h) does not see what a
- * request asks for.
+ * Linux 6.1 and later. The ring accepts only the operations that the engine
+ * uses, because the filter for system calls (sandbox.h) does not see the
+ * operation of a request.
  */
 #ifndef RING_H
 #define RING_H
@@ -20,8 +20,8 @@
 #endif
 
 /*
- * Whether the headers of the kernel know all that the ring needs. The Makefile
- * asks this, too.
+ * Whether the headers of the kernel have all features that the ring needs. The
+ * Makefile tests this, too.
  */
 #if defined(IORING_SETUP_DEFER_TASKRUN) && defined(IORING_RECV_MULTISHOT)
 #define RING_IS_BUILT_IN 1
@@ -33,8 +33,8 @@
 
 /*
  * All buffers together have the size of one chunk (64 KiB), because a client
- * that does not read must not cost more: before the engine knows that there is
- * such a client, the kernel may fill all of them with its bytes.
+ * that does not read must not cost more memory: before the engine notices such
+ * a client, the kernel may fill all buffers with the client's bytes.
  */
 enum {
 	RING_BUFFERS = 64,		/* a power of two */
@@ -43,7 +43,7 @@ enum {
 };
 
 /*
- * Makes the ring of this process. No other process may use it. Returns 0 or
+ * Opens the ring of this process. No other process may use it. Returns 0 or
  * -errno.
  */
 int ring_open(void);
@@ -65,19 +65,19 @@ int ring_wait(int64_t ns);
 int ring_submit(void);
 
 /*
- * After ring_wait(): whether the kernel has taken all requests, and none of its
- * completions is missing because the queue is full. A request that does not
- * wait is then complete.
+ * After ring_wait(): whether the kernel has taken all requests, and no
+ * completion is missing because the queue is full. If so, each request that
+ * does not wait is complete.
  */
 bool ring_is_settled(void);
 
-/* Of the completions that ring_wait() counts: looks at the ith. */
+/* Returns the ith of the completions that ring_wait() has counted. */
 const struct io_uring_cqe *ring_peek(int i);
 
-/* Takes the first. */
+/* Returns the first completion, and removes it from the queue. */
 struct io_uring_cqe ring_take(void);
 
-/* The bytes of a buffer that a completion names. */
+/* Returns the bytes of the buffer with that number, from a completion. */
 char *ring_buffer(unsigned buffer);
 
 /* Gives a buffer back to the kernel. */

@@ -1,7 +1,7 @@
 /*
- * The filter is a program for the kernel (seccomp(2), BPF). It looks at the
- * number of a call, for some calls at one argument too, and either allows the
- * call or kills the process.
+ * The filter is a program for the kernel (seccomp(2), BPF). It checks the
+ * number of a call, and for some calls also one argument. Then it either allows
+ * the call or kills the process.
  */
 #include "sandbox.h"
 
@@ -30,7 +30,7 @@
 
 const bool sandbox_exists = true;
 
-/* clang has a feature for what gcc has a macro for. */
+/* clang reports a sanitizer as a feature, gcc by a macro. */
 #ifndef __has_feature
 #define __has_feature(feature) 0
 #endif
@@ -57,18 +57,18 @@ const bool sandbox_exists = true;
 /* An allowed call: always, or if (argument & mask) == value. */
 struct rule {
 	int call;
-	int argument;		/* its index; mask 0: it does not matter */
+	int argument;		/* its index; mask 0: any value */
 	uint32_t mask, value;
 };
 
 #define ALL_BITS UINT32_MAX
 
-/* The name that musl has for it on 32 bits. */
+/* On 32 bits, musl has another name for this call. */
 #ifndef SYS_clock_gettime
 #define SYS_clock_gettime SYS_clock_gettime32
 #endif
 
-/* On 32 bits the offset of mmap2(2) is in pages; mmap(2) is older, or missing. */
+/* On 32 bits libc calls mmap2(2), whose offset is in pages, and not mmap(2). */
 #ifdef SYS_mmap2
 #define MAP_CALL SYS_mmap2
 #else
@@ -95,7 +95,7 @@ static const struct rule rules[] = {
 	{ .call = SYS_ppoll },
 	{ .call = SYS_write },
 	{ .call = SYS_writev },
-	/* Time, where the vDSO does not have it. */
+	/* Time, on systems whose vDSO does not have it. */
 	{ .call = SYS_clock_gettime },
 	/* Memory, but none that can be executed. */
 	{ .call = SYS_brk },
@@ -114,9 +114,10 @@ static const struct rule rules[] = {
 };
 
 /*
- * The calls that libc makes on 32 bits in place of another one, with the same
- * arguments. Those of i386 for sockets can be functions of socketcall(2), which
- * has their arguments in memory: the filter cannot look at them.
+ * The calls that libc on 32 bits makes instead of another call, with the same
+ * arguments. On i386, libc can make the calls for sockets through
+ * socketcall(2). Their arguments are then in memory, and the filter cannot
+ * check them.
  */
 static const struct variant {
 	int call, instead;
@@ -184,7 +185,7 @@ add_load(struct program *p, size_t offset)
 	add_step(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
 }
 
-/* Skips the next steps unless the loaded value is this one. */
+/* Skips the next steps unless the loaded value is equal to value. */
 static void
 add_unless(struct program *p, uint32_t value, uint8_t skip)
 {
@@ -199,7 +200,7 @@ add_end(struct program *p, uint32_t action)
 
 static const size_t NUMBER = offsetof(struct seccomp_data, nr);
 
-/* The low half of an argument: the kernel uses no more of those tested. */
+/* The low half of an argument: of the tested ones, the kernel uses no more. */
 static size_t
 argument_offset(int i)
 {
@@ -223,7 +224,7 @@ add_rule(struct program *p, const struct rule *rule)
 	add_load(p, NUMBER);
 }
 
-/* Allows a call, and those that libc may make instead. */
+/* Allows a call, and the calls that libc may make instead. */
 static void
 add_call(struct program *p, const struct rule *rule)
 {
@@ -254,8 +255,10 @@ sandbox_enter(void)
 	struct program program = { .n = 0 };
 	struct sock_fprog filter = { .filter = program.steps };
 
-	/* On another architecture a number is another call. Those of x32 are
-	 * above all that are listed. */
+	/*
+	 * On another architecture, a number is another call. The numbers of x32
+	 * are higher than all numbers in the rules.
+	 */
 	add_load(&program, offsetof(struct seccomp_data, arch));
 	add_step(&program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ARCHITECTURE);
 	add_end(&program, SECCOMP_RET_KILL_PROCESS);

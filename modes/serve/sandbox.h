@@ -1,6 +1,7 @@
 /*
- * What a server gives up once it listens: root, and every system call that
- * serving does not need. Includes nothing of ours.
+ * The privileges that a server drops when it listens: those of root, and every
+ * system call that serving does not need. Includes no other header of the
+ * project.
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
@@ -17,9 +18,9 @@ enum { SANDBOX_END = -1 };	/* ends a list of calls */
 extern const bool sandbox_exists;
 
 /*
- * Becomes that user for good, in its own group and no other. Returns 0 or
- * -errno: -ENOENT if there is no such user, -EPERM for all users but root, or
- * if the process could become root again.
+ * Becomes that user permanently, with the groups of that user and no other
+ * group. Returns 0 or -errno: -ENOENT if there is no such user, -EPERM if the
+ * process is not root or could become root again.
  */
 int sandbox_user(const char *name);
 
@@ -30,18 +31,19 @@ int sandbox_user(const char *name);
 void sandbox_allow(const int *calls);
 
 /*
- * From here on the process, and whatever it starts, is killed (SIGSYS) by any
- * system call but those that all servers make and those that were added with
- * sandbox_allow(). To enter again takes more away. Returns 0, or -errno: the
- * kernel or this build has no such filter. A build with a sanitizer has none,
- * because the sanitizer needs calls of its own (seccomp(2)).
+ * From now on, this process and its children may make only the system calls
+ * that all servers make, and those that were added with sandbox_allow(). Any
+ * other call kills the process (SIGSYS). A second call of this function
+ * restricts the process further. Returns 0, or -errno if the kernel or this
+ * build has no such filter (seccomp(2)). A build with a sanitizer has no
+ * filter, because the sanitizer needs additional system calls.
  */
 int sandbox_enter(void);
 
 /* For a server that owns the files of Unix sockets. */
 extern const int sandbox_remove_file[];
 
-/* For a supervisor: its own calls, and those with which a worker begins. */
+/* For a supervisor: its own calls, and the first calls of a worker. */
 extern const int sandbox_supervisor[];
 
 #endif

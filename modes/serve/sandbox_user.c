@@ -1,5 +1,5 @@
 /*
- * Dropping root, which every system has.
+ * Dropping the privileges of root, which is possible on every system.
  */
 #include "sandbox.h"
 

@@ -1,10 +1,11 @@
 /*
  * Engine: select(2). Many clients in one process, without threads: before each
- * step the kernel is asked which of all descriptors are ready.
+ * step the engine asks the kernel which of all descriptors are ready.
  *
- * The price is in the sets. They have room for descriptors below FD_SETSIZE
- * only (to set a bit beyond is undefined), and both the kernel and the loop
- * here look at every descriptor at each call, however few are ready.
+ * The sets have two disadvantages. They have room only for descriptors below
+ * FD_SETSIZE (setting a bit beyond it is undefined). Both the kernel and the
+ * loop in this file check every descriptor at each call, even if only a few are
+ * ready.
  */
 #include <sys/select.h>
 

@@ -139,7 +139,7 @@ struct request {
 	char *addresses[LISTENERS_MAX];
 	int address_count;
 	uint16_t port;
-	bool is_udp;			/* an address without a prefix is */
+	bool is_udp;			/* addresses without tcp: or udp: are */
 	const char *user;
 };
 
@@ -274,10 +274,10 @@ serve_set(void *settings, const struct option_row *row, char *value)
 
 static const struct engine *const default_engine = &engine_blocking;
 
-/* It serves bulk streams well, and every system has it. */
+/* This engine serves bulk streams well, and exists on every system. */
 static const struct engine *const default_inetd_engine = &engine_select;
 
-/* "60s, --blocking 10s": that of most engines, and those that differ. */
+/* "60s, --blocking 10s": the default of most engines, and the exceptions. */
 static const char *
 value_by_engine(int key, char *out, size_t size)
 {
@@ -352,8 +352,8 @@ serve_default_text(const struct option_row *row, char *out, size_t size)
 }
 
 /*
- * There is one connection, and nothing is logged unless --verbose asks for it
- * and standard error is not a socket.
+ * With --inetd, the server accepts no connections. It logs only with --verbose,
+ * and only if standard error is not a socket.
  */
 static void
 set_inetd_defaults(struct server_options *o)
@@ -404,8 +404,8 @@ drop_privileges(const char *user)
 }
 
 /*
- * Prepares the connection on standard input for --inetd. A connection that has
- * ended before the server runs is not an error.
+ * Prepares the connection on standard input for --inetd. It is not an error if
+ * the connection has ended before the server runs.
  */
 static void
 take_connection(struct request *r)
@@ -429,8 +429,8 @@ take_connection(struct request *r)
 }
 
 /*
- * Parses the command line. If standard input is a connection, it is that of a
- * client, and an error message must not be sent to this client.
+ * Parses the command line. If standard input is a connection, it is the
+ * connection of a client, and no error message must be sent to this client.
  */
 static void
 serve_parse(int argc, char **argv, struct request *r)

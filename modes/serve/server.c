@@ -13,13 +13,15 @@
 #include "signals.h"
 #include "systemd.h"
 
-/* The end of the drain time that is left for pending output, FIN and linger. */
+/* The last part of the drain time, for pending output, FIN and linger. */
 static const int64_t FINISH_TIME = NET_SECOND;
 
 /* Datagrams that arrived before the stop are answered for at most this long. */
 static const int64_t ANSWER_TIME = NET_SECOND;
 
-/* Datagrams that are answered before a wait if there is nothing else to do. */
+/*
+ * Datagrams that are answered before a wait if the server has no other socket.
+ */
 enum { DATAGRAMS_ALONE = 16 * DATAGRAM_BATCH };
 
 /*
@@ -125,7 +127,7 @@ server_ready(struct server *s)
 }
 
 /*
- * Accepting: one function decides whether, and one accepts.
+ * Accepting. One function decides whether to accept, and one function accepts.
  */
 
 bool
@@ -151,10 +153,10 @@ server_is_serving(const struct server *s)
 }
 
 /*
- * Counts a connection, or n datagrams, for --count; the last one shuts the
- * listeners down for all workers. Returns how many of them are to be served:
- * the count may have been reached before, because workers accept at the same
- * time.
+ * Counts n connections or datagrams for --count. When the count is reached,
+ * shuts the listeners down for all workers. Returns how many of the n may be
+ * served: other workers accept at the same time, so the count may already be
+ * reached.
  */
 static uint64_t
 count_accept(struct server *s, uint64_t n)
@@ -223,7 +225,7 @@ server_adopt(struct server *s)
 	return c;
 }
 
-/* The datagrams that --count leaves, as far as this process knows. */
+/* Returns how many datagrams --count still allows, as this process knows it. */
 static uint64_t
 datagrams_left(const struct server *s)
 {
@@ -232,8 +234,8 @@ datagrams_left(const struct server *s)
 }
 
 /*
- * Receives and answers at most that many datagrams. Returns how many have been
- * received.
+ * Receives and answers at most `most` datagrams. Returns the number of received
+ * datagrams.
  */
 static size_t
 answer_some(struct server *s, struct listener *l, size_t most)
@@ -256,9 +258,9 @@ answer_some(struct server *s, struct listener *l, size_t most)
 }
 
 /*
- * The datagrams that are answered before the next wait. A server that has
- * nothing but one UDP socket delays only signals: by 5 ms if the datagrams are
- * small, by 50 ms if they are of the largest size.
+ * Returns how many datagrams are answered before the next wait. If the server
+ * has only one UDP socket, more datagrams delay only signals: by 5 ms if the
+ * datagrams are small, by 50 ms if they have the largest size.
  */
 static size_t
 datagrams_at_once(const struct server *s)
@@ -268,8 +270,9 @@ datagrams_at_once(const struct server *s)
 }
 
 /*
- * If several datagrams were waiting, it is likely that others have arrived
- * meanwhile: to receive once more, even in vain, costs less than to wait.
+ * If several datagrams were waiting, it is likely that other datagrams have
+ * arrived since. Receiving once more costs less than waiting, even if no
+ * datagram has arrived.
  */
 bool
 server_answer(struct server *s, struct listener *l)
@@ -349,8 +352,8 @@ server_tick(struct server *s)
 }
 
 /*
- * Connections in the kernel's queue are accepted first: their clients have
- * connected, and closing the listeners would reset them.
+ * Accepts the connections in the kernel's queue before a stop. Their clients
+ * are connected, and closing the listeners would reset these connections.
  */
 static void
 accept_waiting(struct server *s)
@@ -365,9 +368,9 @@ accept_waiting(struct server *s)
 }
 
 /*
- * Datagrams that have arrived are answered. Those that arrive meanwhile must
- * not go on for ever: what a full receive buffer holds takes less time than
- * this.
+ * Answers the datagrams that have arrived before a stop. Other datagrams arrive
+ * meanwhile, so the time is limited to ANSWER_TIME. A full receive buffer takes
+ * less time than this.
  */
 static void
 answer_waiting(struct server *s)
@@ -384,8 +387,8 @@ answer_waiting(struct server *s)
 }
 
 /*
- * A client that is sending continues until it pauses for a message's gap, so
- * that what it has sent already is still echoed.
+ * A client that is sending may continue until it pauses for the time of --gap,
+ * so that all bytes that it has already sent are echoed.
  */
 static void
 stop_serving(struct server *s)

@@ -1,9 +1,10 @@
 /*
- * What all servers share, whatever their engine: accepting, shutdown, totals.
+ * The part of a server that does not depend on the engine: accepting, shutdown,
+ * totals.
  *
  * serve.c sets the options, opens the listeners, and calls server_open() and
- * workers_run(), which has the engine serve in one or in several processes.
- * The engines use the functions that follow.
+ * workers_run(), which has the engine serve in one or in several processes. The
+ * engines use the functions that follow.
  */
 #ifndef SERVER_H
 #define SERVER_H
@@ -57,13 +58,13 @@ struct server {
 	struct shared *shared;
 	uint64_t max_clients;	/* of this process; 0: no limit */
 	bool is_stopping;
-	int64_t finish_at;	/* then no more input is echoed */
-	int64_t abort_at;	/* then no client is waited for */
+	int64_t finish_at;	/* from then on, no input is echoed */
+	int64_t abort_at;	/* from then on, no client is waited for */
 
 	/*
-	 * What the process that speaks for the whole server does when it is
-	 * ready to serve, and when it begins to stop. A worker only reports
-	 * to its supervisor.
+	 * Called when this process is ready to serve, and when it begins to
+	 * stop. The main process reports this for the whole server; a worker
+	 * reports it only to its supervisor.
 	 */
 	void (*on_ready)(struct server *);
 	void (*on_stop)(struct server *);
@@ -72,20 +73,22 @@ struct server {
 /*
  * Prepares the log, the signals and the memory. To be called after names have
  * been resolved, which may take long and should be interruptible. Exits with
- * STATUS_LOCAL if that fails.
+ * STATUS_LOCAL if the preparation fails.
  */
 void server_open(struct server *);
 
-/* In a process that serves: its share of the memory. */
+/*
+ * Prepares a process that serves; the tally is its part of the shared memory.
+ */
 void server_open_process(struct server *, struct tally *);
 
 /*
- * Reports that the server is ready, and enters the sandbox, with the system
- * calls of the engine, if it is on.
+ * Reports that the server is ready, and enters the sandbox, if that is enabled,
+ * with the system calls of the engine.
  */
 void server_ready(struct server *);
 
-/* The on_ready and on_stop of the process that speaks for the whole server. */
+/* on_ready and on_stop of the process that reports for the whole server. */
 void server_report_ready(struct server *);
 void server_report_stopping(struct server *);
 
@@ -104,50 +107,53 @@ bool server_may_accept(const struct server *);
 bool server_is_serving(const struct server *);
 
 /*
- * Accepts a connection on a listener that is ready. NULL: there was none, or
- * it could not be kept.
+ * Accepts a connection on a listener that is ready. Returns NULL if there was
+ * no connection, or if it could not be kept.
  */
 struct client *server_accept(struct server *, struct listener *);
 
 /*
  * The same for an engine that accepts by itself: accepted is the socket of a
- * connection, which is served even if the server stops meanwhile, or -errno.
+ * connection, or -errno. The connection is served even if the server begins to
+ * stop before this call.
  */
 struct client *server_take(struct server *, struct listener *, int accepted,
     const union net_address *peer);
 
 /*
- * The first call returns the client on standard input, if the server was
- * started with --inetd. Otherwise returns NULL. Exits with STATUS_LOCAL if
+ * If the server was started with --inetd, the first call returns the client on
+ * standard input. Every other call returns NULL. Exits with STATUS_LOCAL if
  * there is no memory.
  */
 struct client *server_adopt(struct server *);
 
 /*
  * Answers the datagrams of a UDP socket that is ready: at most DATAGRAM_BATCH,
- * or more if the server has no other sockets. Returns whether there may be more.
+ * or more if the server has no other sockets. Returns whether more datagrams
+ * may be waiting.
  */
 bool server_answer(struct server *, struct listener *);
 
 /*
- * How long to wait at most, in ns or NET_FOREVER. To be called before each
- * wait: a notification of the service manager that failed is tried again.
+ * Returns how long to wait at most, in ns or NET_FOREVER. To be called before
+ * each wait, because it also repeats a failed notification of the service
+ * manager.
  */
 int64_t server_wait_time(const struct server *);
 
 /* After each wait: reads the clock. */
 void server_tick(struct server *);
 
-/* The pipe of the signals is readable: does what they ask for. */
+/* The pipe of the signals is readable: acts on the signals. */
 void server_read_signals(struct server *);
 
-/* Ends clients that have timed out, and those that a stop no longer waits for. */
+/* Ends clients that have timed out, or that a stop no longer waits for. */
 void server_expire(struct server *);
 
-/* Closes a client whose connection is closed. */
+/* Logs and frees a client whose connection is closed. */
 void server_close_client(struct server *, struct client *);
 
-/* The same for all such clients. */
+/* Logs and frees all clients whose connection is closed. */
 void server_close_ended(struct server *);
 
 #endif

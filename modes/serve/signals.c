@@ -105,7 +105,7 @@ signals_open(void)
 
 		sigaction(handlers[i].signal, &action, NULL);
 	}
-	signals_unblock();	/* also those that the parent had blocked */
+	signals_unblock();	/* also signals that the parent has blocked */
 	return pipe_ends[0];
 }
 

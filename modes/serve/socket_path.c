@@ -15,9 +15,9 @@ enum { LOCK_TRIES = 100 };
 static const int64_t LOCK_INTERVAL = 10 * NET_MS;
 
 /*
- * Locks the directory of the path against other servers that start there.
+ * Locks the directory of the path against other servers that start in it.
  * Returns a descriptor that holds the lock, -EBUSY, or -EACCES if the directory
- * cannot be read and so cannot be locked.
+ * cannot be read and therefore cannot be locked.
  */
 static int
 lock_directory(const char *path)
@@ -42,10 +42,11 @@ lock_directory(const char *path)
 }
 
 /*
- * Whether there is a socket at that path that no process has bound. Connecting
- * a datagram socket to a stream socket fails with EPROTOTYPE, even before the
- * other process listens, and the other process does not notice it; if the
- * file is left over, it fails with ECONNREFUSED.
+ * Whether the file at that path is a socket that no process has bound any more.
+ * To find out, a datagram socket connects to the path. This fails with
+ * EPROTOTYPE if a process has bound a stream socket there, even before that
+ * process listens, and the process does not notice it. It fails with
+ * ECONNREFUSED if the file is left over.
  */
 static bool
 is_left_over(const struct sockaddr_un *un, socklen_t size)
@@ -68,7 +69,9 @@ static int
 listen_or_replace(const struct sockaddr_un *un, socklen_t size, mode_t mode)
 {
 	const struct sockaddr *sa = (const struct sockaddr *)un;
-	/* With chmod(2) after bind(2) the file would be open for a moment. */
+	/*
+	 * With chmod(2) after bind(2), other users could connect for a moment.
+	 */
 	mode_t before = umask(0777 & ~mode);
 	int fd = net_listen(sa, size);
 

@@ -1,10 +1,10 @@
 /*
  * The file of a Unix socket that a server listens on.
  *
- * A server that was killed leaves its file behind, and the next one replaces
- * it. That must not happen to a server that still runs, nor while several
- * servers start at once; and a server must not remove the file of another one
- * that has taken its path meanwhile.
+ * A server that was killed leaves its file behind, and the next server replaces
+ * this file. A server must not replace the file of a server that still runs,
+ * even if several servers start at once. A server must not remove the file of
+ * another server that has taken the path in the meantime.
  */
 #ifndef SOCKET_PATH_H
 #define SOCKET_PATH_H
@@ -16,8 +16,8 @@
 #include <stdbool.h>
 
 struct socket_path {
-	char *path;		/* NULL: there is no file that is ours */
-	dev_t device;		/* of the file, to know it again */
+	char *path;		/* NULL: this server owns no file */
+	dev_t device;		/* of the file, to recognize the file */
 	ino_t inode;
 };
 
@@ -30,10 +30,10 @@ struct socket_path {
 int socket_path_listen(struct socket_path *, const struct sockaddr_un *,
     socklen_t size, mode_t mode);
 
-/* Removes the file if it still is ours, and forgets it. */
+/* Removes the file if this server still owns it, and forgets the path. */
 void socket_path_remove(struct socket_path *);
 
-/* Forgets the file, which another process removes. */
+/* Forgets the path without removing the file: another process removes it. */
 void socket_path_forget(struct socket_path *);
 
 #endif

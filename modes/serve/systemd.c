@@ -14,9 +14,9 @@
 static const int64_t RETRY_TIME = 100000000;	/* ns */
 
 static int notify_fd = -1;
-static char unsent[64];		/* notifications, a line each */
+static char unsent[64];		/* notifications, one per line */
 
-/* The value of the variable, or -1 if it is not a number. */
+/* The value of the environment variable, or -1 if it is not a number. */
 static long
 number_in(const char *name)
 {

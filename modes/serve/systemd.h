@@ -10,7 +10,7 @@
 
 enum { SYSTEMD_FIRST = 3 };	/* the first descriptor that is passed */
 
-/* How many descriptors were passed to this process. Can be asked once. */
+/* Returns the number of passed descriptors. To be called only once. */
 int systemd_descriptors(void);
 
 /* Opens the socket for notifications (NOTIFY_SOCKET), if there is one. */
@@ -24,8 +24,8 @@ void systemd_close(void);
 void systemd_notify(const char *state);
 
 /*
- * Sends what has been kept. Returns the time in ns after which to call it
- * again, or 0 if nothing is kept.
+ * Sends the notifications that were kept. Returns the time in ns after which to
+ * call this function again, or 0 if no notification is kept.
  */
 int64_t systemd_retry(void);
 

@@ -1,24 +1,25 @@
 /*
  * Engine: io_uring(7). Any number of clients in one process. Requests and their
- * completions pass through queues in memory that the kernel shares, so that one
+ * completions pass through queues in memory that the kernel shares. So one
  * system call serves all clients that are ready, and the filter of the sandbox
- * (sandbox.h) has one call to look at instead of three for each message.
+ * (sandbox.h) checks one call instead of three calls for each message.
  *
  * A client that sends little at a time has one request to receive, which
- * completes again and again (multishot): the kernel puts what arrives into a
- * buffer that it chooses, and the answer is a request to send that buffer. A
- * request to send does not wait. It is complete when the kernel has taken it, so
- * a client has one of them at a time, and the order of its bytes is certain.
+ * completes again and again (multishot): the kernel puts the received bytes
+ * into a buffer that it chooses, and the answer is a request to send that
+ * buffer. A request to send does not wait, and is complete when the kernel has
+ * taken it. A client has one request to send at a time, so the order of its
+ * bytes is certain.
  *
- * Each other client waits by a request to poll, and is then served by system
- * calls as with the other engines (client_serve): a client that sends much at a
- * time, one whose output is pending, one that has to send a PROXY header. The
- * request to receive is cancelled before, because it would fill one buffer after
- * another with the input of a client that does not read.
+ * All other clients are served by system calls as with the other engines
+ * (client_serve): clients that send much at a time, whose output is pending, or
+ * that have to send a PROXY header. Such a client waits by a request to poll.
+ * Its request to receive is cancelled before, because this request would fill
+ * one buffer after another with the input of a client that does not read.
  *
  * The kernel also accepts connections and closes sockets by requests. A client
- * is freed when none of its requests is in flight, so that a completion never
- * belongs to a client that is gone, or to another one with the same descriptor.
+ * is freed when none of its requests is in flight. So a completion never
+ * belongs to a freed client, or to another client with the same descriptor.
  */
 #include "engine.h"
 #include "loop.h"
@@ -54,34 +55,35 @@ _Static_assert(_Alignof(struct watch) >= (size_t)KINDS, "three bits are free");
 enum {
 	/*
 	 * After this number of small turns, a client that has sent much at a
-	 * time is taken for one that sends little.
+	 * time is treated as a client that sends little.
 	 */
 	SMALL_TURNS = 8,
 
 	/*
-	 * With this number of sends, a call more, which does not wait, is worth
-	 * its cost: the buffers are then free when the kernel receives.
+	 * With this number of sends, an additional call that does not wait is
+	 * worth its cost: the buffers are then free when the kernel receives.
 	 */
 	MANY_SENDS = 8
 };
 
-/* The longest wait before sends are accounted for. */
+/* The longest wait before the sent bytes are counted. */
 static const int64_t ACCOUNT_TIME = 5 * NET_MS;
 
 static struct server *server;	/* of this process */
 static struct clients *clients;	/* of this process */
 
 /*
- * How many clients leave the ring, and buffers that are not given back until
- * none does: the kernel goes on receiving for such a client while it has
- * buffers. So this is at most one chunk.
+ * The number of clients that are leaving the ring, and the buffers that are
+ * kept until no client is leaving. As long as the kernel has buffers, it
+ * continues to receive for such a client. Because the buffers are kept, it
+ * receives at most one chunk.
  */
 static struct {
 	unsigned clients, n;
 	unsigned buffers[RING_BUFFERS];
 } held;
 
-/* By buffer: what is being sent from it. */
+/* By buffer: the bytes that are being sent from the buffer. */
 static struct {
 	struct client *client;
 	size_t size;
@@ -101,8 +103,9 @@ static struct acceptance {
 } acceptances[LISTENERS_MAX];
 
 /*
- * Whether the kernel is to accept on this listener. With several workers, it
- * would wake one of them for a connection, even one that is stopped.
+ * Whether a request lets the kernel accept on this listener. With several
+ * workers there is no such request, because the kernel would give the
+ * connection to one worker, even to a worker that is stopped.
  */
 static bool
 is_accepting(const struct watch *watch)
@@ -124,8 +127,8 @@ name_of(const struct watch *watch, unsigned kind)
 }
 
 /*
- * Waiting. A watch has one request that waits, at most. To wait for something
- * else, that request is cancelled, and its completion makes another one.
+ * Waiting. A watch has at most one request that waits. To wait for another
+ * event, this request is cancelled, and its completion starts another request.
  */
 
 static void
@@ -141,7 +144,7 @@ request_poll(struct watch *watch, unsigned events)
 	watch->in_flight |= IN_POLL;
 }
 
-/* Accepts one connection. The kernel writes the address when it does. */
+/* Accepts one connection. The kernel then writes the address of the peer. */
 static void
 request_accept(struct watch *watch)
 {
@@ -182,7 +185,7 @@ request_cancel(const struct watch *watch, unsigned kind)
 	return request;
 }
 
-/* The request is cancelled, or completes now: which of these does not matter. */
+/* The request is cancelled or completes at the same time; both are handled. */
 static void
 cancel_once(const struct watch *watch, unsigned kind)
 {
@@ -201,7 +204,7 @@ cancel_receive(struct watch *watch)
 	watch->in_flight |= IN_CANCEL;
 }
 
-/* Whether the kernel is to receive for this watch. */
+/* Whether a request lets the kernel receive for this watch. */
 static bool
 is_small_client(struct watch *watch, unsigned events)
 {
@@ -235,7 +238,7 @@ uring_set(struct watch *watch, unsigned events)
 	return 0;
 }
 
-/* Closes a descriptor. A completion would only report an error. */
+/* Closes a descriptor. The request has a completion only after an error. */
 static void
 uring_close(int fd)
 {
@@ -247,7 +250,7 @@ uring_close(int fd)
 	request->user_data = CANCEL;
 }
 
-/* The request that waited has ended. If the watch still waits, it is renewed. */
+/* To be called when a request has ended: renews it if the watch still waits. */
 static void
 renew(struct watch *watch)
 {
@@ -319,8 +322,8 @@ request_send(struct client *c, unsigned buffer, size_t size, bool more)
 }
 
 /*
- * Echoes what has been received into a buffer. While an earlier answer is on its
- * way, this one is kept, because two requests may be executed out of order.
+ * Echoes the bytes of a buffer. While an earlier answer is in flight, this
+ * answer is kept, because the kernel may execute two requests in another order.
  */
 static void
 echo_buffer(struct client *c, unsigned buffer, size_t size, bool more)
@@ -332,7 +335,7 @@ echo_buffer(struct client *c, unsigned buffer, size_t size, bool more)
 	if (more)
 		leave_ring(c);
 	if (c->conn.in == before)
-		return_buffer(c, buffer);	/* it is discarded */
+		return_buffer(c, buffer);	/* discards the bytes */
 	else if (c->pending == NULL && !(c->watch.in_flight & IN_SEND))
 		request_send(c, buffer, size, more);
 	else {
@@ -342,7 +345,7 @@ echo_buffer(struct client *c, unsigned buffer, size_t size, bool more)
 	}
 }
 
-/* Does what follows, when no answer is on its way any more. */
+/* Calls client_update() when no answer is in flight any more. */
 static void
 update(struct client *c)
 {
@@ -379,7 +382,7 @@ complete_receive(struct client *c, const struct io_uring_cqe *result)
 	update(c);
 }
 
-/* A request to receive that could not be cancelled was just receiving. */
+/* If a request to receive could not be cancelled, it was just receiving. */
 static void
 complete_cancel(struct watch *watch)
 {
@@ -408,8 +411,9 @@ complete_send(unsigned buffer)
 }
 
 /*
- * Completes the requests to send. The kernel has executed them without waiting,
- * and reports only those of which it has not sent all bytes.
+ * Completes the requests to send. The kernel has executed these requests
+ * without waiting, and reports only the requests of which it has not sent all
+ * bytes.
  */
 static void
 complete_sends(int completions)
@@ -448,7 +452,7 @@ serve_polled(struct client *c)
 }
 
 /*
- * A request to accept fails at once if there is no free descriptor, also if no
+ * A request to accept fails at once if there is no free descriptor, even if no
  * client is waiting. Therefore a listener whose request has failed is polled:
  * accept(2) then finds the error, or succeeds.
  */
@@ -550,8 +554,8 @@ static const struct poller poller = {
 };
 
 /*
- * How long to wait. The timeouts of clients and the totals depend on what has
- * been sent, which is accounted for after the wait.
+ * Returns how long to wait. The timeouts of clients and the totals depend on
+ * the sent bytes, which are counted after the wait.
  */
 static int64_t
 wait_time(const struct server *s)
@@ -563,8 +567,8 @@ wait_time(const struct server *s)
 }
 
 /*
- * Waits. The sends took place before the wait, so they are completed at the time
- * at which it began.
+ * Waits. The kernel has sent before the wait, so the requests to send are
+ * completed with the time at which the wait began.
  */
 static int
 wait_for_completions(struct server *s)
@@ -581,7 +585,7 @@ wait_for_completions(struct server *s)
 	return n;
 }
 
-/* Serves once what the kernel has completed, in the order of completion. */
+/* Serves each completed request once, in the order of completion. */
 static void
 serve_completed(struct server *s, int n)
 {

@@ -1,5 +1,5 @@
 /*
- * This system has no io_uring(7), or the headers of its kernel do not know it.
+ * This system, or the headers of its kernel, have no io_uring(7).
  */
 #include "engine.h"
 

@@ -1,10 +1,11 @@
 /*
- * A watch is a descriptor that the server waits for, with the kind of thing
- * that it is. An engine returns the watches that are ready, and the loop does
- * what belongs to the kind of each.
+ * A watch is a descriptor that the server waits for, together with its kind. An
+ * engine returns the watches that are ready, and the loop serves each watch
+ * according to its kind.
  *
- * A process has one poller, the way in which its engine waits. Until it is
- * set, watches are only recorded: the blocking engine waits by itself.
+ * A process has one poller, which contains the functions with which the engine
+ * waits. Until the poller is set, watches are only recorded. The blocking
+ * engine sets no poller, because it waits by itself.
  */
 #ifndef WATCH_H
 #define WATCH_H
@@ -39,12 +40,12 @@ struct watch {
 enum { WATCH_READY_MAX = 1024 };	/* watches that one wait returns */
 
 struct poller {
-	int fd_limit;		/* takes descriptors below this */
+	int fd_limit;		/* descriptors must be below this */
 
 	/*
-	 * Waits for these events from now on, and no longer for those in
-	 * watch->events. A client that is about to be closed is set to 0
-	 * before. Returns 0 or -errno.
+	 * Waits for these events from now on, and no longer for the events in
+	 * watch->events. Before a client is closed, its events are set to 0.
+	 * Returns 0 or -errno.
 	 */
 	int (*set)(struct watch *watch, unsigned events);
 
@@ -55,7 +56,9 @@ struct poller {
 	 */
 	int (*wait)(struct watch **ready, int64_t ns);
 
-	/* Closes a descriptor soon, and takes over its number. NULL: close(2). */
+	/*
+	 * Takes over a descriptor, and closes it soon. NULL: close(2) is used.
+	 */
 	void (*close)(int fd);
 };
 

@@ -1,9 +1,9 @@
 /*
- * The workers share the listening sockets: a connection goes to whichever
- * worker accepts it first. So a worker that is busy, at its limit or stopped
- * delays no new client, and when a worker dies, only its own clients are lost.
- * The supervisor does not serve: it starts workers, replaces one that has
- * died, and passes a request to stop on to all of them.
+ * The workers share the listening sockets: the worker that accepts a connection
+ * first serves it. So a worker that is busy, at its limit or stopped delays no
+ * new client, and when a worker dies, only its own clients are lost. The
+ * supervisor does not serve: it starts workers, replaces a worker that has
+ * died, and passes a request to stop on to all workers.
  */
 #include "workers.h"
 
@@ -32,8 +32,8 @@ static const int64_t MIN_LIFE = 500 * NET_MS;
 static const int64_t KILL_DELAY = NET_SECOND;
 
 struct worker {
-	pid_t pid;		/* 0: there is none */
-	int64_t start_at;	/* it is not started before this; net_now() */
+	pid_t pid;		/* 0: not running */
+	int64_t start_at;	/* not to be started before this; net_now() */
 };
 
 /* Static, because a signal handler kills the workers. */
@@ -55,7 +55,7 @@ signal_workers(int signal)
 			kill(supervisor.workers[i].pid, signal);
 }
 
-/* The second request to stop; runs in a signal handler. */
+/* Acts on a second request to stop; runs in a signal handler. */
 static void
 kill_workers(void)
 {
@@ -75,7 +75,7 @@ is_open(void)
  * A worker.
  */
 
-/* One of n shares of the whole. */
+/* Returns the ith of n shares of the whole. */
 static uint64_t
 share_of(uint64_t whole, int i, int n)
 {
@@ -102,8 +102,8 @@ report_nothing(struct server *s)
 
 /*
  * Runs in the new process. Signals from a terminal or a service manager reach
- * the workers too, but a second one is for the supervisor to act on, and the
- * totals are for the supervisor to log.
+ * the workers, too, but only the supervisor acts on a second request to stop,
+ * and only the supervisor logs the totals.
  */
 static void
 worker_run(struct server *s, int i, pid_t supervisor_pid)
@@ -149,7 +149,7 @@ start_worker(struct server *s, int i)
 	return w->pid < 0 ? -error : 0;
 }
 
-/* Starts the workers that are due. False: one could not be started. */
+/* Starts the workers that are due. False: a worker could not be started. */
 static bool
 start_workers(struct server *s)
 {
@@ -202,7 +202,7 @@ reap_workers(struct server *s)
 				worker_exited(s, i, status);
 }
 
-/* How long until a worker is due, or is to be killed; ns or NET_FOREVER. */
+/* The time until a worker is due or has to be killed; ns or NET_FOREVER. */
 static int64_t
 supervisor_wait_time(const struct server *s)
 {
@@ -221,7 +221,7 @@ supervisor_wait_time(const struct server *s)
 	return until > supervisor.now ? until - supervisor.now : 0;
 }
 
-/* Explains why a worker is not ready, if it could not do so itself. */
+/* Reports a worker that was killed before it was ready. */
 static void
 report_killed_worker(void)
 {
@@ -234,9 +234,9 @@ report_killed_worker(void)
 }
 
 /*
- * Starts all workers, and waits until each has written a byte to a pipe
- * because it is ready, or has exited. False: one is not ready, and the reason
- * has been printed.
+ * Starts all workers, and waits until each worker is ready or has exited; a
+ * worker that is ready writes a byte to a pipe. False: a worker is not ready,
+ * and the reason has been printed.
  */
 static bool
 start_all_workers(struct server *s)
@@ -261,7 +261,7 @@ start_all_workers(struct server *s)
 	return all_started && ready == s->options.workers;
 }
 
-/* At start-up, when a worker is not ready: ends the others. */
+/* At start-up, when a worker is not ready: ends the other workers. */
 static void
 give_up(void)
 {
@@ -324,7 +324,7 @@ supervise(struct server *s)
 			start_workers(s);
 		else {
 			listener_close(&s->listeners);
-			/* Wakes a worker that does not know the count yet. */
+			/* Wakes a worker that has not noticed the count. */
 			signal_workers(SIGCHLD);
 		}
 		supervisor_wait(s);

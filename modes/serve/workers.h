@@ -1,5 +1,5 @@
 /*
- * Serves in one process, or in several that a supervisor looks after.
+ * Serves in one process, or in several workers that a supervisor watches.
  */
 #ifndef WORKERS_H
 #define WORKERS_H
@@ -7,8 +7,8 @@
 struct server;
 
 /*
- * Has the engine serve, in s->options.workers processes, until the server has
- * stopped. Returns an exit status.
+ * Runs the engine in s->options.workers processes until the server has stopped.
+ * Returns an exit status.
  */
 int workers_run(struct server *);
 
