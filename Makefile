@@ -163,7 +163,7 @@ record: all
 	@doc/record $(PROGRAM) >$(OBJ)/demo.svg
 	@cp $(OBJ)/demo.svg doc/demo.svg
 
-# All tests, or those that T names. Most tests wait most of the time, so twelve
+# All tests, or those that T names. Most tests wait most of the time, so fourteen
 # run at once. The longest start first, so that none is left alone at the end.
 # Left out is the build of the package for Debian: make T=t/95-debian.t test.
 T = $(filter-out t/95-debian.t,$(sort $(wildcard t/*.t)))
@@ -174,7 +174,7 @@ LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
 	t/96-static.t t/30-many.t t/89-bench-udp.t t/61-send-udp.t \
 	t/42-timeouts.t t/38-timeouts.t t/57-network.t t/25-bulk.t \
 	t/45-udp.t t/89-bench-rate.t t/26-bulk-rules.t t/90-readme.t
-JOBS = 12
+JOBS = 14
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
 	    $(filter-out $(LONGEST),$(T))

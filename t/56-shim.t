@@ -59,7 +59,8 @@ sub ended_with_failure {
 	return $call->();
 }
 
-for my $way (@ways, [usual_engine(), '-u', '--reply-rate=9']) {
+for my $way (@ways, [usual_engine(), '-u', '--reply-rate=9'],
+    [usual_engine(), '-u', '--workers=2']) {
 	subtest "@$way: each call of start-up fails once" => sub {
 		my $n = 1;
 		my %failed;

@@ -9,8 +9,10 @@ use lib "$FindBin::Bin/lib";
 
 use CheckRun;
 use EchoTest;
+use File::Temp ();
 use IO::Socket::INET ();
 use Test::More;
+use Time::HiRes qw(sleep);
 use WrongServers;
 
 my $TIMEOUT = 2;		# seconds, for servers that do not answer
@@ -350,6 +352,28 @@ sub bails_out {
 		    { wrap => \@nowhere });
 	}
 }
+
+# A process that does not run for longer than its timeout does not take the time
+# in which it has not sent the next byte for a silence of the server.
+subtest 'check is stopped, and goes on' => sub {
+	my $server = start_server('--select');
+	my $file = File::Temp->new;
+	my $check = spawn(sub {
+		open STDOUT, '>&', $file or die "stdout: $!";
+		exec program(), qw(check --only=byte-by-byte -t400ms),
+		    $server->address or die "exec: $!";
+	});
+	$server->wait_log(qr/ received /);
+	for (1 .. 4) {
+		kill STOP => $check;
+		sleep 0.5;
+		kill CONT => $check;
+		sleep 0.01;
+	}
+	waitpid $check, 0;
+	is $?, 0, 'exit status' or diag slurp("$file");
+	$server->stop;
+};
 
 for my $case ([ qr/--profile: "rfc" .*homework, rfc862 or robust/,
     '--profile=rfc' ], [ qr/--only: .*"byte-1".*--list/, '--only=byte-1' ],

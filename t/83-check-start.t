@@ -138,8 +138,10 @@ my $silent = 'exec sleep 1000';
 pipe my $silent_result, my $write_result or die "pipe: $!";
 my $silent_check = spawn(sub {
 	$ENV{ECHO_MARK} = "$$-$mark";
-	my $run = run_echo('check', "--start=$silent", '--only=bytes-1', '-p',
-	    free_port());
+	# No other program gets this port meanwhile.
+	my ($holder, $address) = closed_port();
+	my $run = run_echo('check', "--start=$silent", '--only=bytes-1',
+	    $address);
 	delete $ENV{ECHO_MARK};
 	print $write_result nfreeze({ %$run, left => join ' ', marked() });
 	close $write_result;

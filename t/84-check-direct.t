@@ -130,9 +130,13 @@ sub is_proxy_result {
 	my ($proxy, $breaks_fin) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	# On a busy machine HAProxy 2.6 was seen to reset a connection of which
-	# both sides had ended, with 48 KiB still to send.
+	# both sides had ended, with 48 KiB still to send; and the server itself
+	# may be too slow to show that it is correct.
 	my $messages = measure_again(sub { messages(direct($proxy, $right)) },
-	    sub { $breaks_fin || !%{ $_[0] } });
+	    sub {
+		my @failed = values %{ $_[0] };
+		return $breaks_fin ? !grep { !/$correct/ } @failed : !@failed;
+	    });
 	my @failed = sort keys %$messages;
 	return is "@failed", '', 'no test fails' unless $breaks_fin;
 	isnt join(' ', grep { /^fin/ } @failed), '', 'a test of FIN fails';

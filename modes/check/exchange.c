@@ -36,7 +36,7 @@ static struct {
 	struct message message;
 	uint16_t port;
 } remembered[REMEMBERED];
-static size_t remembered_count;
+static size_t remembered_next;
 
 static int64_t
 longer_time(int64_t a, int64_t b)
@@ -88,7 +88,7 @@ new_identity(void)
 static void
 remember_datagram(const struct datagram *d)
 {
-	size_t i = remembered_count++ % REMEMBERED;
+	size_t i = remembered_next++ % REMEMBERED;
 
 	remembered[i].message = d->message;
 	remembered[i].port = net_port(d->fd);
@@ -238,11 +238,9 @@ is_try_of(const struct datagram *d, size_t n)
 static bool
 is_late_reply(int fd, size_t n)
 {
-	size_t count = remembered_count < REMEMBERED ? remembered_count :
-	    REMEMBERED;
 	uint16_t port = net_port(fd);
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < REMEMBERED; i++) {
 		struct datagram earlier = { .message = remembered[i].message };
 
 		if (remembered[i].port == port && is_try_of(&earlier, n))

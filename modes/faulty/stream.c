@@ -172,8 +172,9 @@ echo_message(struct connection *c)
 		is_last = n <= 0 || has_fault(c, ONCE) || (n < HOMEWORK_SIZE &&
 		    (has_fault(c, SHORT) || has_fault(c, GATHER)));
 		size = bytes_to_answer(c, n > 0 ? (size_t)n : 0, is_last);
-		if (size > 0)
-			answer(c, size);
+		if (size == 0)
+			continue;
+		answer(c, size);
 		c->size -= size;
 		memmove(c->pending, c->pending + size, c->size);
 	}

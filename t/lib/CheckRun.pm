@@ -17,7 +17,7 @@ our @EXPORT = qw(check is_result parse_tap run_again run_at_once run_cases);
 
 my $AT_ONCE = 8;		# servers that are tested at the same time
 my $TRIES = 3;			# how often a case is run at most
-my $LATE_MAX = 6;		# more late cases are not due to the machine
+my $LATE_MAX = 16;		# more late cases are not due to the machine
 
 # Runs check against a server or an address. The first argument may be a
 # reference to a hash of options for run_echo.
