@@ -353,8 +353,8 @@ sub bails_out {
 	}
 }
 
-# A process that does not run for longer than its timeout does not take the time
-# in which it has not sent the next byte for a silence of the server.
+# If check does not run for longer than its timeout, it has not sent the next byte
+# either. It must not take this time for a silence of the server.
 subtest 'check is stopped, and goes on' => sub {
 	my $server = start_server('--select');
 	my $file = File::Temp->new;
