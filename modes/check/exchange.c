@@ -1,6 +1,5 @@
 #include "exchange.h"
 
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
