@@ -31,6 +31,7 @@
  * The library runs before main() and inside malloc(), so it uses only static
  * memory and has no sanitizer.
  */
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -259,14 +260,42 @@ make_plan(void)
 		abort();
 }
 
-/* Whether this call of start-up is to fail. Prints its name if it is. */
+static void *
+base_of(const void *code)
+{
+	Dl_info info;
+
+	return dladdr(code, &info) != 0 ? info.dli_fbase : NULL;
+}
+
+/*
+ * Whether code belongs to the program or to the C library. An emulation of
+ * kqueue(2) makes calls as well, and aborts if they fail.
+ */
 static bool
-fails(const char *name, int error)
+is_tested(const void *code)
+{
+	static void *program, *libc;
+	void *base = base_of(code);
+
+	if (program == NULL) {
+		program = base_of((void *)getauxval(AT_ENTRY));
+		libc = base_of(dlsym(RTLD_NEXT, "malloc"));
+	}
+	return base == program || base == libc;
+}
+
+/*
+ * Whether this call of start-up, to which the caller returns, is to fail. Prints
+ * its name if it is.
+ */
+static bool
+fails_for(const void *caller, const char *name, int error)
 {
 	char line[64];
 	int length;
 
-	if (!starting || plan.fail == 0 ||
+	if (!starting || plan.fail == 0 || !is_tested(caller) ||
 	    __atomic_add_fetch(calls, 1, __ATOMIC_SEQ_CST) != plan.fail)
 		return false;
 	length = snprintf(line, sizeof(line), "shim: fails: %s\n", name);
@@ -274,6 +303,9 @@ fails(const char *name, int error)
 	errno = error;
 	return true;
 }
+
+#define fails(name, error) \
+	fails_for(__builtin_return_address(0), name, error)
 
 /*
  * io_uring. Its calls have no function of their own in the C library. Requests
