@@ -12,7 +12,7 @@ use EchoTest;
 use IO::Select;
 use List::Util qw(min);
 use POSIX qw(:sys_wait_h);
-use Socket qw(IPPROTO_TCP TCP_NODELAY);
+use Socket qw(AF_INET IPPROTO_TCP TCP_NODELAY);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -98,6 +98,7 @@ sub server_socket {
 			next if $copy < 0;
 			open my $sock, '+<&=', $copy or next;
 			my $peer = getpeername $sock or next;
+			next if Socket::sockaddr_family($peer) != AF_INET;
 			return $sock
 			    if (Socket::unpack_sockaddr_in($peer))[0] == $port;
 		}
