@@ -276,10 +276,11 @@ static bool
 is_tested(const void *code)
 {
 	static void *program, *libc;
-	void *base = base_of(code);
+	void *base = base_of(code), *entry;
 
 	if (program == NULL) {
-		program = base_of((void *)getauxval(AT_ENTRY));
+		entry = (void *)getauxval(AT_ENTRY); /* NOLINT(*-no-int-to-ptr) */
+		program = base_of(entry);
 		libc = base_of(dlsym(RTLD_NEXT, "malloc"));
 	}
 	return base == program || base == libc;
