@@ -31,6 +31,15 @@ static const unsigned SETUP_FLAGS = IORING_SETUP_SINGLE_ISSUER |
 static const unsigned FEATURES = IORING_FEAT_SINGLE_MMAP |
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 
+/*
+ * Of Linux 6.10, newer than the headers may be: the flag of a request to accept,
+ * and a feature of the same version.
+ */
+enum {
+	ACCEPT_POLL_FIRST = 1 << 2,	/* IORING_ACCEPT_POLL_FIRST */
+	FEATURE_OF_6_10 = 1 << 14	/* IORING_FEAT_RECVSEND_BUNDLE */
+};
+
 /* The only operations that the ring accepts. */
 static const uint8_t operations[] = {
 	IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND,
@@ -41,6 +50,7 @@ enum { OPERATIONS = sizeof(operations) / sizeof(*operations) };
 
 static struct {
 	int fd;
+	uint16_t accept_later;
 	void *memory;		/* both queues */
 	size_t memory_size;
 	/* Requests. */
@@ -189,6 +199,8 @@ prepare(const struct io_uring_params *p)
 
 	if ((p->features & FEATURES) != FEATURES)
 		return -EINVAL;
+	ring.accept_later = p->features & FEATURE_OF_6_10 ?
+	    ACCEPT_POLL_FIRST : 0;
 	if ((error = map_queues(p)) < 0 || (error = provide_buffers()) < 0)
 		return error;
 	return restrict_ring();
@@ -271,6 +283,12 @@ ring_request(void)
 	request = &ring.requests[ring.tail++ & ring.request_mask];
 	memset(request, 0, sizeof(*request));
 	return request;
+}
+
+uint16_t
+ring_accept_later(void)
+{
+	return ring.accept_later;
 }
 
 int

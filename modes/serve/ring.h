@@ -56,6 +56,13 @@ void ring_close(void);
 struct io_uring_sqe *ring_request(void);
 
 /*
+ * Returns the flag (ioprio) with which a request to accept waits for a
+ * connection before its first attempt. Returns 0 before Linux 6.10, which has
+ * no such flag.
+ */
+uint16_t ring_accept_later(void);
+
+/*
  * Hands the requests to the kernel, and waits for a completion, at most ns
  * (NET_FOREVER: no limit). Returns how many completions there are, or -errno.
  */

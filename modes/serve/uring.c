@@ -96,10 +96,11 @@ static struct {
 	unsigned buffers[RING_BUFFERS];
 } sends;
 
-/* By listener: where the kernel writes the address of the next connection. */
+/* By listener: the next connection. */
 static struct acceptance {
-	union net_address peer;
+	union net_address peer;	/* the kernel writes it */
 	socklen_t size;
+	bool is_waiting;	/* the kernel has the connection already */
 } acceptances[LISTENERS_MAX];
 
 /*
@@ -144,7 +145,11 @@ request_poll(struct watch *watch, unsigned events)
 	watch->in_flight |= IN_POLL;
 }
 
-/* Accepts one connection. The kernel then writes the address of the peer. */
+/*
+ * Accepts one connection. The kernel then writes the address of the peer. If no
+ * connection is waiting yet, the request first waits for one, because the
+ * kernel opens a socket for each attempt, and closes it if the attempt fails.
+ */
 static void
 request_accept(struct watch *watch)
 {
@@ -153,6 +158,7 @@ request_accept(struct watch *watch)
 
 	a->size = sizeof(a->peer);
 	request->opcode = IORING_OP_ACCEPT;
+	request->ioprio = a->is_waiting ? 0 : ring_accept_later();
 	request->fd = watch->fd;
 	request->addr = (uintptr_t)&a->peer;
 	request->addr2 = (uintptr_t)&a->size;
@@ -457,21 +463,23 @@ serve_polled(struct client *c)
  * accept(2) then finds the error, or succeeds.
  */
 static void
-complete_accept(struct server *s, struct watch *watch, int result)
+complete_accept(struct server *s, struct watch *watch,
+    const struct io_uring_cqe *result)
 {
-	union net_address *peer = &acceptance_of(watch)->peer;
+	struct acceptance *a = acceptance_of(watch);
 	struct listener *l = listener_of(watch);
 	struct client *c;
 
+	a->is_waiting = result->flags & IORING_CQE_F_SOCK_NONEMPTY;
 	watch->in_flight &= (uint8_t)~IN_ACCEPT;
-	if (result < 0) {
-		watch->polled = result != -ECANCELED;
+	if (result->res < 0) {
+		watch->polled = result->res != -ECANCELED;
 		renew(watch);
 		return;
 	}
 	watch->events = 0;
-	listener_accepted(l, result, peer);
-	c = server_take(s, l, result, peer);
+	listener_accepted(l, result->res, &a->peer);
+	c = server_take(s, l, result->res, &a->peer);
 	if (c != NULL)
 		client_update(&s->clients, c);
 }
@@ -516,7 +524,7 @@ complete(struct server *s, const struct io_uring_cqe *result)
 		complete_poll(s, watch, result->res);
 		break;
 	case ACCEPT:
-		complete_accept(s, watch, result->res);
+		complete_accept(s, watch, result);
 		break;
 	case RECEIVE:
 		complete_receive(client_of(watch), result);
