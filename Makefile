@@ -167,14 +167,16 @@ record: all
 # run at once. The longest start first, so that none is left alone at the end.
 # Left out is the build of the package for Debian: make T=t/95-debian.t test.
 T = $(filter-out t/95-debian.t,$(sort $(wildcard t/*.t)))
-LONGEST = t/80-check.t t/86-check-client.t t/85-bench.t t/88-check-udp.t \
-	t/55-faults.t t/15-options.t t/82-faulty.t t/83-check-start.t \
-	t/99-changing.t t/81-diagnosis.t t/60-send.t t/95-install.t \
-	t/56-shim.t t/88-check-faulty.t t/40-stop.t t/98-servers.t \
-	t/96-static.t t/30-many.t t/89-bench-udp.t t/61-send-udp.t \
-	t/42-timeouts.t t/38-timeouts.t t/57-network.t t/25-bulk.t \
-	t/45-udp.t t/89-bench-rate.t t/26-bulk-rules.t t/90-readme.t
-JOBS = 14
+LONGEST = t/86-check-client.t t/80-check.t t/42-timeouts.t t/88-check-udp.t \
+	t/81-diagnosis.t t/85-bench.t t/88-check-faulty.t t/56-shim.t \
+	t/83-check-start.t t/45-udp.t t/82-faulty.t t/89-bench-rate.t \
+	t/61-send-udp.t t/98-servers.t t/30-many.t t/38-timeouts.t \
+	t/26-bulk-rules.t t/89-bench-udp.t t/99-changing.t t/40-stop.t \
+	t/55-faults.t t/47-uring.t t/60-send.t t/35-workers.t t/57-network.t \
+	t/15-options.t t/43-reset.t t/45-slow.t t/90-readme.t \
+	t/84-check-direct.t t/87-faulty-udp.t t/25-bulk.t t/53-descriptors.t \
+	t/05-smoke.t t/44-full-buffers.t t/66-json.t t/62-unix.t
+JOBS = 16
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
 	    $(filter-out $(LONGEST),$(T))
