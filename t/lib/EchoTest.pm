@@ -45,6 +45,7 @@ my $CONTEXT_SHOWN = 20_000;	# bytes that a failure prints in all
 
 my %running;			# weak references to servers, by address
 my $last_run = '';		# the last command, until a failure prints it
+my $runtime;			# _sanitizer_runtime(), once it is known
 my $at_death = '';		# what to print if the test file dies
 
 my $tree = abs_path(dirname(__FILE__) . '/../..');
@@ -188,14 +189,20 @@ sub _without_report {
 	    s/^==\d+==Unable to get registers from thread \d+\.\n//mgr;
 }
 
+# The path of the runtime of a sanitizer, if there is one. It has to be loaded
+# before t/shim.c.
+sub _sanitizer_runtime {
+	my $program = program();
+	$runtime //= [ `ldd '$program' 2>/dev/null` =~ m{(/\S*libasan\S*)} ];
+	return @$runtime;
+}
+
 # The command to put in front of the program (wrap) so that t/shim.c injects
-# faults. The runtime of a sanitizer has to be loaded before the shim.
+# faults.
 sub shimmed {
 	my ($faults) = @_;
-	my $program = program();
-	my ($runtime) = `ldd '$program' 2>/dev/null` =~ m{(/\S*libasan\S*)};
 	return ['env', "ECHO_SHIM=$faults", 'LD_PRELOAD=' .
-	    join ' ', grep { defined } $runtime, "$dir/build/t/shim.so"];
+	    join ' ', _sanitizer_runtime(), "$dir/build/t/shim.so"];
 }
 
 # The command that runs another one, and writes its sends to a file. (On i386,
@@ -266,6 +273,9 @@ sub run_echo {
 	if ($pid == 0) {
 		# The alarm survives exec, so that the program always ends.
 		alarm($how{deadline} // 4 * $DEADLINE);
+		# To look for leaks takes longer than most runs, and a program
+		# that has ended leaks nothing. Servers are searched.
+		$ENV{ASAN_OPTIONS} //= 'detect_leaks=0';
 		_exec($in, $out, $err, @command);
 	}
 	waitpid $pid, 0;
