@@ -419,7 +419,7 @@ sub _keep {
 	syswrite $result, "$pid\n";
 	my $left = IO::Select->new($life);
 	until (waitpid($pid, WNOHANG) > 0) {
-		next unless $left->can_read(0.1);
+		next unless $left->can_read(0.5);
 		kill KILL => -$pid;
 		waitpid $pid, 0;
 		last;
@@ -431,9 +431,10 @@ sub EchoTest::Server::_line {
 	my ($self, $from) = @_;
 	my $line = '';
 	my $until = time + $DEADLINE;
+	my $select = IO::Select->new($from);
 	while ($line !~ /\n/) {
 		my $left = $until - time;
-		last if $left <= 0 || !IO::Select->new($from)->can_read($left);
+		last if $left <= 0 || !$select->can_read($left);
 		last unless sysread $from, $line, 1, length $line;
 	}
 	chomp $line;
