@@ -167,7 +167,7 @@ record: all
 # run at once. The longest start first, so that none is left alone at the end.
 # Left out is the build of the package for Debian: make T=t/95-debian.t test.
 T = $(filter-out t/95-debian.t,$(sort $(wildcard t/*.t)))
-LONGEST = t/86-check-client.t t/80-check.t t/42-timeouts.t t/88-check-udp.t \
+LONGEST = t/80-check.t t/86-check-client.t t/42-timeouts.t t/88-check-udp.t \
 	t/81-diagnosis.t t/85-bench.t t/88-check-faulty.t t/56-shim.t \
 	t/83-check-start.t t/45-udp.t t/82-faulty.t t/89-bench-rate.t \
 	t/61-send-udp.t t/98-servers.t t/30-many.t t/38-timeouts.t \
@@ -176,7 +176,7 @@ LONGEST = t/86-check-client.t t/80-check.t t/42-timeouts.t t/88-check-udp.t \
 	t/15-options.t t/43-reset.t t/45-slow.t t/90-readme.t \
 	t/84-check-direct.t t/87-faulty-udp.t t/25-bulk.t t/53-descriptors.t \
 	t/05-smoke.t t/44-full-buffers.t t/66-json.t t/62-unix.t
-JOBS = 16
+JOBS = 14
 test check: all
 	@ECHO_DIR=$(OUT) $(PROVE) -j$(JOBS) $(filter $(T),$(LONGEST)) \
 	    $(filter-out $(LONGEST),$(T))
