@@ -34,18 +34,18 @@ while ((my $elapsed = time - $start) < 9) {
 	}
 	sleep 0.02;
 }
-$_->{slowly} = length $_->{back} for values %clients;
+$_->{slow_bytes} = length $_->{back} for values %clients;
 
-# Then they read the rest, all at the same time: a client that waited for the
-# others would be idle.
+# Then all clients read the rest at the same time. If they read one after another,
+# the last of them would wait for longer than --idle on a busy machine.
 my @unread = values %clients;
 while (@unread && time - $start < 9 + $DEADLINE) {
 	for (@unread) {
 		my $n = sysread $_->{sock}, $_->{back}, 1 << 18,
 		    length $_->{back};
-		$_->{end} = $n if defined $n ? $n == 0 : !$!{EAGAIN};
+		$_->{has_ended} = defined $n ? $n == 0 : !$!{EAGAIN};
 	}
-	@unread = grep { !exists $_->{end} &&
+	@unread = grep { !$_->{has_ended} &&
 	    length $_->{back} < $_->{sent} } @unread;
 	sleep 0.002;
 }
@@ -53,7 +53,7 @@ for my $engine (sort keys %clients) {
 	subtest $engine => sub {
 		my ($sock, $sent, $back, $server) =
 		    @{ $clients{$engine} }{qw(sock sent back server)};
-		cmp_ok $clients{$engine}{slowly}, '<', $sent / 2,
+		cmp_ok $clients{$engine}{slow_bytes}, '<', $sent / 2,
 		    "after 9 s less than half of $sent bytes is read";
 		is_bytes $back, pattern_at($block, 0, $sent),
 		    'it is kept until it has read all';

@@ -32,8 +32,8 @@ static const unsigned FEATURES = IORING_FEAT_SINGLE_MMAP |
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 
 /*
- * Of Linux 6.10, newer than the headers may be: the flag of a request to accept,
- * and a feature of the same version.
+ * Headers before Linux 6.10 lack these. There is no feature bit for the flag of
+ * a request to accept, but another feature came with the same version.
  */
 enum {
 	ACCEPT_POLL_FIRST = 1 << 2,	/* IORING_ACCEPT_POLL_FIRST */
@@ -50,7 +50,7 @@ enum { OPERATIONS = sizeof(operations) / sizeof(*operations) };
 
 static struct {
 	int fd;
-	uint16_t accept_later;
+	uint16_t accept_poll_first;	/* ring_accept_poll_first() */
 	void *memory;		/* both queues */
 	size_t memory_size;
 	/* Requests. */
@@ -199,7 +199,7 @@ prepare(const struct io_uring_params *p)
 
 	if ((p->features & FEATURES) != FEATURES)
 		return -EINVAL;
-	ring.accept_later = p->features & FEATURE_OF_6_10 ?
+	ring.accept_poll_first = p->features & FEATURE_OF_6_10 ?
 	    ACCEPT_POLL_FIRST : 0;
 	if ((error = map_queues(p)) < 0 || (error = provide_buffers()) < 0)
 		return error;
@@ -286,9 +286,9 @@ ring_request(void)
 }
 
 uint16_t
-ring_accept_later(void)
+ring_accept_poll_first(void)
 {
-	return ring.accept_later;
+	return ring.accept_poll_first;
 }
 
 int

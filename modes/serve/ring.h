@@ -56,11 +56,11 @@ void ring_close(void);
 struct io_uring_sqe *ring_request(void);
 
 /*
- * Returns the flag (ioprio) with which a request to accept waits for a
- * connection before its first attempt. Returns 0 before Linux 6.10, which has
- * no such flag.
+ * Returns the flag, for the member ioprio, with which a request to accept waits
+ * for a connection before its first attempt (IORING_ACCEPT_POLL_FIRST).
+ * Returns 0 before Linux 6.10, which has no such flag.
  */
-uint16_t ring_accept_later(void);
+uint16_t ring_accept_poll_first(void);
 
 /*
  * Hands the requests to the kernel, and waits for a completion, at most ns

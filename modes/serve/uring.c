@@ -100,7 +100,7 @@ static struct {
 static struct acceptance {
 	union net_address peer;	/* the kernel writes it */
 	socklen_t size;
-	bool is_waiting;	/* the kernel has the connection already */
+	bool is_waiting;	/* it is in the backlog already */
 } acceptances[LISTENERS_MAX];
 
 /*
@@ -158,7 +158,7 @@ request_accept(struct watch *watch)
 
 	a->size = sizeof(a->peer);
 	request->opcode = IORING_OP_ACCEPT;
-	request->ioprio = a->is_waiting ? 0 : ring_accept_later();
+	request->ioprio = a->is_waiting ? 0 : ring_accept_poll_first();
 	request->fd = watch->fd;
 	request->addr = (uintptr_t)&a->peer;
 	request->addr2 = (uintptr_t)&a->size;
@@ -458,9 +458,10 @@ serve_polled(struct client *c)
 }
 
 /*
- * A request to accept fails at once if there is no free descriptor, even if no
- * client is waiting. Therefore a listener whose request has failed is polled:
- * accept(2) then finds the error, or succeeds.
+ * A request to accept that does not first wait for a connection fails at once if
+ * there is no free descriptor, even if no client is waiting. Therefore a listener
+ * whose request has failed is polled: accept(2) then finds the error, or
+ * succeeds.
  */
 static void
 complete_accept(struct server *s, struct watch *watch,

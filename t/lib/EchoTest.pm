@@ -273,8 +273,9 @@ sub run_echo {
 	if ($pid == 0) {
 		# The alarm survives exec, so that the program always ends.
 		alarm($how{deadline} // 4 * $DEADLINE);
-		# To look for leaks takes longer than most runs, and a program
-		# that has ended leaks nothing. Servers are searched.
+		# The search for leaks takes longer than most runs, and a run
+		# that ends by itself needs no memory for long. Servers in the
+		# background are still searched (start_command).
 		$ENV{ASAN_OPTIONS} //= 'detect_leaks=0';
 		_exec($in, $out, $err, @command);
 	}
@@ -419,6 +420,7 @@ sub _keep {
 	syswrite $result, "$pid\n";
 	my $left = IO::Select->new($life);
 	until (waitpid($pid, WNOHANG) > 0) {
+		# SIGCHLD may come before the select, which then waits.
 		next unless $left->can_read(0.5);
 		kill KILL => -$pid;
 		waitpid $pid, 0;
