@@ -582,10 +582,7 @@ subtest 'faults of one connection' => sub {
 };
 
 subtest 'servers that cannot be reached' => sub {
-	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
-	    or die;
-	my $closed = '127.0.0.1:' . $l->sockport;
-	close $l;
+	my ($holder, $closed) = closed_port();
 	my $refused = 'cannot connect to ADDR: Connection refused .*';
 	fails(bench($closed), 4, $closed, $refused, 'connection refused');
 	my $server = start_server('--select', '-q');
@@ -600,7 +597,7 @@ subtest 'servers that cannot be reached' => sub {
 		    'no answer to a SYN');
 	}
 	# The queue has room for the connection that checks for the server.
-	$l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
+	my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
 	    or die;
 	listen $l, 0 or die "listen: $!";
 	my $address = '127.0.0.1:' . $l->sockport;
