@@ -203,7 +203,8 @@ sub _report {
 #	tests		names of the tests that these arguments select
 #	fails		names of the tests that should fail
 #	may_fail	{ name => 1 }: tests that may pass or fail
-#	timed		{ name => 1 }: tests in fails that depend on a pause
+#	timed		{ name => 1 }: tests in fails that depend on a pause, or
+#			on an ICMP error
 #	says		{ name => pattern for the message }
 #	seconds		limit for the whole run
 # On a busy machine a process may not be scheduled for a second. A case whose
